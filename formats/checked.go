@@ -1,0 +1,54 @@
+package formats
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/bits"
+)
+
+// checked keeps both sides of the contract of Image, so that no driver and no caller has to: requests lie
+// within the disk, extents lie within the request and are never empty, and a disk is of a possible size.
+type checked struct {
+	img  Image
+	info Info
+}
+
+func check(img Image) (Image, error) {
+	info := img.Info()
+	switch {
+	case info.Size <= 0 || info.Size > MaxDiskSize:
+		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be 1 to %d", info.Size, int64(MaxDiskSize))
+	case info.ClusterSize <= 0 || info.ClusterSize > MaxClusterSize || bits.OnesCount64(uint64(info.ClusterSize)) != 1:
+		return nil, Corrupt(info.Format, 0, "clusters of %d bytes: the size must be a power of two up to %d", info.ClusterSize, MaxClusterSize)
+	case info.Compression != "" && info.ClusterSize > MaxCompressedCluster:
+		return nil, Corrupt(info.Format, 0, "compressed clusters of %d bytes: at most %d are read", info.ClusterSize, MaxCompressedCluster)
+	}
+	return &checked{img, info}, nil
+}
+
+func (c *checked) Info() Info { return c.info }
+
+func (c *checked) Extent(ctx context.Context, off, n int64) (Extent, error) {
+	if off < 0 || n <= 0 || off > c.info.Size-n {
+		return Extent{}, fmt.Errorf("%s: extent of [%d, +%d) on a disk of %d bytes: %w", c.info.Format, off, n, c.info.Size, io.ErrUnexpectedEOF)
+	}
+	e, err := c.img.Extent(ctx, off, n)
+	if err != nil {
+		return Extent{}, err
+	}
+	if e.Off != off || e.Len <= 0 || e.Len > n {
+		return Extent{}, fmt.Errorf("%s: the driver answered extent [%d, +%d) to a request for [%d, +%d)", c.info.Format, e.Off, e.Len, off, n)
+	}
+	return e, nil
+}
+
+func (c *checked) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if off < 0 || off > c.info.Size-int64(len(p)) {
+		return fmt.Errorf("%s: read of [%d, +%d) on a disk of %d bytes: %w", c.info.Format, off, len(p), c.info.Size, io.ErrUnexpectedEOF)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	return c.img.ReadAt(ctx, p, off)
+}

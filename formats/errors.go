@@ -1,0 +1,22 @@
+package formats
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrCorrupt is what every error about damaged or hostile content is (errors.Is). A format or feature that is
+// recognised but not read is errors.ErrUnsupported instead.
+var ErrCorrupt = errors.New("damaged image")
+
+// corruptError carries the sentence; its kind is ErrCorrupt.
+type corruptError struct{ text string }
+
+func (e *corruptError) Error() string        { return e.text }
+func (e *corruptError) Is(target error) bool { return target == ErrCorrupt }
+
+// Corrupt makes an error that is ErrCorrupt and reads "DRIVER: at 0xOFF: SENTENCE". The sentence names
+// the field or structure and the rule it breaks.
+func Corrupt(driver string, off int64, format string, args ...any) error {
+	return &corruptError{fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
+}

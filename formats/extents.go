@@ -1,0 +1,32 @@
+package formats
+
+import (
+	"context"
+	"iter"
+)
+
+// Extents yields the maximal extents that tile [off, off+n) of the image, in order. An error ends it.
+func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, error] {
+	return func(yield func(Extent, error) bool) {
+		var run Extent
+		for end := off + n; off < end; {
+			e, err := img.Extent(ctx, off, end-off)
+			if err != nil {
+				yield(Extent{}, err)
+				return
+			}
+			off = e.End()
+			if run.Len > 0 && run.State == e.State && run.Compressed == e.Compressed {
+				run.Len += e.Len
+				continue
+			}
+			if run.Len > 0 && !yield(run, nil) {
+				return
+			}
+			run = e
+		}
+		if run.Len > 0 {
+			yield(run, nil)
+		}
+	}
+}

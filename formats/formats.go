@@ -1,0 +1,165 @@
+// Package formats is the contract between on-disk layouts and everything else.
+//
+// The nouns: a Source gives the stored bytes of an image file; a Driver knows one layout; an Image is a
+// layout read from a Source, a disk whose bytes are decoded on demand; an Extent is a run of that disk in
+// one state; an Encoder writes a layout. A driver is a small package beside this one (formats/raw,
+// formats/zvhd2, …); formats/all lists them as a value. Drivers open no path, keep no cache of decoded
+// data, start no goroutine and import nothing of this module but this package and formats/codec.
+//
+// An image file is hostile input. A driver checks every count and offset against the source's size and the
+// limits in limits.go before it is multiplied, allocated or followed; what is wrong becomes an error made by
+// Corrupt, which names driver, offset and rule. The checks that all drivers share are made once, by Set.Open.
+package formats
+
+import (
+	"context"
+	"fmt"
+)
+
+// Source gives the stored bytes of an image file. It is safe for concurrent use.
+type Source interface {
+	// ReadAt fills p with the bytes at off, all of them, or returns an error: reading past the end is
+	// one (io.ErrUnexpectedEOF), and so is finding that the file is no longer the one that was opened.
+	ReadAt(ctx context.Context, p []byte, off int64) error
+	// Size is the number of bytes, fixed while the source is open.
+	Size() int64
+}
+
+// Sparse is what a Source that knows its own holes adds to Source; only the raw driver asks for it.
+type Sparse interface {
+	// Hole tells whether the bytes at off are a hole, and the length of that state's run, at least 1 and
+	// at most n. A caller asks for 0 <= off < off+n <= Size().
+	Hole(ctx context.Context, off, n int64) (hole bool, length int64, err error)
+	// Allocated is the number of bytes that occupy space.
+	Allocated() int64
+}
+
+// State says where the bytes of an extent come from.
+type State uint8
+
+const (
+	// Unallocated bytes are not in this image: its backing image has them, and without one they are zeros.
+	Unallocated State = iota
+	// Zero bytes are zeros, whatever the backing image holds.
+	Zero
+	// Data bytes are stored in the source.
+	Data
+)
+
+// String gives the word used in outputs.
+func (s State) String() string {
+	switch s {
+	case Unallocated:
+		return "unallocated"
+	case Zero:
+		return "zero"
+	case Data:
+		return "data"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// Extent is a run of a disk in one state.
+type Extent struct {
+	Off, Len int64 // bytes, in the disk
+	State    State
+	// Compressed data can only be decoded a whole cluster at a time, so that a decoded cluster is worth
+	// keeping. Other data costs no more than the bytes read.
+	Compressed bool
+}
+
+// End is the offset of the first byte behind the extent.
+func (e Extent) End() int64 { return e.Off + e.Len }
+
+// Image is a disk inside a source. It is immutable and safe for concurrent use; it does not own its source.
+type Image interface {
+	Info() Info
+
+	// Extent returns the run of one state that starts at off, at least 1 and at most n bytes long. It may
+	// stop early where looking further would cost another read of metadata; callers that want maximal runs
+	// join them with Extents. A caller asks for 0 <= off < off+n <= Info().Size.
+	Extent(ctx context.Context, off, n int64) (Extent, error)
+
+	// ReadAt fills p with the disk's bytes at off, all of them, or returns an error; bytes that are not Data
+	// read as zeros. Reading a whole cluster decodes it once and straight into p; of a compressed cluster
+	// read in part the rest is thrown away, so callers that will want it read whole clusters.
+	// A caller asks for 0 <= off <= off+len(p) <= Info().Size.
+	ReadAt(ctx context.Context, p []byte, off int64) error
+}
+
+// Info is what is known of an image once it is open.
+type Info struct {
+	Format      string   // the driver's name
+	Size        int64    // virtual size, bytes
+	ClusterSize int64    // the unit of decoding, bytes: a power of two
+	Allocated   int64    // bytes of the disk in Data extents
+	Compression string   // codec of compressed clusters: "zstd", "zlib"; "" if there are none
+	Details     []Detail // in the format's own words, in a stable order
+}
+
+// Detail is one fact about an image in its format's own words, a lower-case key with underscores.
+type Detail struct{ Key, Value string }
+
+// Driver knows one on-disk layout. It holds no state beyond its codecs and is safe for concurrent use.
+type Driver interface {
+	// Name is a lower-case word, the FMT of command lines and the format=FMT of register.
+	Name() string
+	// Probe tells by content alone whether the source claims to be of this format: it reads a few KiB at
+	// most, and a damaged file whose magic stands is claimed, so that Open can say what is wrong with it.
+	Probe(ctx context.Context, src Source) (bool, error)
+	// Open reads and checks the metadata. Memory and time are bounded by the source's size and by limits.go.
+	Open(ctx context.Context, src Source) (Image, error)
+}
+
+// Checker is a Driver that can look through a whole file for damage.
+type Checker interface {
+	// Check reports every problem it finds, in file order, through report, and goes on as far as the
+	// damage allows. The error is for what kept it from looking, never for damage.
+	Check(ctx context.Context, src Source, report func(Problem)) error
+}
+
+// Problem is one finding of a Checker.
+type Problem struct {
+	Off  int64 // where in the source
+	Text string
+	// Leak marks space that is lost but harms no data; any other problem is damage.
+	Leak bool
+}
+
+// Creator is a Driver that can write its layout.
+type Creator interface {
+	// Create prepares writing a disk of size bytes (a multiple of 512). A size or an option the format
+	// cannot hold is refused with the limit named.
+	Create(size int64, opts CreateOptions) (Encoder, error)
+}
+
+// CreateOptions are what a writer does not find in the disk itself. The zero value is usable and
+// deterministic: the same disk gives the same bytes.
+type CreateOptions struct {
+	Level     int      // compression level in zstd's or zlib's numbers; 0 is the format's usual one
+	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation
+	UUID      [16]byte // where the format records one
+}
+
+// Encoder writes one image. The caller walks the disk cluster by cluster: Encode may run on many goroutines at
+// once, Place is called for one chunk after another in ascending order, the caller then writes the chunk
+// where Place said, in any order, and Finish, once all chunks are written, writes what is left.
+// Clusters of zeros are left out by the caller.
+type Encoder interface {
+	// ClusterSize is the number of plain bytes a chunk holds; a power of two.
+	ClusterSize() int64
+	// Encode returns the chunk of cluster ci whose plain bytes are given: all ClusterSize of them, padded
+	// with zeros behind the disk's end. It may use dst's capacity; the result never aliases anything but
+	// dst and plain.
+	Encode(dst, plain []byte, ci int64) ([]byte, error)
+	// Place returns the offset at which the n bytes of cluster ci's chunk belong.
+	Place(ci int64, n int) (off int64, err error)
+	// Finish writes headers and tables and gives the file its final size.
+	Finish(ctx context.Context, dst Target) error
+}
+
+// Target is the file an Encoder writes: *os.File is one.
+type Target interface {
+	WriteAt(p []byte, off int64) (int, error)
+	Truncate(size int64) error
+}
