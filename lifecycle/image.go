@@ -87,7 +87,7 @@ func (i *Image) Verbs() string { return usage(imageVerbs, i.State()) }
 func (i *Image) Do(ctx context.Context, line string) error {
 	i.r.changes.Lock()
 	defer i.r.changes.Unlock()
-	err := i.perform(ctx, line)
+	err := told(i.perform(ctx, line))
 	i.r.mu.Lock()
 	defer i.r.mu.Unlock()
 	i.lastErr = sentence(err)

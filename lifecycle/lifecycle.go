@@ -12,7 +12,7 @@
 //	queued   its record is on disk; the source has not been looked at
 //	saving   a job opens and checks the source
 //	active   the disk can be opened
-//	killed   the source was no image; the record says why, and waits to be deleted
+//	killed   the source was no image it could read, and nobody was waiting to be told; the record says why
 //
 // and a daemon that was killed on the way takes it up again when it starts. deleted is what an image becomes for those
 // who still have it open: its record is gone, its disk goes on until the last handle is closed.
@@ -160,7 +160,7 @@ func (r *Registry) Image(name string) (*Image, error) {
 
 // Do runs one command on the store. Its error is one sentence, and is what LastError says until the next command.
 func (r *Registry) Do(ctx context.Context, line string) error {
-	err := perform(ctx, storeVerbs, r, "", line)
+	err := told(perform(ctx, storeVerbs, r, "", line))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lastErr = sentence(err)
