@@ -2,12 +2,11 @@ module github.com/imsfs/imsfs
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
-
 require (
 	github.com/dgraph-io/badger/v4 v4.9.6
 	github.com/google/renameio/v2 v2.0.2
 	github.com/hanwen/go-fuse/v2 v2.12.1
+	golang.org/x/sys v0.49.0
 )
 
 require (
