@@ -97,6 +97,41 @@ func TestMapTable(t *testing.T) {
 	}
 }
 
+func TestMapOfEveryState(t *testing.T) {
+	var table, js strings.Builder
+	if err := writeMapTable(t.Context(), &table, threeStates{}); err != nil {
+		t.Fatal(err)
+	}
+	want := `START                LENGTH               STATE
+0x0                  0x200                unallocated
+0x200                0x200                zero
+0x400                0x200                data compressed
+`
+	if table.String() != want {
+		t.Errorf("table:\n%swant:\n%s", &table, want)
+	}
+	if err := writeMapJSON(t.Context(), &js, threeStates{}); err != nil {
+		t.Fatal(err)
+	}
+	want = `[{"start":0,"length":512,"depth":0,"present":false,"zero":true,"data":false,"compressed":false},
+{"start":512,"length":512,"depth":0,"present":true,"zero":true,"data":false,"compressed":false},
+{"start":1024,"length":512,"depth":0,"present":true,"zero":false,"data":true,"compressed":true}]
+`
+	if js.String() != want {
+		t.Errorf("JSON:\n%swant:\n%s", &js, want)
+	}
+}
+
+// threeStates is a disk with a sector in each state.
+type threeStates struct{ formats.Image }
+
+func (threeStates) Info() formats.Info { return formats.Info{Size: 3 * 512} }
+
+func (threeStates) Extent(_ context.Context, off, _ int64) (formats.Extent, error) {
+	state := formats.State(off / 512)
+	return formats.Extent{Off: off, Len: 512 - off%512, State: state, Compressed: state == formats.Data}, nil
+}
+
 func TestMapAgreesWithQemuImg(t *testing.T) {
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 5))
