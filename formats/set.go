@@ -17,7 +17,8 @@ type Set struct {
 	Foreign []Signature
 }
 
-// Signature is a magic number at a fixed offset.
+// Signature is a magic number at a fixed offset. A negative offset counts from the file's end, for the
+// formats that are marked in a trailer.
 type Signature struct {
 	Name  string
 	Off   int64
@@ -91,11 +92,15 @@ func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 }
 
 func (f Signature) match(ctx context.Context, src Source) (bool, error) {
-	if src.Size() < f.Off+int64(len(f.Magic)) {
+	off := f.Off
+	if off < 0 {
+		off += src.Size()
+	}
+	if off < 0 || off > src.Size()-int64(len(f.Magic)) {
 		return false, nil
 	}
 	b := make([]byte, len(f.Magic))
-	if err := src.ReadAt(ctx, b, f.Off); err != nil {
+	if err := src.ReadAt(ctx, b, off); err != nil {
 		return false, err
 	}
 	return string(b) == f.Magic, nil

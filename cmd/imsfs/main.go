@@ -1,0 +1,32 @@
+// Command imsfs turns disk images into raw disks.
+//
+// Each verb has a file of its own: an options struct, its flags, and a function that does the work with what the
+// environment gives it. This file alone touches the process.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/imsfs/imsfs/formats/all"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the first signal asks, a second one kills
+	env := &environment{
+		stdin:    os.Stdin,
+		stdout:   os.Stdout,
+		stderr:   os.Stderr,
+		terminal: term.IsTerminal(int(os.Stderr.Fd())),
+		getenv:   os.Getenv,
+		now:      time.Now,
+		formats:  all.Formats(),
+	}
+	os.Exit(run(ctx, env, os.Args[1:]))
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// output is a file that takes its name only once it is complete. It is a formats.Target.
+type output struct {
+	*renameio.PendingFile
+	path  string
+	force bool // replace what has the name
+}
+
+// createOutput prepares writing path. What exists is kept unless force is given, and even then if it is the
+// source itself or no regular file: a rename would put a file in a device's place.
+func createOutput(path, source string, force bool) (*output, error) {
+	path, err := followLinks(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := replaceable(path, source, force); err != nil {
+		return nil, err
+	}
+	f, err := renameio.NewPendingFile(path,
+		renameio.WithTempDir(filepath.Dir(path)),
+		renameio.WithPermissions(0o666),
+		renameio.WithExistingPermissions(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &output{f, path, force}, nil
+}
+
+// followLinks makes sure that a link's target is replaced and not the link.
+func followLinks(path string) (string, error) {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&iofs.ModeSymlink == 0 {
+		return path, nil // what is wrong with it shows in what comes next
+	}
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: a symbolic link that leads nowhere: %w", path, err)
+	}
+	return target, nil
+}
+
+func replaceable(path, source string, force bool) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	src, err := os.Stat(source)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", source, err)
+	case os.SameFile(info, src):
+		return fmt.Errorf("%s: is the source itself", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: is not a regular file", path)
+	case !force:
+		return fmt.Errorf("%s: exists (--force replaces it)", path)
+	}
+	return nil
+}
+
+// commit gives the file its name, once it and then its directory are on stable storage.
+func (o *output) commit() error {
+	// Looked at again, as what took the name in the meantime is not ours to replace.
+	if _, err := os.Lstat(o.path); err == nil && !o.force {
+		return fmt.Errorf("%s: was created by somebody else in the meantime", o.path)
+	}
+	if err := o.CloseAtomicallyReplace(); err != nil {
+		return fmt.Errorf("%s: %w", o.path, err)
+	}
+	return syncDir(filepath.Dir(o.path))
+}
+
+// discard removes the file if it was not committed.
+func (o *output) discard() { o.Cleanup() }
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+)
+
+// run does what the command line says and returns the exit code.
+func run(ctx context.Context, env *environment, args []string) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	var v verdict
+	switch {
+	case err == nil, errors.As(err, &v):
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(env.stderr, "imsfs: interrupted")
+	default:
+		fmt.Fprintf(env.stderr, "imsfs: %s\n", oneLine(err))
+	}
+	return exitCode(cmd.Name(), err)
+}
+
+// oneLine keeps an error on its line, whatever a library or a file name put into it.
+func oneLine(err error) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, err.Error())
+}
+
+func newRoot(env *environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "imsfs",
+		Short: "Disk images as raw disks",
+		Long: `imsfs turns disk images into raw disks.
+
+These commands work on image files. FILE is opened for reading only, and its format is told by its content unless -f names it.`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownCommand(cmd, args[0])
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
+	root.AddCommand(
+		newInfo(env),
+		newMap(env),
+		newCheck(env),
+		newCompare(env),
+		newConvert(env),
+		newFormats(env),
+		newVersion(env),
+		&cobra.Command{Use: "exit-codes", Short: "What exit codes say", Long: exitCodesHelp},
+	)
+	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	hint := ""
+	if near := root.SuggestionsFor(name); len(near) > 0 {
+		hint = ", perhaps " + strings.Join(near, " or ")
+	}
+	return &usageError{root.CommandPath(), fmt.Errorf("unknown command %q%s", name, hint)}
+}
+
+// exactly wants one argument for each of the names.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants %s: %d given", cmd.Name(), wanted(names), len(args))}
+	}
+}
+
+func wanted(names []string) string {
+	if len(names) == 0 {
+		return "no argument"
+	}
+	return strings.Join(names, " and ")
+}

@@ -1,0 +1,16 @@
+// Package all lists the drivers there are, and the well-known contents that none of them reads.
+package all
+
+import (
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/raw"
+)
+
+// Formats returns the set every part of the program opens images with.
+func Formats() formats.Set {
+	return formats.Set{
+		Drivers:  []formats.Driver{},
+		Fallback: raw.Driver{},
+		Foreign:  foreign(),
+	}
+}

@@ -1,0 +1,128 @@
+package all_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/all"
+)
+
+type source []byte
+
+func (s source) Size() int64 { return int64(len(s)) }
+
+func (s source) ReadAt(_ context.Context, p []byte, off int64) error {
+	if off < 0 || off+int64(len(p)) > int64(len(s)) {
+		return io.ErrUnexpectedEOF
+	}
+	copy(p, s[off:])
+	return nil
+}
+
+// with is a file of n zeros but for magic at off.
+func with(n, off int, magic string) source {
+	s := make(source, n)
+	copy(s[off:], magic)
+	return s
+}
+
+// The magic numbers are repeated here as the formats' own documents give them, so that a slip in the table shows.
+func TestForeignContentIsRefusedByName(t *testing.T) {
+	tests := []struct {
+		name string
+		src  source
+	}{
+		{"qcow", with(4096, 0, "QFI\xfb\x00\x00\x00\x01")},
+		{"qcow2", with(4096, 0, "QFI\xfb\x00\x00\x00\x03")},
+		{"QED", with(4096, 0, "QED\x00")},
+		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
+		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},
+		{"VMDK", with(300, 0, "# Disk DescriptorFile\nversion=1\n")},
+		{"VHDX", with(4096, 0, "vhdxfile")},
+		{"VHD", with(4096, 0, "conectix")},
+		{"VHD", with(4096, 4096-512, "conectix")},
+		{"VDI", with(4096, 0, "<<< Oracle VM VirtualBox Disk Image >>>\n"+strings.Repeat("\x00", 24)+"\x7f\x10\xda\xbe")},
+		{"ZVHD", with(4096, 0, "stream\x00\x00\x02")},
+		{"LUKS", with(4096, 0, "LUKS\xba\xbe\x00\x02")},
+		{"DMG", with(4096, 4096-512, "koly\x00\x00\x00\x04")},
+		{"gzip", with(4096, 0, "\x1f\x8b\x08\x00")},
+		{"xz", with(4096, 0, "\xfd7zXZ\x00\x00\x04")},
+		{"zstd", with(4096, 0, "\x28\xb5\x2f\xfd\x04")},
+		{"bzip2", with(4096, 0, "BZh9\x31\x41\x59\x26\x53\x59")},
+		{"7z", with(4096, 0, "7z\xbc\xaf\x27\x1c\x00\x04")},
+		{"zip", with(4096, 0, "PK\x03\x04\x14\x00")},
+		{"tar", with(10240, 257, "ustar\x0000")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := all.Formats().Open(t.Context(), tt.src, "")
+			if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), tt.name) {
+				t.Errorf("Open: %v, want a refusal that names %s", err, tt.name)
+			}
+			img, err := all.Formats().Open(t.Context(), tt.src, "raw")
+			if err != nil {
+				t.Fatalf("Open as raw by name: %v", err)
+			}
+			if img.Info().Format != "raw" {
+				t.Errorf("format = %q, want raw", img.Info().Format)
+			}
+		})
+	}
+}
+
+func TestTwoClaimsAreRefused(t *testing.T) {
+	both := with(10240, 257, "ustar\x0000")
+	copy(both, "QFI\xfb\x00\x00\x00\x03")
+	_, err := all.Formats().Open(t.Context(), both, "")
+	if err == nil || !strings.Contains(err.Error(), "qcow2") || !strings.Contains(err.Error(), "tar") {
+		t.Errorf("Open: %v, want both claims named", err)
+	}
+}
+
+func TestWhatNobodyClaimsIsRaw(t *testing.T) {
+	tests := []struct {
+		name string
+		src  source
+	}{
+		{"zeros", make(source, 4096)},
+		{"one byte", source{1}},
+		{"a boot sector", with(512, 510, "\x55\xaa")},
+		{"a magic in the wrong place", with(4096, 512, "QFI\xfb")},
+		{"ISO 9660", with(64<<10, 32768, "\x01CD001")},
+		{"squashfs", with(4096, 0, "hsqs")},
+		{"the letters of bzip2", with(4096, 0, "BZh9")},
+		{"a magic cut short", source("QF")},
+		{"a trailer that does not fit", source("oly\x00")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			img, err := all.Formats().Open(t.Context(), tt.src, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := img.Info(); got.Format != "raw" {
+				t.Errorf("format = %q, want raw", got.Format)
+			}
+		})
+	}
+}
+
+func TestSourceErrorsEndTheProbe(t *testing.T) {
+	_, err := all.Formats().Probe(t.Context(), broken{})
+	if !errors.Is(err, errBroken) {
+		t.Errorf("Probe: %v, want the source's error", err)
+	}
+}
+
+var errBroken = errors.New("the medium is broken")
+
+type broken struct{}
+
+func (broken) Size() int64                                 { return 1 << 20 }
+func (broken) ReadAt(context.Context, []byte, int64) error { return errBroken }
+
+var _ formats.Source = broken{}

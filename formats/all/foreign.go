@@ -1,0 +1,43 @@
+package all
+
+import "github.com/imsfs/imsfs/formats"
+
+// foreign lists what must not be served as a raw disk by mistake: disk image formats without a driver, and
+// containers somebody forgot to unpack. A format moves from here to the drivers once one reads it.
+//
+// What is also a disk by itself stays out, though it has a magic number: ISO 9660, squashfs and the like are
+// raw disks whose file system needs no partition table.
+func foreign() []formats.Signature {
+	return []formats.Signature{
+		// Disk images.
+		{Name: "qcow2 (or qcow)", Off: 0, Magic: "QFI\xfb"},
+		{Name: "QED", Off: 0, Magic: "QED\x00"},
+		{Name: "VMDK", Off: 0, Magic: "KDMV"},
+		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},
+		{Name: "VMDK (ESX SE sparse)", Off: 0, Magic: "\xbe\xba\xfe\xca\x00\x00\x00\x00"},
+		{Name: "VMDK (descriptor)", Off: 0, Magic: "# Disk DescriptorFile"},
+		{Name: "VHDX", Off: 0, Magic: "vhdxfile"},
+		{Name: "VHD", Off: 0, Magic: "conectix"},
+		{Name: "VHD (fixed)", Off: -512, Magic: "conectix"},
+		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
+		{Name: "ZVHD", Off: 0, Magic: "stream\x00\x00"},
+		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
+		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
+		{Name: "DMG", Off: -512, Magic: "koly"},
+		{Name: "EWF", Off: 0, Magic: "EVF\x09\x0d\x0a\xff\x00"},
+		{Name: "WIM", Off: 0, Magic: "MSWIM\x00\x00\x00"},
+		{Name: "Android sparse", Off: 0, Magic: "\x3a\xff\x26\xed"},
+		{Name: "LUKS (encrypted)", Off: 0, Magic: "LUKS\xba\xbe"},
+		// Containers. bzip2 is told by its first block, as its own three letters are too common.
+		{Name: "gzip", Off: 0, Magic: "\x1f\x8b\x08"},
+		{Name: "xz", Off: 0, Magic: "\xfd7zXZ\x00"},
+		{Name: "zstd", Off: 0, Magic: "\x28\xb5\x2f\xfd"},
+		{Name: "bzip2", Off: 4, Magic: "1AY&SY"},
+		{Name: "lz4", Off: 0, Magic: "\x04\x22\x4d\x18"},
+		{Name: "lzop", Off: 0, Magic: "\x89LZO\x00\x0d\x0a\x1a\x0a"},
+		{Name: "7z", Off: 0, Magic: "7z\xbc\xaf\x27\x1c"},
+		{Name: "zip", Off: 0, Magic: "PK\x03\x04"},
+		{Name: "rar", Off: 0, Magic: "Rar!\x1a\x07"},
+		{Name: "tar (an OVA, perhaps)", Off: 257, Magic: "ustar"},
+	}
+}

@@ -1,0 +1,136 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	fusefs "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload"
+)
+
+// disk is an image as a raw file. Its bytes never change, so the kernel keeps every page that was read.
+type disk struct {
+	fusefs.Inode
+	file DiskFile
+	time time.Time
+	name string // for the log
+	log  *slog.Logger
+}
+
+// diskAttrTimeout: the attributes of an active image are as constant as its bytes. Asking again at each read
+// would cost a round trip that pages in the cache do not.
+const diskAttrTimeout = time.Hour
+
+func (d *disk) mode() uint32 { return syscall.S_IFREG }
+
+func (d *disk) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	out.Mode = syscall.S_IFREG | 0o444
+	out.Size = uint64(d.file.Size())
+	out.Blksize = 4096 // named, or go-fuse takes Blocks for unset
+	out.Blocks = uint64(d.file.Allocated()+511) / 512
+	setTime(&out.Attr, d.time)
+	if out.Size > 0 { // an image that is being registered has none yet
+		out.SetTimeout(diskAttrTimeout)
+	}
+	return 0
+}
+
+func (d *disk) Setattr(context.Context, fusefs.FileHandle, *fuse.SetAttrIn, *fuse.AttrOut) syscall.Errno {
+	return syscall.EROFS
+}
+
+func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
+	if writes(flags) || flags&syscall.O_TRUNC != 0 {
+		return nil, 0, syscall.EROFS
+	}
+	open, err := d.file.Open(ctx)
+	if err != nil {
+		return nil, 0, errno(d.log, "opening the disk of "+d.name, err)
+	}
+	return &diskHandle{node: d, disk: open}, fuse.FOPEN_KEEP_CACHE, 0
+}
+
+// diskHandle is one open disk file.
+type diskHandle struct {
+	node   *disk
+	disk   Disk
+	pushes sync.WaitGroup
+}
+
+func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	v, err := h.disk.View(ctx, dest, off)
+	if err != nil {
+		return nil, readErrno(h.node.log, "reading the disk of "+h.node.name, err)
+	}
+	return &reply{View: v, handle: h}, 0
+}
+
+// reply sends a view's slices to the kernel as they are, and gives them back when that is done.
+type reply struct {
+	*lazyload.View
+	handle *diskHandle
+}
+
+var _ fuse.ReadResult = (*reply)(nil)
+
+func (r *reply) Size() int { return r.Len }
+
+func (r *reply) Slices() ([][]byte, fuse.Status) { return r.View.Slices, fuse.OK }
+
+func (r *reply) Bytes(buf []byte) ([]byte, fuse.Status) {
+	buf = buf[:0]
+	for _, s := range r.View.Slices {
+		buf = append(buf, s...)
+	}
+	return buf, fuse.OK
+}
+
+func (r *reply) Done() {
+	r.handle.node.push(r)
+}
+
+func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	size := uint64(h.disk.Size())
+	if off >= size {
+		return 0, syscall.ENXIO
+	}
+	pos, err := seek(ctx, h.disk, int64(off), whence == unix.SEEK_DATA)
+	if err != nil {
+		return 0, readErrno(h.node.log, "extents of the disk of "+h.node.name, err)
+	}
+	if whence == unix.SEEK_DATA && pos == h.disk.Size() {
+		return 0, syscall.ENXIO
+	}
+	return uint64(pos), 0
+}
+
+// seek returns the first offset at or behind off that is data, or is not; or the disk's size.
+func seek(ctx context.Context, d Disk, off int64, data bool) (int64, error) {
+	for off < d.Size() {
+		e, err := d.Extent(ctx, off, d.Size()-off)
+		if err != nil {
+			return 0, err
+		}
+		if (e.State == formats.Data) == data {
+			break
+		}
+		off = e.End()
+	}
+	return off, nil
+}
+
+func (h *diskHandle) Release(context.Context) syscall.Errno {
+	h.pushes.Wait()
+	if err := h.disk.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		h.node.log.Error("closing the disk of "+h.node.name, "error", err)
+	}
+	return 0
+}

@@ -1,0 +1,54 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	iofs "io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/imsfs/imsfs/lazyload/source"
+)
+
+// errno is the number the kernel is given for an error. What is not expected here is EIO, with a log line: the
+// reader of a disk sees no sentence. (go-fuse's own ToErrno does not unwrap, and turns the unknown into ENOSYS,
+// after which the kernel never asks again.)
+func errno(log *slog.Logger, what string, err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	for _, known := range []struct {
+		is error
+		no syscall.Errno
+	}{
+		{iofs.ErrNotExist, syscall.ENOENT},
+		{iofs.ErrExist, syscall.EEXIST},
+		{iofs.ErrPermission, syscall.EPERM},
+		{iofs.ErrInvalid, syscall.EINVAL},
+		{iofs.ErrClosed, syscall.ESTALE},
+		{errors.ErrUnsupported, syscall.EOPNOTSUPP},
+		{source.ErrChanged, syscall.ESTALE},
+		{context.Canceled, syscall.EINTR},
+		{context.DeadlineExceeded, syscall.ETIMEDOUT},
+	} {
+		if errors.Is(err, known.is) {
+			return known.no
+		}
+	}
+	var no syscall.Errno
+	if errors.As(err, &no) && no != syscall.ENOSYS {
+		return no
+	}
+	log.Error(what, "error", err)
+	return syscall.EIO
+}
+
+// readErrno is errno for reads of a disk: to a virtual machine every failure is an input/output error, whatever its
+// cause, and none may look like an interrupted call; the log has the cause.
+func readErrno(log *slog.Logger, what string, err error) syscall.Errno {
+	if errors.Is(err, context.Canceled) {
+		return syscall.EINTR // only O_DIRECT readers that were killed: nobody sees it
+	}
+	log.Error(what, "error", err)
+	return syscall.EIO
+}

@@ -1,0 +1,19 @@
+package fs
+
+// push is called when the kernel has been answered. When the read made the disk decode a whole cluster, the rest of it
+// goes into the kernel's page cache, so that the neighbours' reads need no daemon at all, also when the decoded
+// cluster has left our own cache long since. (Never from within the read itself: the kernel holds the page
+// that is being read, and storing it would wait for the answer.)
+func (d *disk) push(r *reply) {
+	if r.Fresh == nil {
+		r.Release()
+		return
+	}
+	r.handle.pushes.Add(1)
+	go func() {
+		defer r.handle.pushes.Done()
+		defer r.Release()
+		// A kernel that has dropped the inode, or has no memory to spare, says so; the data is only offered.
+		_ = d.WriteCache(r.FreshOff, r.Fresh.Bytes())
+	}()
+}

@@ -1,0 +1,125 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+var (
+	_ formats.Source = (*File)(nil)
+	_ formats.Sparse = (*File)(nil)
+)
+
+// File is a regular file or a block device, opened for reading. It is safe for concurrent use.
+type File struct {
+	f     *os.File
+	path  string
+	id    Identity
+	size  int64
+	space int64 // bytes of it that occupy space
+}
+
+func openFile(path string) (*File, error) {
+	// O_NONBLOCK, so that opening a fifo by mistake is refused below instead of waiting for a writer.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	id, err := identity(path, &st)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	s := &File{f: os.NewFile(uintptr(fd), path), path: path, id: id, size: st.Size, space: min(st.Blocks*512, st.Size)}
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		if s.size, err = unix.Seek(fd, 0, io.SeekEnd); err != nil {
+			s.f.Close()
+			return nil, fmt.Errorf("%s: size of the device: %w", path, err)
+		}
+		s.space = s.size
+	}
+	return s, nil
+}
+
+func identity(path string, st *unix.Stat_t) (Identity, error) {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFBLK:
+		return Identity{Inode: st.Ino, Size: st.Size, ModTime: st.Mtim.Nano()}, nil
+	case unix.S_IFDIR:
+		return Identity{}, fmt.Errorf("%s: %w", path, unix.EISDIR)
+	}
+	return Identity{}, fmt.Errorf("%s: neither a file nor a block device: %w", path, unix.EINVAL)
+}
+
+// Identity is that of the file when it was opened.
+func (s *File) Identity() Identity { return s.id }
+
+// Size implements formats.Source.
+func (s *File) Size() int64 { return s.size }
+
+// Allocated implements formats.Sparse.
+func (s *File) Allocated() int64 { return s.space }
+
+// Close gives the file back; no read may be running.
+func (s *File) Close() error { return s.f.Close() }
+
+// ReadAt implements formats.Source. The check follows the read: bytes that were written before they were read
+// have moved the file's modification time by then.
+func (s *File) ReadAt(_ context.Context, p []byte, off int64) error {
+	n, err := s.f.ReadAt(p, off)
+	if changed := s.unchanged(); changed != nil {
+		return changed
+	}
+	switch {
+	case n == len(p):
+		return nil
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: read of %d bytes at %#x ends at %d: %w", s.path, len(p), off, off+int64(n), io.ErrUnexpectedEOF)
+	}
+	return err // *os.PathError: says path and operation
+}
+
+func (s *File) unchanged() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(s.f.Fd()), &st); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	if now := (Identity{Inode: st.Ino, Size: st.Size, ModTime: st.Mtim.Nano()}); now != s.id {
+		return s.id.Changed(s.path, now)
+	}
+	return nil
+}
+
+// Hole implements formats.Sparse by SEEK_DATA and SEEK_HOLE; a file system that knows no holes reports
+// everything as data. The descriptor's offset, which these move, is used for nothing else.
+func (s *File) Hole(_ context.Context, off, n int64) (hole bool, length int64, err error) {
+	fd := int(s.f.Fd())
+	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO): // no data behind off
+		return true, n, nil
+	case errors.Is(err, unix.EINVAL): // no such notion here, a block device say
+		return false, n, nil
+	case err != nil:
+		return false, 0, fmt.Errorf("%s: SEEK_DATA at %#x: %w", s.path, off, err)
+	case data > off:
+		return true, min(n, data-off), nil
+	}
+	end, err := unix.Seek(fd, off, unix.SEEK_HOLE)
+	if err != nil {
+		return false, 0, fmt.Errorf("%s: SEEK_HOLE at %#x: %w", s.path, off, err)
+	}
+	return false, min(n, max(1, end-off)), nil
+}

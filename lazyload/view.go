@@ -1,0 +1,110 @@
+package lazyload
+
+import (
+	"context"
+	"sync"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/cache"
+)
+
+// View is the answer to one read. Its slices, in order, are the bytes that were asked for; they are shared with other
+// readers, must not be written to, and may not be touched after Release.
+type View struct {
+	Slices [][]byte
+	Len    int // bytes in all slices: less than asked for only at the disk's end
+	// Fresh is a cluster that this very read made the disk decode, or nil: its other bytes have not been asked for
+	// yet, and whoever can keep them for the neighbours' reads may. It goes with the view.
+	Fresh *cache.Buffer
+	// FreshOff is where Fresh lies in the disk.
+	FreshOff int64
+
+	held []*cache.Buffer
+}
+
+// views are recycled so that a read of decoded data allocates nothing. A pool of spare parts is no state.
+var views = sync.Pool{New: func() any { return new(View) }}
+
+// zeros is what every range without data is a view of. It is never written to.
+var zeros = make([]byte, 1<<20)
+
+// View returns the disk's bytes at off, at most len(scratch) of them. Data that is not worth keeping is read into
+// scratch, at its place; the view holds scratch until it is released. Behind the disk's end a view is empty.
+func (d *Disk) View(ctx context.Context, scratch []byte, off int64) (*View, error) {
+	v := views.Get().(*View)
+	n := int64(len(scratch))
+	if off < 0 || off >= d.size {
+		n = 0
+	}
+	n = min(n, d.size-off)
+	if n <= 0 {
+		return v, nil
+	}
+	d.readAhead(off, n)
+	if err := d.fill(ctx, v, scratch, off, off+n); err != nil {
+		v.Release()
+		return nil, err
+	}
+	v.Len = int(n)
+	return v, nil
+}
+
+// fill walks the extents of [off, end), a cluster at a time where they are compressed.
+func (d *Disk) fill(ctx context.Context, v *View, scratch []byte, off, end int64) error {
+	for start := off; off < end; {
+		e, err := d.img.Extent(ctx, off, end-off)
+		if err != nil {
+			return err
+		}
+		switch {
+		case e.State != formats.Data:
+			v.zero(e.Len)
+		case e.Compressed:
+			for s := range clusters(off, e.Len, d.cluster) {
+				if err := d.viewCluster(ctx, v, s); err != nil {
+					return err
+				}
+			}
+		default:
+			p := scratch[off-start : e.End()-start]
+			if err := d.img.ReadAt(ctx, p, off); err != nil {
+				return err
+			}
+			v.Slices = append(v.Slices, p)
+		}
+		off = e.End()
+	}
+	return nil
+}
+
+func (d *Disk) viewCluster(ctx context.Context, v *View, s piece) error {
+	b, led, err := d.get(ctx, s.cluster)
+	if err != nil {
+		return err
+	}
+	v.held = append(v.held, b)
+	v.Slices = append(v.Slices, b.Bytes()[s.skip:s.skip+s.n])
+	if led {
+		v.Fresh, v.FreshOff = b, s.cluster
+	}
+	return nil
+}
+
+func (v *View) zero(n int64) {
+	for n > 0 {
+		s := zeros[:min(n, int64(len(zeros)))]
+		v.Slices = append(v.Slices, s)
+		n -= int64(len(s))
+	}
+}
+
+// Release gives the view's memory back. It must be called exactly once.
+func (v *View) Release() {
+	for _, b := range v.held {
+		b.Release()
+	}
+	clear(v.held)
+	clear(v.Slices)
+	*v = View{Slices: v.Slices[:0], held: v.held[:0]}
+	views.Put(v)
+}
