@@ -15,6 +15,7 @@ cleanup() {
     [ -z "$loop" ] || losetup --detach "$loop"
     if mountpoint -q "$work/ims"; then
         umount "$work/ims" || umount --lazy "$work/ims"
+        flock "$work/store/lock" true # held until the daemon has ended
     fi
     rm -rf --one-file-system "$work"
     exit $status
