@@ -140,7 +140,7 @@ func TestKillWhileOpeningAndClosing(t *testing.T) {
 	for round := range 12 {
 		dir, counted := filepath.Join(t.TempDir(), "store"), 0
 		for range 2 { // a store that is being made, and one that was killed before
-			runAndKill(t, 1+rnd.IntN(80000), func(line string) {
+			runAndKill(t, 1+rnd.IntN(40000), func(line string) {
 				if n, err := strconv.Atoi(line); err == nil {
 					counted = n
 				}
