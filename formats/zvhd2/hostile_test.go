@@ -171,7 +171,7 @@ func TestTablesHaveALimit(t *testing.T) {
 	at := int64(f.bitmapLBA) + int64(f.bitmapSize)
 	src := formattest.Sparse{Bytes: at + unit, Parts: []formattest.Part{{Off: at, Data: f.encode()}}}
 	_, err := newDriver().Open(t.Context(), src)
-	wantError(t, err, formats.ErrCorrupt, "non_zero_blk_num", "memory")
+	wantError(t, err, formats.ErrCorrupt, "max_blk_num", "5000000 entries", "memory")
 }
 
 func TestUnsealedFooter(t *testing.T) {
