@@ -38,11 +38,11 @@ const (
 func Tree(reg *lifecycle.Registry, started time.Time, log *slog.Logger) Root {
 	t := &tree{reg, log}
 	root := []child{
-		{"README", inoReadme, &text{content: func() string { return readme }}},
-		{"ctl", inoControl, &control{commander: reg, log: log}},
-		{"error", inoError, &text{content: func() string { return line(reg.LastError()) }}},
+		{"README", inoReadme, &text{time: started, content: func() string { return readme }}},
+		{"ctl", inoControl, &control{commander: reg, time: started, log: log}},
+		{"error", inoError, &text{time: started, content: func() string { return line(reg.LastError()) }}},
 		{"images", inoImages, &dir{list: t.images, find: t.image, time: started}},
-		{"status", inoStatus, &text{content: reg.Status}},
+		{"status", inoStatus, &text{time: started, content: reg.Status}},
 	}
 	return Root{&dir{time: started, list: func() []child { return root }}}
 }
@@ -80,20 +80,21 @@ func (t *tree) files(img *lifecycle.Image) []child {
 	if img.State() == lifecycle.Deleted {
 		return nil
 	}
+	at := img.Registered()
 	return []child{
-		{"ctl", ino(img, imageControl), &control{commander: img, log: t.log}},
-		{"disk", ino(img, imageDisk), &disk{file: imageFile{img}, time: img.Registered(), name: img.Name(), log: t.log}},
-		{"error", ino(img, imageError), &text{content: func() string { return line(img.LastError()) }}},
-		{"job", ino(img, imageJob), &text{content: func() string { return line(img.Job()) }}},
-		{"meta", ino(img, imageMeta), &dir{time: img.Registered(), list: func() []child { return attributes(img) }}},
-		{"status", ino(img, imageStatus), &text{content: img.Status}},
+		{"ctl", ino(img, imageControl), &control{commander: img, time: at, log: t.log}},
+		{"disk", ino(img, imageDisk), &disk{file: imageFile{img}, time: at, name: img.Name(), log: t.log}},
+		{"error", ino(img, imageError), &text{time: at, content: func() string { return line(img.LastError()) }}},
+		{"job", ino(img, imageJob), &text{time: at, content: func() string { return line(img.Job()) }}},
+		{"meta", ino(img, imageMeta), &dir{time: at, list: func() []child { return attributes(img) }}},
+		{"status", ino(img, imageStatus), &text{time: at, content: img.Status}},
 	}
 }
 
 func attributes(img *lifecycle.Image) []child {
 	var children []child
 	for i, a := range img.Meta() {
-		children = append(children, child{a.Key, ino(img, imageAttribute+uint64(i)), &text{content: func() string {
+		children = append(children, child{a.Key, ino(img, imageAttribute+uint64(i)), &text{time: img.Registered(), content: func() string {
 			return line(img.Meta()[i].Value)
 		}}})
 	}
@@ -123,7 +124,7 @@ func (f imageFile) Open(ctx context.Context) (Disk, error) {
 func Single(file DiskFile, name string, opened time.Time, status string, log *slog.Logger) Root {
 	children := []child{
 		{"disk", 2, &disk{file: file, time: opened, name: name, log: log}},
-		{"status", 3, &text{content: func() string { return status }}},
+		{"status", 3, &text{time: opened, content: func() string { return status }}},
 	}
 	return Root{&dir{time: opened, list: func() []child { return children }}}
 }

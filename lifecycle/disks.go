@@ -95,19 +95,23 @@ func (p *pool) handle(ctx context.Context, s *slot, open func() (*disk, error)) 
 		return nil, err
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	d.slot, s.disk = s, d
-	p.mu.Unlock()
-	return p.share(s), nil
+	return p.hold(d), nil
 }
 
 // share returns a handle on the disk in a slot, nil if there is none.
 func (p *pool) share(s *slot) *Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := s.disk
-	if d == nil {
+	if s.disk == nil {
 		return nil
 	}
+	return p.hold(s.disk)
+}
+
+// hold makes a handle on a disk; the caller holds mu.
+func (p *pool) hold(d *disk) *Handle {
 	d.refs++
 	if d.idle != nil {
 		p.idle.Remove(d.idle)
@@ -125,15 +129,11 @@ func (p *pool) release(d *disk) error {
 	return closeDisk(old)
 }
 
-// keep takes a disk that was just opened, and is used by nobody, for the next who wants it. If someone was quicker and
-// has opened another, this one is closed.
+// keep puts a disk that was just opened, and is used by nobody, into the slot of an image that nobody can open yet.
 func (p *pool) keep(s *slot, d *disk) error {
 	p.mu.Lock()
-	old := d
-	if s.disk == nil {
-		d.slot, s.disk = s, d
-		old = p.settle(d)
-	}
+	d.slot, s.disk = s, d
+	old := p.settle(d)
 	p.mu.Unlock()
 	return closeDisk(old)
 }

@@ -47,9 +47,9 @@ func (j *job) progress(share float64, bytes int64) {
 func (j *job) end(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.phase, j.share, j.err = "DONE", 1, err
-	if err != nil {
-		j.phase, j.share = "FAILED", min(j.share, 0.99)
+	j.phase, j.err = "FAILED", err
+	if err == nil {
+		j.phase, j.share = "DONE", 1
 	}
 	close(j.done)
 }

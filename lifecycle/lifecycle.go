@@ -24,7 +24,6 @@ package lifecycle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
@@ -218,4 +217,4 @@ func (r *Registry) remove(img *Image) error {
 }
 
 // isClosed tells a job that was ended by Close from one that was cancelled on its own.
-func (r *Registry) isClosed() bool { return errors.Is(r.ctx.Err(), context.Canceled) }
+func (r *Registry) isClosed() bool { return r.ctx.Err() != nil }

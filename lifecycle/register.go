@@ -178,10 +178,14 @@ func (r *Registry) settle(img *Image, j *job, d *disk, err error) {
 	j.end(err)
 }
 
-// activate writes what was found in the source, and keeps the disk for the first who opens it.
+// activate writes what was found in the source. The disk is kept for the first who opens it, and that before anyone
+// can, so that none opens another.
 func (r *Registry) activate(img *Image, d *disk) error {
 	if img.State() == Deleted {
 		return errors.Join(iofs.ErrClosed, d.close())
+	}
+	if err := r.disks.keep(&img.slot, d); err != nil {
+		r.cfg.Log.Warn("close of an idle disk", slog.Any("error", err))
 	}
 	info := d.Info()
 	err := r.update(img, func(rec *record) {
@@ -191,10 +195,7 @@ func (r *Registry) activate(img *Image, d *disk) error {
 		rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
 	})
 	if err != nil {
-		return errors.Join(err, d.close())
-	}
-	if err := r.disks.keep(&img.slot, d); err != nil {
-		r.cfg.Log.Warn("close of an idle disk", slog.Any("error", err))
+		return errors.Join(err, r.disks.forget(&img.slot))
 	}
 	return nil
 }

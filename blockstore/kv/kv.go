@@ -35,7 +35,7 @@ const MaxValue = 256 << 10
 
 // reserve is the free space without which nothing is written. Badger writes its log through a memory mapping, and
 // a mapped write on a full disk kills the process instead of returning an error.
-const reserve = 48 << 20
+const reserve = 16 << 20
 
 // Options for Open; the zero value is usable.
 type Options struct {
@@ -85,7 +85,11 @@ func open(dir string, log *slog.Logger) (*badger.DB, error) {
 	if err := unseal(dir); err != nil {
 		return nil, err
 	}
-	return openBadger(filepath.Join(dir, dbDir), log)
+	db := filepath.Join(dir, dbDir)
+	if err := dropStillborn(db); err != nil {
+		return nil, err
+	}
+	return openBadger(db, log)
 }
 
 // Close waits for running transactions to end, seals the store and gives it free. No transaction may be begun.
