@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -14,6 +15,7 @@ import (
 type control struct {
 	fusefs.Inode
 	commander Commander
+	time      time.Time
 	log       *slog.Logger
 }
 
@@ -22,6 +24,7 @@ func (c *control) mode() uint32 { return syscall.S_IFREG }
 func (c *control) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFREG | 0o644
 	out.Size = uint64(len(c.commander.Verbs()))
+	setCommon(&out.Attr, c.time)
 	return 0
 }
 

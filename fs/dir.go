@@ -71,11 +71,13 @@ func (d *dir) Readdir(context.Context) (fusefs.DirStream, syscall.Errno) {
 
 func (d *dir) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFDIR | 0o555
-	setTime(&out.Attr, d.time)
+	setCommon(&out.Attr, d.time)
 	return 0
 }
 
-func setTime(a *fuse.Attr, t time.Time) {
+// setCommon sets what all files have: a time, and one link (of which the kernel would else think none: a deleted file).
+func setCommon(a *fuse.Attr, t time.Time) {
+	a.Nlink = 1
 	if !t.IsZero() {
 		a.SetTimes(&t, &t, &t)
 	}

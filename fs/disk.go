@@ -34,8 +34,9 @@ func (d *disk) mode() uint32 { return syscall.S_IFREG }
 func (d *disk) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFREG | 0o444
 	out.Size = uint64(d.file.Size())
+	out.Blksize = 4096 // named, or go-fuse takes Blocks for unset
 	out.Blocks = uint64(d.file.Allocated()+511) / 512
-	setTime(&out.Attr, d.time)
+	setCommon(&out.Attr, d.time)
 	if out.Size > 0 { // an image that is being registered has none yet
 		out.SetTimeout(diskAttrTimeout)
 	}

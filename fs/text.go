@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -12,6 +13,7 @@ import (
 type text struct {
 	fusefs.Inode
 	content func() string
+	time    time.Time
 }
 
 func (t *text) mode() uint32 { return syscall.S_IFREG }
@@ -19,6 +21,7 @@ func (t *text) mode() uint32 { return syscall.S_IFREG }
 func (t *text) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFREG | 0o444
 	out.Size = uint64(len(t.content()))
+	setCommon(&out.Attr, t.time)
 	return 0
 }
 

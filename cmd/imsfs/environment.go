@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"time"
 
 	"github.com/imsfs/imsfs/formats"
@@ -15,7 +16,10 @@ type environment struct {
 	terminal       bool // stderr is one
 	getenv         func(key string) string
 	now            func() time.Time
-	formats        formats.Set
+	// signals delivers the requests to stop, each of them, until stop is called: the context of a command only
+	// knows the first.
+	signals func() (requests <-chan os.Signal, stop func())
+	formats formats.Set
 }
 
 // writeJSON prints a value for scripts.

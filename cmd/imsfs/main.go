@@ -26,7 +26,14 @@ func main() {
 		terminal: term.IsTerminal(int(os.Stderr.Fd())),
 		getenv:   os.Getenv,
 		now:      time.Now,
+		signals:  signals,
 		formats:  all.Formats(),
 	}
 	os.Exit(run(ctx, env, os.Args[1:]))
+}
+
+func signals() (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 2)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	return c, func() { signal.Stop(c) }
 }

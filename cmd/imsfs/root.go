@@ -42,7 +42,9 @@ func newRoot(env *environment) *cobra.Command {
 		Short: "Disk images as raw disks",
 		Long: `imsfs turns disk images into raw disks.
 
-These commands work on image files. FILE is opened for reading only, and its format is told by its content unless -f names it.`,
+serve mounts the tree of a store's images, and register, ls, show, set, mv and rm work on a tree that is mounted.
+The other commands work on image files, without a daemon: FILE is opened for reading only, and its format is told
+by its content unless -f names it.`,
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -59,6 +61,14 @@ These commands work on image files. FILE is opened for reading only, and its for
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(
+		newServe(env),
+		newRegister(env),
+		newLs(env),
+		newShow(env),
+		newSet(env),
+		newMv(env),
+		newRm(env),
+		newOpen(env),
 		newInfo(env),
 		newMap(env),
 		newCheck(env),
@@ -83,6 +93,16 @@ func unknownCommand(root *cobra.Command, name string) error {
 func exactly(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == len(names) {
+			return nil
+		}
+		return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants %s: %d given", cmd.Name(), wanted(names), len(args))}
+	}
+}
+
+// atLeast wants an argument for each of the names, and takes more.
+func atLeast(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= len(names) {
 			return nil
 		}
 		return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants %s: %d given", cmd.Name(), wanted(names), len(args))}

@@ -1,0 +1,166 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// What a store directory holds. newDir is db/ while it is made for the first time.
+const (
+	markerFile = "imsfs-store"
+	lockFile   = "lock"
+	sealFile   = "seal"
+	dbDir      = "db"
+	newDir     = "db.new"
+)
+
+// layout is the version in the marker. It changes when an older imsfs could not read the store any more.
+const layout = 1
+
+// claim looks whether dir is a store or can become one, makes it exist and locks it.
+func claim(dir string) (*lock, error) {
+	if err := look(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	l, err := acquire(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := look(dir); err != nil { // it may have changed before it was ours
+		l.release()
+		return nil, err
+	}
+	return l, nil
+}
+
+// look refuses a directory that is neither a store of this layout nor empty. It changes nothing.
+func look(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == markerFile {
+			return readMarker(filepath.Join(dir, markerFile))
+		}
+	}
+	for _, e := range entries {
+		if name := e.Name(); !leftover(name) {
+			return fmt.Errorf("it is not a store and not empty (it has %q): give a store, or an empty or missing directory: %w", name, iofs.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// leftover tells what may stand in an empty directory: what a killed creation left, and mkfs.
+func leftover(name string) bool {
+	return name == lockFile || name == newDir || name == "lost+found" || strings.HasPrefix(name, "."+markerFile)
+}
+
+func readMarker(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	number, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "imsfs store layout ")
+	version, err := strconv.Atoi(number)
+	switch {
+	case !ok || err != nil || version < 1:
+		return damaged("%s does not say %q", markerFile, markerText())
+	case version > layout:
+		return fmt.Errorf("it has layout %d, made by a newer imsfs; this one knows layout %d: %w", version, layout, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+func markerText() string { return fmt.Sprintf("imsfs store layout %d", layout) }
+
+// create makes the database of a new store. The marker comes between the database and its name, so that whatever a kill
+// leaves is told apart: without the marker nothing counts, with it one of db.new and db is whole.
+func create(dir string) error {
+	marker, fresh, whole := filepath.Join(dir, markerFile), filepath.Join(dir, newDir), filepath.Join(dir, dbDir)
+	if _, err := os.Stat(marker); errors.Is(err, iofs.ErrNotExist) {
+		if err := os.RemoveAll(fresh); err != nil {
+			return err
+		}
+		db, err := openBadger(fresh, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(db.Close(), syncDir(dir)); err != nil {
+			return err
+		}
+		if err := renameio.WriteFile(marker, []byte(markerText()+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(whole); err == nil || !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(fresh, whole); err != nil {
+		return damaged("its database, %s, is missing", whole)
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lock is held as long as its file is open, and so never longer than its process.
+type lock struct{ f *os.File }
+
+func acquire(path string) (*lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, &inUseError{holder(f)}
+	}
+	if err := errors.Join(f.Truncate(0), writePid(f)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &lock{f}, nil
+}
+
+func writePid(f *os.File) error {
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// holder says who holds the lock; a process that has just taken it may not have written its pid yet.
+func holder(f *os.File) string {
+	b := make([]byte, 20)
+	n, _ := f.ReadAt(b, 0)
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n]))); err == nil {
+		return fmt.Sprintf("process %d", pid)
+	}
+	return "another process"
+}
+
+func (l *lock) release() { l.f.Close() }

@@ -1,0 +1,149 @@
+package kv
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/google/renameio/v2"
+)
+
+// check looks for damage in db/ and changes nothing. Badger would go on without a table that fails its checksum, cut
+// a log at the first bad byte, delete the tables a shortened manifest does not name: records would be gone with no
+// error. A store that was closed has a seal and must be exactly what was sealed. After a kill there is none: then
+// the manifest and the tables must be whole, and the log's end is Badger's to find.
+func check(dir string) error {
+	want, err := os.ReadFile(filepath.Join(dir, sealFile))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return checkTables(filepath.Join(dir, dbDir))
+	}
+	if err != nil {
+		return err
+	}
+	have, err := contents(filepath.Join(dir, dbDir))
+	if err != nil {
+		return err
+	}
+	return compare(string(want), have)
+}
+
+// contents lists the files of db/, a line each: name, size, CRC-32C.
+func contents(db string) (string, error) {
+	entries, err := os.ReadDir(db) // in the order of names
+	if err != nil {
+		return "", err
+	}
+	var list strings.Builder
+	for _, e := range entries {
+		sum, size, err := checksum(filepath.Join(db, e.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&list, "%s %d %08x\n", e.Name(), size, sum)
+	}
+	return list.String(), nil
+}
+
+func checksum(path string) (sum uint32, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	size, err = io.Copy(h, f)
+	return h.Sum32(), size, err
+}
+
+// compare names the first file that is not as it was sealed.
+func compare(want, have string) error {
+	found := map[string]string{}
+	for line := range strings.Lines(have) {
+		name, state, _ := strings.Cut(strings.TrimSpace(line), " ")
+		found[name] = state
+	}
+	const way = "restore the directory from a backup, or remove its file " + sealFile + " to open what is left"
+	for line := range strings.Lines(want) {
+		name, sealed, _ := strings.Cut(strings.TrimSpace(line), " ")
+		state, ok := found[name]
+		switch delete(found, name); {
+		case !ok:
+			return damaged("%s/%s is missing; %s", dbDir, name, way)
+		case state != sealed:
+			return damaged("%s/%s has size and checksum %s and was left with %s; %s", dbDir, name, state, sealed, way)
+		}
+	}
+	for name := range found {
+		return damaged("%s/%s was not there when the store was closed; %s", dbDir, name, way)
+	}
+	return nil
+}
+
+// seal records the state of db/ after a clean close; unseal ends its validity before the first change.
+func seal(dir string) error {
+	list, err := contents(filepath.Join(dir, dbDir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(renameio.WriteFile(filepath.Join(dir, sealFile), []byte(list), 0o600), syncDir(dir))
+}
+
+func unseal(dir string) error {
+	err := os.Remove(filepath.Join(dir, sealFile))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, syncDir(dir))
+}
+
+// checkTables reads the manifest and every table it names.
+func checkTables(db string) error {
+	f, err := os.Open(filepath.Join(db, badger.ManifestFilename))
+	if err != nil {
+		return damaged("%v", err)
+	}
+	defer f.Close()
+	opts := settings(db, nil)
+	opts.Logger = nil
+	m, _, err := badger.ReplayManifestFile(f, 0, opts)
+	if err != nil {
+		return damaged("%s: %v", f.Name(), err)
+	}
+	for id := range m.Tables {
+		if err := checkTable(db, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTable verifies the checksums of a table. Badger's parser is not made for damaged files and panics on some, with
+// a dump of its state for a message.
+func checkTable(db string, id uint64) (err error) {
+	path := table.NewFilename(id, db)
+	defer func() {
+		if recover() != nil {
+			err = damaged("%s: the table's index cannot be read", path)
+		}
+	}()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return damaged("%v", err)
+	}
+	opts := settings(db, nil)
+	t, err := table.OpenInMemoryTable(data, id, &table.Options{ChkMode: opts.ChecksumVerificationMode, BlockSize: opts.BlockSize})
+	if err != nil {
+		return damaged("%s: %v", path, err)
+	}
+	if err := t.VerifyChecksum(); err != nil {
+		return damaged("%s: %v", path, err)
+	}
+	return nil
+}

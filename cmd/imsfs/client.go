@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imsfs/imsfs/lifecycle"
+)
+
+// client is the tree of a running daemon, used as anybody may: by reading and writing its files.
+type client struct{ root string }
+
+// mountVariable names the tree where no flag does.
+const mountVariable = "IMSFS_MOUNT"
+
+// connect finds the tree: the one named by flag, else by the environment, else the only one that is mounted.
+func connect(env *environment, mount string) (*client, error) {
+	if mount == "" {
+		mount = env.getenv(mountVariable)
+	}
+	if mount == "" {
+		trees, err := mountedTrees()
+		switch {
+		case err != nil:
+			return nil, err
+		case len(trees) == 0:
+			return nil, errors.New("no tree is mounted: start one with imsfs serve")
+		case len(trees) > 1:
+			return nil, fmt.Errorf("several trees are mounted: name one by --mount or %s: %s", mountVariable, strings.Join(trees, ", "))
+		}
+		mount = trees[0]
+	}
+	if _, err := os.Stat(filepath.Join(mount, "ctl")); err != nil {
+		if errors.Is(err, iofs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: is not a mounted tree of imsfs", mount)
+		}
+		return nil, err
+	}
+	return &client{mount}, nil
+}
+
+// store gives the path of one of the store's files.
+func (c *client) store(name string) string { return filepath.Join(c.root, name) }
+
+// image gives the path of one of an image's files. What can be no name is no image's, and no way out of the tree.
+func (c *client) image(name, file string) (string, error) {
+	dir := filepath.Join(c.root, "images", name)
+	if filepath.Base(dir) != name || name == "" || name == "." || name == ".." {
+		return "", noImage(name)
+	}
+	if _, err := os.Stat(dir); err != nil {
+		if errors.Is(err, iofs.ErrNotExist) {
+			return "", noImage(name)
+		}
+		return "", err
+	}
+	return filepath.Join(dir, file), nil
+}
+
+func noImage(name string) error { return fmt.Errorf("there is no image %q", name) }
+
+// command writes one command line to a control file. Its refusal is told by the same open file.
+func (c *client) command(ctl string, words ...string) error {
+	f, err := os.OpenFile(ctl, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString(lifecycle.Quote(words...)); err != nil {
+		if answer, _ := io.ReadAll(f); len(answer) > 0 {
+			return errors.New(strings.TrimSpace(string(answer)))
+		}
+		return err
+	}
+	return nil
+}
+
+// names lists the images.
+func (c *client) names() ([]string, error) {
+	entries, err := os.ReadDir(c.store("images"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// pair is a "key value" line of a status.
+type pair struct{ key, value string }
+
+// status reads a file of "key value" lines.
+func readStatus(path string) ([]pair, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var pairs []pair
+	for s := bufio.NewScanner(f); s.Scan(); {
+		key, value, _ := strings.Cut(s.Text(), " ")
+		pairs = append(pairs, pair{key, value})
+	}
+	return pairs, nil
+}
+
+// treeCommand gives a command the flag by which the tree is named, and a client of it.
+func treeCommand(env *environment, cmd *cobra.Command, do func(c *client, args []string) error) *cobra.Command {
+	var mount string
+	cmd.Flags().StringVar(&mount, "mount", "", "where the tree is mounted (else $"+mountVariable+", else the only one)")
+	must(cmd.MarkFlagDirname("mount"))
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		c, err := connect(env, mount)
+		if err != nil {
+			return err
+		}
+		return do(c, args)
+	}
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			c, err := connect(env, mount)
+			if err != nil || len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			names, _ := c.names()
+			return names, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return cmd
+}
+
+func completeDirectories(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// must is for calls that fail only by a mistake in this package.
+func must(err error) {
+	if err != nil {
+		panic(err) // bug: a flag named here does not exist
+	}
+}

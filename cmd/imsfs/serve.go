@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/fs"
+	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle"
+)
+
+type serveOptions struct {
+	mountpoint string
+	store      string
+	cacheSize  byteSize
+	readAhead  byteSize
+	allowOther bool
+	daemon     bool
+	logFile    string
+	readyFD    int // where a detached process says that it serves; 0 is nowhere
+}
+
+func newServe(env *environment) *cobra.Command {
+	opts := serveOptions{cacheSize: lazyload.DefaultCacheSize, readAhead: 1 << 20}
+	cmd := &cobra.Command{
+		Use:   "serve MOUNTPOINT --store DIR",
+		Short: "Mount the tree of a store's images and serve it",
+		Long: `Mount the tree of all images that are registered in a store, and serve it until it is unmounted.
+
+The store is a directory; an empty or missing one becomes a store. MOUNTPOINT is an empty directory outside of it.
+SIGTERM and SIGINT unmount and end; while files of the tree are in use that waits for them. A second signal takes
+the tree away from its users. Tells systemd when it is ready (Type=notify).`,
+		Example: `  imsfs serve /mnt/ims --store /var/lib/imsfs
+  imsfs serve /mnt/ims --store /var/lib/imsfs --daemon --allow-other --cache-size 1GiB`,
+		Args: exactly("MOUNTPOINT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.mountpoint = args[0]
+			if err := opts.complete(); err != nil {
+				return err
+			}
+			if opts.daemon {
+				return detach(cmd.Context(), opts)
+			}
+			return announce(opts.readyFD, func(ready func() error) error { return serve(env, opts, ready) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.store, "store", "", "directory of the store (required)")
+	flags.Var(&opts.cacheSize, "cache-size", "memory for decoded data")
+	flags.Var(&opts.readAhead, "read-ahead", "what the kernel reads ahead of a sequential reader (root only)")
+	flags.BoolVar(&opts.allowOther, "allow-other", false, "let other users read the tree; commands stay the daemon's and root's")
+	flags.BoolVar(&opts.daemon, "daemon", false, "detach once the tree is mounted")
+	flags.StringVar(&opts.logFile, "log-file", "", "append the log to this file instead of stderr (with --daemon: DIR.log)")
+	flags.IntVar(&opts.readyFD, "ready-fd", 0, "")
+	must(flags.MarkHidden("ready-fd"))
+	must(cmd.MarkFlagRequired("store"))
+	must(cmd.MarkFlagDirname("store"))
+	cmd.ValidArgsFunction = completeDirectories
+	return cmd
+}
+
+// complete makes paths absolute, so that they mean the same wherever the process goes.
+func (o *serveOptions) complete() error {
+	var err error
+	if o.store, err = filepath.Abs(o.store); err != nil {
+		return err
+	}
+	if o.mountpoint, err = filepath.Abs(o.mountpoint); err != nil {
+		return err
+	}
+	if o.daemon && o.logFile == "" {
+		o.logFile = o.store + ".log"
+	}
+	if o.logFile != "" {
+		o.logFile, err = filepath.Abs(o.logFile)
+	}
+	return err
+}
+
+// serve opens the store, mounts its tree and returns when that is unmounted. ready is called once it answers.
+func serve(env *environment, opts serveOptions, ready func() error) (err error) {
+	log, closeLog, err := openLog(env, opts.logFile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	if err := dismissDeadMount(opts.mountpoint, log); err != nil {
+		return err
+	}
+	if err := checkMountpoint(opts.mountpoint, opts.store); err != nil {
+		return err
+	}
+	signals, stop := env.signals()
+	defer stop()
+
+	db, err := kv.Open(opts.store, kv.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize)})
+	defer func() { err = errors.Join(err, loader.Close()) }()
+	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{Formats: env.formats, Loader: loader, Log: log, Now: env.now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, reg.Close()) }()
+
+	server, err := fs.Mount(opts.mountpoint, fs.Tree(reg, env.now(), log), fs.Config{
+		Type:       treeType,
+		Name:       "imsfs:" + opts.store,
+		AllowOther: opts.allowOther,
+		ReadAhead:  int64(opts.readAhead),
+		Log:        log,
+	})
+	if err != nil {
+		return err
+	}
+	log.Info("serving", "mountpoint", opts.mountpoint, "store", opts.store, "images", len(reg.Images()))
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.Warn("telling systemd", "error", err)
+	}
+	if err := ready(); err != nil {
+		log.Warn("telling the starter", "error", err)
+	}
+	err = waitUnmounted(server, signals, log)
+	log.Info("stopped", "mountpoint", opts.mountpoint)
+	return err
+}
+
+// openLog makes the log that goes to a file, or to stderr.
+func openLog(env *environment, path string) (*slog.Logger, func() error, error) {
+	if path == "" {
+		return slog.New(slog.NewTextHandler(env.stderr, nil)), func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, nil, fmt.Errorf("log file: %w", err)
+	}
+	return slog.New(slog.NewTextHandler(f, nil)), f.Close, nil
+}

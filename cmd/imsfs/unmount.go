@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/imsfs/imsfs/fs"
+)
+
+// retryUnmount is how often a tree that is in use is tried again. The kernel has no event for its last user's leaving.
+const retryUnmount = 250 * time.Millisecond
+
+// waitUnmounted returns when the tree is gone: unmounted by somebody, after a first signal once nobody uses it any
+// more, or after a second one at once.
+func waitUnmounted(server *fs.Server, signals <-chan os.Signal, log *slog.Logger) error {
+	gone := make(chan struct{})
+	go func() {
+		server.Wait()
+		close(gone)
+	}()
+	var retry <-chan time.Time
+	for asked := false; ; {
+		select {
+		case <-gone:
+			return nil
+		case sig := <-signals:
+			if asked {
+				log.Warn("taking the tree away from its users", "signal", sig)
+				return server.Detach()
+			}
+			asked = true
+			log.Info("unmounting", "signal", sig)
+		case <-retry:
+		}
+		if err := server.Unmount(); err != nil {
+			if retry == nil {
+				log.Warn("waiting for those who use the tree; a second signal takes it away from them", "reason", cause(err))
+			}
+			retry = time.After(retryUnmount)
+		}
+	}
+}
+
+func cause(err error) error {
+	var no syscall.Errno
+	if errors.As(err, &no) {
+		return no
+	}
+	return err
+}

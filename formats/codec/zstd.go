@@ -1,0 +1,90 @@
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// Zstd decodes Zstandard frames, as many at once as there are processors; further callers wait.
+type Zstd struct{ dec *zstd.Decoder }
+
+// NewZstd makes a decoder. One is enough for a process: each holds tables for every processor.
+func NewZstd() *Zstd {
+	dec, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(0),
+		zstd.WithDecodeAllCapLimit(true),
+		zstd.WithDecoderMaxMemory(formats.MaxCompressedCluster),
+		zstd.WithDecoderMaxWindow(formats.MaxCompressedCluster),
+	)
+	if err != nil {
+		panic(err) // bug: only an impossible option is refused
+	}
+	return &Zstd{dec}
+}
+
+// Decode fills dst from the frames in src. A frame that names another content size than len(dst) is refused
+// before any of it is decoded, one that carries a checksum has it verified.
+func (z *Zstd) Decode(dst, src []byte) error {
+	var head zstd.Header
+	if err := head.Decode(src); err != nil {
+		return fmt.Errorf("zstd: frame header: %w", err)
+	}
+	if head.HasFCS && head.FrameContentSize != uint64(len(dst)) {
+		return lengthError("zstd", head.FrameContentSize, len(dst))
+	}
+	// The capacity is cut so that nothing behind dst can be written.
+	out, err := z.dec.DecodeAll(src, dst[:0:len(dst)])
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return tooLong("zstd", len(dst))
+	case err != nil:
+		return fmt.Errorf("zstd: %w", err)
+	case len(out) != len(dst):
+		return lengthError("zstd", uint64(len(out)), len(dst))
+	case len(dst) > 0 && &out[0] != &dst[0]:
+		return errors.New("zstd: the decoder left the buffer it was given")
+	}
+	return nil
+}
+
+// ZstdEncoder makes Zstandard frames, as many at once as there are processors; further callers wait.
+type ZstdEncoder struct{ enc *zstd.Encoder }
+
+// MaxZstdLevel is the highest level NewZstdEncoder takes.
+const MaxZstdLevel = 22
+
+// NewZstdEncoder makes an encoder of inputs of up to size bytes. The level is in zstd's own numbers, 1 to
+// MaxZstdLevel; 0 is zstd's default, 3. The library has four strengths, so neighbouring levels may give the
+// same bytes. Knowing the size halves the encoder's memory and makes it a tenth faster.
+func NewZstdEncoder(level, size int) (*ZstdEncoder, error) {
+	if level < 0 || level > MaxZstdLevel {
+		return nil, fmt.Errorf("zstd: level %d: it must be 1 to %d, or 0 for the default", level, MaxZstdLevel)
+	}
+	if level == 0 {
+		level = 3
+	}
+	if size <= 0 || size > formats.MaxCompressedCluster {
+		return nil, fmt.Errorf("zstd: inputs of %d bytes: the size must be 1 to %d", size, formats.MaxCompressedCluster)
+	}
+	window := 1 << bits.Len(uint(max(size, zstd.MinWindowSize)-1))
+	enc, err := zstd.NewWriter(nil,
+		zstd.WithEncoderConcurrency(0),
+		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
+		zstd.WithWindowSize(window),
+		// Verifying costs a reader 0.1 ms for 2 MiB and finds the bit rot that still decodes.
+		zstd.WithEncoderCRC(true),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return &ZstdEncoder{enc}, nil
+}
+
+// Encode appends one frame holding src to dst. The frame carries its content size and a checksum, and a reader
+// needs no more memory for it than src takes.
+func (e *ZstdEncoder) Encode(dst, src []byte) []byte { return e.enc.EncodeAll(src, dst) }

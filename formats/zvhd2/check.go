@@ -1,0 +1,224 @@
+package zvhd2
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// maxHeld bounds the findings about the tables that are held back until the chunks in front of them are checked.
+const maxHeld = 10_000
+
+// checker is one Check under way.
+type checker struct {
+	src    formats.Source
+	out    func(formats.Problem)
+	chunks chunkReader
+	block  []byte // scratch for decoding
+	held   []formats.Problem
+	lost   int // findings beyond maxHeld
+}
+
+func (c *checker) damage(off int64, format string, args ...any) {
+	c.out(formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) leak(from, to int64) {
+	if from < to {
+		c.out(formats.Problem{Off: from, Text: fmt.Sprintf("%d bytes belong to nothing", to-from), Leak: true})
+	}
+}
+
+// hold is a report that keeps findings for release, to keep to the file's order.
+func (c *checker) hold(off int64, format string, args ...any) {
+	if len(c.held) == maxHeld {
+		c.lost++
+		return
+	}
+	c.held = append(c.held, formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) release(end int64) {
+	slices.SortStableFunc(c.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
+	for _, p := range c.held {
+		c.out(p)
+	}
+	if c.lost > 0 {
+		c.damage(end, "%d more problems in the tables are not listed", c.lost)
+	}
+}
+
+// Check is the formats.Checker method. Where footer or tables are too damaged to follow, it walks the chunks
+// from the header on and lists those that stand.
+func (d *Driver) Check(ctx context.Context, src formats.Source, report func(formats.Problem)) error {
+	s, err := readSeals(ctx, src)
+	if err != nil {
+		return err
+	}
+	believed := &s.final
+	if s.finalFault != "" {
+		believed = &s.header
+	}
+	c := &checker{src: src, out: report, chunks: chunkReader{src: src, codec: d.decoder(believed.compressMethod)}}
+	if s.headerFault != "" {
+		c.damage(0, "header: %s", s.headerFault)
+	}
+	switch {
+	case s.finalFault != "" && s.headerFault != "":
+		c.damage(s.finalAt, "final footer: %s", s.finalFault)
+		return nil
+	case believed.supported() != nil:
+		return believed.supported()
+	case s.finalFault != "":
+		whole, err := c.stand(ctx, &s.header)
+		if err != nil {
+			return err
+		}
+		c.damage(s.finalAt, "final footer: %s: %s", s.finalFault, truncated(whole))
+		return nil
+	}
+	return c.whole(ctx, &s)
+}
+
+// whole checks a file whose final footer is good.
+func (c *checker) whole(ctx context.Context, s *seals) error {
+	f := &s.final
+	if f.verify(s.finalAt, c.hold); len(c.held) > 0 {
+		return c.standAndRelease(ctx, s)
+	}
+	t, err := loadBitmap(ctx, c.src, f, c.hold)
+	if err != nil {
+		return err
+	}
+	if len(c.held) > 0 { // the bitmap says which block an index entry is of
+		return c.standAndRelease(ctx, s)
+	}
+	if err := t.loadIndex(ctx, c.src, f, c.hold); err != nil {
+		return err
+	}
+	want := f.asHeader()
+	if s.headerFault == "" {
+		c.compare(s.header, want, 0, "header")
+	}
+	c.block = make([]byte, f.blockSize)
+	end, err := c.data(ctx, byOffset(t.refs))
+	if err != nil {
+		return err
+	}
+	want.nonZeroBlkNum = f.nonZeroBlkNum
+	if err := c.copyOfHeader(ctx, end, int64(f.indexLBA)-unit, &want); err != nil {
+		return err
+	}
+	c.release(s.finalAt)
+	c.leak(int64(f.indexLBA)+int64(f.indexSize), int64(f.bitmapLBA))
+	c.leak(int64(f.bitmapLBA)+int64(f.bitmapSize), s.finalAt)
+	return nil
+}
+
+// asHeader is the header that belongs to a final footer: as it was at creation.
+func (f *footer) asHeader() footer {
+	h := *f
+	h.indexLBA, h.bitmapLBA, h.indexSize, h.bitmapSize = 0, 0, 0, 0
+	h.indexSegSize, h.bitmapSegSize, h.indexSegNum, h.bitmapSegNum, h.nonZeroBlkNum = 0, 0, 0, 0, 0
+	return h
+}
+
+// compare reports the fields in which the structure at an offset differs from what the final footer implies, but
+// for the checksum: that of the header has been checked, that of its copy is stale.
+func (c *checker) compare(have, implied footer, at int64, what string) {
+	have.checksum = implied.checksum
+	got, want := have.encode(), implied.encode()
+	for _, f := range fields {
+		g, w := got[f.off:f.off+f.size], want[f.off:f.off+f.size]
+		if !bytes.Equal(g, w) {
+			c.damage(at+int64(f.off), "%s: %s is %x, must be %x to agree with the final footer", what, f.name, g, w)
+		}
+	}
+}
+
+// data checks the chunks, in file order, and the space between them. It returns where the last one ends.
+func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
+	end = unit
+	for _, r := range refs {
+		if r.off < end {
+			c.damage(r.off, "the chunk of block %d overlaps another, which ends at %#x", r.block, end)
+		}
+		c.leak(end, r.off)
+		if err := c.chunk(ctx, r); err != nil {
+			return end, err
+		}
+		end = max(end, r.end())
+	}
+	return end, nil
+}
+
+// chunk reads and decodes one chunk. Damage is reported; an error is what kept it from looking.
+func (c *checker) chunk(ctx context.Context, r ref) error {
+	err := c.chunks.decode(ctx, c.block, r)
+	if errors.Is(err, formats.ErrCorrupt) {
+		c.damage(r.off, "%v", err)
+		return nil
+	}
+	return err
+}
+
+// copyOfHeader checks the copy that lies between the data, which end at end, and the index.
+func (c *checker) copyOfHeader(ctx context.Context, end, at int64, want *footer) error {
+	if at < end {
+		c.damage(at, "copy of the header: the chunk that ends at %#x lies over it", end)
+		return nil
+	}
+	c.leak(end, at)
+	b := make([]byte, footerSize)
+	if err := c.src.ReadAt(ctx, b, at); err != nil {
+		return fmt.Errorf("zvhd2: copy of the header at %#x: %w", at, err)
+	}
+	c.compare(decodeFooter(b), *want, at, "copy of the header")
+	return nil
+}
+
+// standAndRelease lists the chunks that stand and then what is held: the tables cannot be followed.
+func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
+	if _, err := c.stand(ctx, &s.final); err != nil {
+		return err
+	}
+	c.release(s.finalAt)
+	return nil
+}
+
+// stand lists the whole chunks that follow the header, without the index, in runs of blocks, and counts them.
+func (c *checker) stand(ctx context.Context, f *footer) (whole int64, err error) {
+	if validBlockSize(f.blockSize) {
+		c.block = make([]byte, f.blockSize)
+	}
+	var first, last ref
+	for r, err := range walk(ctx, c.src, f) {
+		if err != nil {
+			return whole, err
+		}
+		if c.block != nil {
+			if err := c.chunk(ctx, r); err != nil {
+				return whole, err
+			}
+		}
+		if whole == 0 || r.block != last.block+1 {
+			c.stands(first, last)
+			first = r
+		}
+		last = r
+		whole++
+	}
+	c.stands(first, last)
+	return whole, nil
+}
+
+func (c *checker) stands(first, last ref) {
+	if last.size > 0 {
+		c.damage(first.off, "blocks %d to %d stand here in whole chunks up to %#x, without an index", first.block, last.block, last.end())
+	}
+}

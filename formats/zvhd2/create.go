@@ -1,0 +1,165 @@
+package zvhd2
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/codec"
+)
+
+// encoder writes what the vendor's tool writes: 2 MiB blocks, zstd, an index of the stored blocks. footer is the
+// header as it will stand at 0; the final one is derived from it.
+type encoder struct {
+	footer footer
+	zstd   *codec.ZstdEncoder
+	refs   []ref
+	end    int64 // of the last chunk placed
+}
+
+// Create is the formats.Creator method. A zero Timestamp is written as 2000-01-01, the format's zero.
+func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
+	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
+	switch {
+	case size <= 0 || size%512 != 0:
+		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: the size must be a positive multiple of 512", size)
+	case blocks > math.MaxUint32 || tableMemory(uint32(blocks), 0) > formats.MaxTables:
+		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
+	}
+	since := opts.Timestamp - secondsTo2000
+	if opts.Timestamp == 0 {
+		since = 0
+	}
+	if since < 0 || since > math.MaxUint32 {
+		return nil, fmt.Errorf("zvhd2: timestamp %d: the format holds %d to %d", opts.Timestamp, secondsTo2000, secondsTo2000+math.MaxUint32)
+	}
+	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
+	if err != nil {
+		return nil, fmt.Errorf("zvhd2: %w", err)
+	}
+	e := &encoder{zstd: z, end: unit, footer: footer{
+		cookie:         [8]byte([]byte(cookie)),
+		features:       featuresReserved,
+		version:        fileVersion,
+		dataOffset:     noDataOffset,
+		timestamp:      uint32(since),
+		creatorApp:     [4]byte([]byte(creatorApp)),
+		creatorVersion: creatorVersion,
+		originalSize:   uint64(size),
+		currentSize:    roundUp(uint64(size), currentSizeUnit),
+		geometry:       geometry(uint64(size)),
+		diskType:       diskType,
+		uuid:           opts.UUID,
+		zvhd2Version:   zvhd2Version,
+		blockSize:      defaultBlockSize,
+		maxBlkNum:      uint32(blocks),
+		compressMethod: methodZstd,
+	}}
+	e.footer.checksum = footerSum(e.footer.encode())
+	return e, nil
+}
+
+// maxCreateSize is the largest disk whose bitmap is within formats.MaxTables: whole segments of it.
+const maxCreateSize = formats.MaxTables / 12 / (bitmapSegSize / 8) * bitsPerSeg * defaultBlockSize
+
+// ClusterSize is the formats.Encoder method.
+func (e *encoder) ClusterSize() int64 { return int64(e.footer.blockSize) }
+
+// Encode is the formats.Encoder method.
+func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
+	if int64(len(plain)) != e.ClusterSize() || ci < 0 || ci >= int64(e.footer.maxBlkNum) {
+		return nil, fmt.Errorf("zvhd2: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, e.ClusterSize(), e.footer.maxBlkNum)
+	}
+	dst = append(dst[:0], make([]byte, chunkHeaderSize)...)
+	return encodeChunk(e.zstd.Encode(dst, plain), uint32(ci)), nil
+}
+
+// Place is the formats.Encoder method.
+func (e *encoder) Place(ci int64, n int) (int64, error) {
+	last := int64(-1)
+	if len(e.refs) > 0 {
+		last = int64(e.refs[len(e.refs)-1].block)
+	}
+	switch {
+	case ci <= last || ci >= int64(e.footer.maxBlkNum):
+		return 0, fmt.Errorf("zvhd2: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, last, e.footer.maxBlkNum)
+	case n <= 0 || n%unit != 0 || int64(n) > maxChunkSize(e.footer.blockSize):
+		return 0, fmt.Errorf("zvhd2: a chunk of %d bytes for block %d: it must be whole units of 4096, at most %d", n, ci, maxChunkSize(e.footer.blockSize))
+	case tableMemory(e.footer.maxBlkNum, uint32(len(e.refs)+1)) > formats.MaxTables:
+		return 0, fmt.Errorf("zvhd2: %d stored blocks are all that fit an index of at most %d bytes in memory", len(e.refs), formats.MaxTables)
+	}
+	r := ref{off: e.end, block: uint32(ci), size: uint32(n)}
+	e.refs = append(e.refs, r)
+	e.end = r.end()
+	return r.off, nil
+}
+
+// Finish is the formats.Encoder method.
+func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
+	f := e.footer
+	if err := put(ctx, dst, f.encode(), 0, "header"); err != nil {
+		return err
+	}
+	// The vendor's tool counts on in the header it keeps in memory and writes it as it stands: with a stale checksum.
+	f.nonZeroBlkNum = uint32(len(e.refs))
+	if err := put(ctx, dst, f.encode(), e.end, "copy of the header"); err != nil {
+		return err
+	}
+	f.indexSegSize, f.bitmapSegSize = indexSegSize, bitmapSegSize
+	f.indexLBA = uint64(e.end + unit)
+	f.indexSegNum = uint32(ceilDiv(f.entries(), entriesPerSeg))
+	f.indexSize = f.indexSegNum * indexSegSize
+	f.bitmapLBA = f.indexLBA + uint64(f.indexSize)
+	f.bitmapSegNum = uint32(ceilDiv(uint64(f.maxBlkNum), bitsPerSeg))
+	f.bitmapSize = f.bitmapSegNum * bitmapSegSize
+	f.checksum = footerSum(f.encode())
+	if err := e.writeIndex(ctx, dst, int64(f.indexLBA)); err != nil {
+		return err
+	}
+	if err := e.writeBitmap(ctx, dst, &f); err != nil {
+		return err
+	}
+	at := int64(f.bitmapLBA) + int64(f.bitmapSize)
+	if err := put(ctx, dst, f.encode(), at, "final footer"); err != nil {
+		return err
+	}
+	if err := dst.Truncate(at + unit); err != nil {
+		return fmt.Errorf("zvhd2: setting the file's size to %d: %w", at+unit, err)
+	}
+	return nil
+}
+
+func (e *encoder) writeIndex(ctx context.Context, dst formats.Target, at int64) error {
+	seg := make([]byte, indexSegSize)
+	for refs := e.refs; len(refs) > 0; at += indexSegSize {
+		clear(seg)
+		n := min(len(refs), entriesPerSeg)
+		for i, r := range refs[:n] {
+			encodeRef(seg[i*entrySize:], r)
+		}
+		if err := put(ctx, dst, seg, at, "index"); err != nil {
+			return err
+		}
+		refs = refs[n:]
+	}
+	return nil
+}
+
+func (e *encoder) writeBitmap(ctx context.Context, dst formats.Target, f *footer) error {
+	bitmap := make([]byte, f.bitmapSize)
+	for _, r := range e.refs {
+		bitmap[r.block/8] |= 1 << (r.block % 8)
+	}
+	return put(ctx, dst, bitmap, int64(f.bitmapLBA), "bitmap")
+}
+
+func put(ctx context.Context, dst formats.Target, b []byte, at int64, what string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := dst.WriteAt(b, at); err != nil {
+		return fmt.Errorf("zvhd2: writing the %s at %#x: %w", what, at, err)
+	}
+	return nil
+}

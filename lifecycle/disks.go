@@ -1,0 +1,211 @@
+package lifecycle
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/source"
+)
+
+// maxIdle is how many disks are kept open that nobody has open: tables in memory, and a file descriptor each.
+const maxIdle = 16
+
+// Handle is one user's hold on an image's disk. It reads on when the image is renamed or deleted, until Close.
+type Handle struct {
+	*lazyload.Disk
+	giveBack func() error
+}
+
+// Close gives the disk back; no read by this handle may be running and none of its views be held. More calls do
+// nothing.
+func (h *Handle) Close() error { return h.giveBack() }
+
+// disk is an image that was opened from its source.
+type disk struct {
+	*lazyload.Disk
+	src *source.File
+
+	slot *slot         // where it is kept
+	refs int           // handles; guarded by pool.mu
+	idle *list.Element // in pool.idle if refs is 0; guarded by pool.mu
+}
+
+func (d *disk) close() error {
+	d.Disk.Close()
+	return d.src.Close()
+}
+
+// slot is an image's place for its open disk.
+type slot struct {
+	turn chan struct{} // holds a token while someone opens the disk
+	disk *disk         // guarded by pool.mu
+	gone bool          // the image was deleted: the disk closes with its last handle; guarded by pool.mu
+}
+
+func newSlot() slot { return slot{turn: make(chan struct{}, 1)} }
+
+// pool opens disks, shares them and keeps those that were used last.
+type pool struct {
+	formats formats.Set
+	loader  *lazyload.Loader
+
+	mu     sync.Mutex
+	idle   *list.List // of *disk, the one used last in front
+	closed bool
+}
+
+func newPool(set formats.Set, loader *lazyload.Loader) *pool {
+	return &pool{formats: set, loader: loader, idle: list.New()}
+}
+
+// open opens a disk from its source; it is not in the pool.
+func (p *pool) open(ctx context.Context, path, format string) (*disk, error) {
+	src, err := source.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	img, err := p.formats.Open(ctx, src, format)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.Close())
+	}
+	return &disk{Disk: p.loader.Open(img), src: src}, nil
+}
+
+// handle returns a handle on the disk in a slot; open is called, by one at a time, if it is empty.
+func (p *pool) handle(ctx context.Context, s *slot, open func() (*disk, error)) (*Handle, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if h := p.share(s); h != nil {
+		return h, nil
+	}
+	d, err := open()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.slot, s.disk = s, d
+	return p.hold(d), nil
+}
+
+// share returns a handle on the disk in a slot, nil if there is none.
+func (p *pool) share(s *slot) *Handle {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.disk == nil {
+		return nil
+	}
+	return p.hold(s.disk)
+}
+
+// hold makes a handle on a disk; the caller holds mu.
+func (p *pool) hold(d *disk) *Handle {
+	d.refs++
+	if d.idle != nil {
+		p.idle.Remove(d.idle)
+		d.idle = nil
+	}
+	return &Handle{d.Disk, sync.OnceValue(func() error { return p.release(d) })}
+}
+
+// release takes a handle back. What must be closed is closed outside the lock: that waits for loads.
+func (p *pool) release(d *disk) error {
+	p.mu.Lock()
+	d.refs--
+	old := p.settle(d)
+	p.mu.Unlock()
+	return closeDisk(old)
+}
+
+// keep puts a disk that was just opened, and is used by nobody, into the slot of an image that nobody can open yet.
+func (p *pool) keep(s *slot, d *disk) error {
+	p.mu.Lock()
+	d.slot, s.disk = s, d
+	old := p.settle(d)
+	p.mu.Unlock()
+	return closeDisk(old)
+}
+
+// forget closes an image's disk with its last handle, which may be now.
+func (p *pool) forget(s *slot) error {
+	p.mu.Lock()
+	s.gone = true
+	var old *disk
+	if s.disk != nil {
+		old = p.settle(s.disk)
+	}
+	p.mu.Unlock()
+	return closeDisk(old)
+}
+
+// settle finds the place of a disk whose handles or slot changed, and returns the one that is to be closed for it, if
+// any; the caller holds mu.
+func (p *pool) settle(d *disk) *disk {
+	switch {
+	case d.refs > 0:
+		return nil
+	case d.slot.gone || p.closed:
+		return p.drop(d)
+	case d.idle == nil:
+		d.idle = p.idle.PushFront(d)
+	}
+	if p.idle.Len() > maxIdle {
+		return p.drop(p.idle.Back().Value.(*disk))
+	}
+	return nil
+}
+
+// drop takes a disk that nobody uses out of the pool; the caller holds mu.
+func (p *pool) drop(d *disk) *disk {
+	if d.idle != nil {
+		p.idle.Remove(d.idle)
+		d.idle = nil
+	}
+	d.slot.disk = nil
+	return d
+}
+
+// handles counts the handles on the disk in a slot.
+func (p *pool) handles(s *slot) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.disk == nil {
+		return 0
+	}
+	return s.disk.refs
+}
+
+// close closes the idle disks, and lets each other one close with its last handle.
+func (p *pool) close() error {
+	p.mu.Lock()
+	p.closed = true
+	var old []*disk
+	for p.idle.Len() > 0 {
+		old = append(old, p.drop(p.idle.Front().Value.(*disk)))
+	}
+	p.mu.Unlock()
+	var errs []error
+	for _, d := range old {
+		errs = append(errs, d.close())
+	}
+	return errors.Join(errs...)
+}
+
+func closeDisk(d *disk) error {
+	if d == nil {
+		return nil
+	}
+	return d.close()
+}

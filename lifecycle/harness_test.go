@@ -1,0 +1,214 @@
+package lifecycle
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload"
+)
+
+// flat is a format for tests: the word FLAT, then the disk's bytes.
+type flat struct {
+	gate func(ctx context.Context) error // called by Open, if not nil
+}
+
+func (flat) Name() string { return "flat" }
+
+func (flat) Probe(ctx context.Context, src formats.Source) (bool, error) {
+	b := make([]byte, 4)
+	if src.Size() < 4 {
+		return false, nil
+	}
+	err := src.ReadAt(ctx, b, 0)
+	return string(b) == "FLAT", err
+}
+
+func (f flat) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
+	if f.gate != nil {
+		if err := f.gate(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if src.Size() <= 4 {
+		return nil, formats.Corrupt("flat", 0, "there is\n nothing behind the word")
+	}
+	return flatImage{src}, nil
+}
+
+type flatImage struct{ src formats.Source }
+
+func (i flatImage) Info() formats.Info {
+	n := i.src.Size() - 4
+	return formats.Info{Format: "flat", Size: n, ClusterSize: 4096, Allocated: n}
+}
+
+func (i flatImage) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
+	return formats.Extent{Off: off, Len: n, State: formats.Data}, nil
+}
+
+func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
+	return i.src.ReadAt(ctx, p, off+4)
+}
+
+// house is a registry with all it stands on.
+type house struct {
+	*Registry
+	t       testing.TB
+	dir     string // the store's
+	driver  flat
+	log     syncBuffer
+	db      *kv.DB
+	loader  *lazyload.Loader
+	sources string // a directory
+}
+
+// syncBuffer is a log that may be read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newHouse opens a registry in a new store; it is closed when the test ends.
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), sources: t.TempDir()}
+	h.open()
+	t.Cleanup(h.close)
+	return h
+}
+
+func (h *house) open() {
+	h.t.Helper()
+	var err error
+	if h.db, err = kv.Open(h.dir, kv.Options{}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.loader = lazyload.New(lazyload.Config{CacheSize: 1 << 20})
+	h.Registry, err = Open(h.t.Context(), h.db, Config{
+		Formats: formats.Set{Drivers: []formats.Driver{h.driver}},
+		Loader:  h.loader,
+		Log:     slog.New(slog.NewTextHandler(&h.log, nil)),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) close() {
+	h.t.Helper()
+	if h.Registry == nil {
+		return
+	}
+	for _, err := range []error{h.Registry.Close(), h.loader.Close(), h.db.Close()} {
+		if err != nil {
+			h.t.Error(err)
+		}
+	}
+	h.Registry = nil
+}
+
+// reopen is a restart of the daemon.
+func (h *house) reopen() {
+	h.t.Helper()
+	h.close()
+	h.open()
+}
+
+// source makes a file of the test format and returns its path.
+func (h *house) source(name, content string) string {
+	h.t.Helper()
+	path := filepath.Join(h.sources, name)
+	if err := os.WriteFile(path, []byte("FLAT"+content), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	return path
+}
+
+// register makes an image whose disk has the given content.
+func (h *house) register(name, content string, more ...string) *Image {
+	h.t.Helper()
+	h.do(h, append([]string{"register", name, h.source(name, content)}, more...)...)
+	return h.image(name)
+}
+
+type doer interface {
+	Do(ctx context.Context, line string) error
+}
+
+func (h *house) do(target doer, words ...string) {
+	h.t.Helper()
+	if err := target.Do(h.t.Context(), Quote(words...)); err != nil {
+		h.t.Fatalf("%s: %v", Quote(words...), err)
+	}
+}
+
+func (h *house) image(name string) *Image {
+	h.t.Helper()
+	img, err := h.Image(name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return img
+}
+
+// records counts the images in the database.
+func (h *house) records() int {
+	h.t.Helper()
+	records, err := readRecords(h.t.Context(), h.db)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return len(records)
+}
+
+func mustOpen(t testing.TB, img *Image) *Handle {
+	t.Helper()
+	h, err := img.Open(t.Context())
+	if err != nil {
+		t.Fatalf("Open(%s): %v", img.Name(), err)
+	}
+	return h
+}
+
+// content reads a whole disk.
+func content(t testing.TB, h *Handle) string {
+	t.Helper()
+	p := make([]byte, h.Size())
+	if n, err := h.ReadAt(t.Context(), p, 0); n != len(p) || err != nil && err != io.EOF {
+		t.Fatalf("ReadAt = %d, %v of %d", n, err, len(p))
+	}
+	return string(p)
+}
+
+// value finds a key in a status.
+func value(t testing.TB, status, key string) string {
+	t.Helper()
+	for line := range strings.Lines(status) {
+		if v, ok := strings.CutPrefix(line, key+" "); ok {
+			return strings.TrimSuffix(v, "\n")
+		}
+	}
+	return fmt.Sprintf("(no %s)", key)
+}

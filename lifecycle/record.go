@@ -1,0 +1,95 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/lazyload/source"
+)
+
+// Keys of the database: an image's is the prefix and its ID, eight bytes, most significant first.
+const (
+	imagePrefix = "image/"
+	sequenceKey = "sequence/image"
+)
+
+// State is where an image is in its life; the package comment tells what each means.
+type State string
+
+// Saving and Deleted are never on disk: a registration that was cut off is Queued again.
+const (
+	Queued  State = "queued"
+	Saving  State = "saving"
+	Active  State = "active"
+	Killed  State = "killed"
+	Deleted State = "deleted"
+)
+
+// record is all that is known of an image, as the database has it.
+type record struct {
+	ID         uint64            `json:"id"`
+	Name       string            `json:"name"`
+	State      State             `json:"state"`
+	Source     string            `json:"source"`           // an absolute path
+	Format     string            `json:"format,omitempty"` // as asked for, then as found
+	Registered time.Time         `json:"registered"`
+	Meta       map[string]string `json:"meta,omitempty"` // never changed, only replaced: copies of the record share it
+
+	// Known once it is active.
+	Identity    source.Identity `json:"identity"`
+	Size        int64           `json:"size,omitempty"`
+	Allocated   int64           `json:"allocated,omitempty"`
+	ClusterSize int64           `json:"cluster_size,omitempty"`
+	Compression string          `json:"compression,omitempty"`
+
+	Error string `json:"error,omitempty"` // why it was killed
+}
+
+func (rec record) key() []byte {
+	return binary.BigEndian.AppendUint64([]byte(imagePrefix), rec.ID)
+}
+
+func (rec record) put(tx *kv.WriteTx) error {
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	return tx.Set(rec.key(), b)
+}
+
+func (rec record) erase(tx *kv.WriteTx) error { return tx.Delete(rec.key()) }
+
+// readRecords returns the records of all images.
+func readRecords(ctx context.Context, db *kv.DB) ([]record, error) {
+	var records []record
+	err := db.View(func(tx *kv.Tx) error {
+		for e, err := range tx.Prefix([]byte(imagePrefix)) {
+			if err != nil {
+				return err
+			}
+			rec, err := decodeRecord(e)
+			if err != nil {
+				return err
+			}
+			records = append(records, rec)
+		}
+		return ctx.Err()
+	})
+	return records, err
+}
+
+func decodeRecord(e kv.Entry) (record, error) {
+	var rec record
+	if err := json.Unmarshal(e.Value, &rec); err != nil {
+		return record{}, fmt.Errorf("the record at key %q (%v): %w", e.Key, err, kv.ErrDamaged)
+	}
+	if string(rec.key()) != string(e.Key) || rec.Name == "" || !slices.Contains([]State{Queued, Active, Killed}, rec.State) {
+		return record{}, fmt.Errorf("the record at key %q, of image %d %q in state %q: %w", e.Key, rec.ID, rec.Name, rec.State, kv.ErrDamaged)
+	}
+	return rec, nil
+}

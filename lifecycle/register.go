@@ -1,0 +1,222 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// patience is how long a register waits for its job before it leaves it to itself.
+const patience = 5 * time.Second
+
+// register is the verb: NAME SOURCE [KEY=VALUE ...]. It returns when the image is active. A source that cannot be opened
+// refuses it and leaves nothing behind. If ctx ends or patience does, the registration goes on without it, and a
+// failure kills the image.
+func (r *Registry) register(ctx context.Context, words []string) error {
+	rec, err := r.request(words)
+	if err != nil {
+		return err
+	}
+	j, err := r.admit(rec)
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-j.done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return r.leave(ctx, j)
+}
+
+// leave ends the waiting for a job: with its outcome, if there is one.
+func (r *Registry) leave(ctx context.Context, j *job) error {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	select {
+	case <-j.done:
+		return j.outcome()
+	default:
+	}
+	j.attended = false
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("it goes on without being waited for: %w", err)
+	}
+	return nil
+}
+
+// request makes a record of the words of a command.
+func (r *Registry) request(words []string) (record, error) {
+	rec := record{Name: words[0], State: Queued, Registered: r.cfg.Now().UTC()}
+	if err := checkName(rec.Name); err != nil {
+		return record{}, err
+	}
+	var err error
+	if rec.Source, err = checkSource(words[1]); err != nil {
+		return record{}, err
+	}
+	seen := map[string]bool{}
+	for _, w := range words[2:] {
+		key, value, ok := strings.Cut(w, "=")
+		switch {
+		case !ok:
+			return record{}, refuse(ErrUsage, "%q is not KEY=VALUE", w)
+		case seen[key]:
+			return record{}, refuse(ErrUsage, "%s is given twice", key)
+		}
+		seen[key] = true
+		if err := r.ask(&rec, key, value); err != nil {
+			return record{}, err
+		}
+	}
+	return rec, nil
+}
+
+// ask puts one KEY=VALUE into the record of a registration.
+func (r *Registry) ask(rec *record, key, value string) error {
+	if key == "format" {
+		if _, err := r.cfg.Formats.Named(value); err != nil {
+			return refuse(iofs.ErrInvalid, "%v", err)
+		}
+		rec.Format = value
+		return nil
+	}
+	if err := checkAttribute(key, value); err != nil {
+		return err
+	}
+	rec.Meta = with(rec.Meta, key, value)
+	return nil
+}
+
+func checkSource(path string) (string, error) {
+	if scheme, _, ok := strings.Cut(path, "://"); ok && !strings.Contains(scheme, "/") {
+		return "", refuse(errors.ErrUnsupported, "%s: sources of the kind %q are not supported yet: give a file", path, scheme)
+	}
+	if !filepath.IsAbs(path) {
+		return "", refuse(iofs.ErrInvalid, "the source %q is relative: give its absolute path, which is the same for everyone", path)
+	}
+	return filepath.Clean(path), nil
+}
+
+// admit writes the record of a new image and starts its job.
+func (r *Registry) admit(rec record) (*job, error) {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if other, err := r.Image(rec.Name); err == nil {
+		return nil, refuse(iofs.ErrExist, "the name %q is taken by image %d", rec.Name, other.id)
+	}
+	var err error
+	if rec.ID, err = r.ids.Next(); err != nil {
+		return nil, err
+	}
+	if err := r.write(rec.put); err != nil {
+		return nil, err
+	}
+	img := newImage(r, rec)
+	r.publish(img, rec)
+	return r.startRegistration(img, true), nil
+}
+
+// startRegistration starts the job that makes a queued image active; the caller holds changes.
+func (r *Registry) startRegistration(img *Image, attended bool) *job {
+	ctx, cancel := context.WithCancel(r.ctx)
+	j := newJob("register", r.cfg.Now, cancel)
+	j.attended = attended
+	r.mu.Lock()
+	img.job = j
+	r.mu.Unlock()
+	r.jobs.Go(func() {
+		defer cancel()
+		d, err := r.save(ctx, img, j)
+		r.settle(img, j, d, err)
+	})
+	return j
+}
+
+// save waits for its turn and opens the source.
+func (r *Registry) save(ctx context.Context, img *Image, j *job) (*disk, error) {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	j.begin()
+	r.mu.Lock()
+	if img.rec.State == Queued {
+		img.rec.State = Saving
+	}
+	rec := img.rec
+	r.mu.Unlock()
+	return r.disks.open(ctx, rec.Source, rec.Format)
+}
+
+// settle makes the outcome of a registration the image's state.
+func (r *Registry) settle(img *Image, j *job, d *disk, err error) {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if err == nil {
+		err = r.activate(img, d)
+	}
+	switch {
+	case err == nil:
+		r.cfg.Log.Info("registered", append(imageAttrs(img), slog.String("format", img.record().Format), slog.Int64("size", img.Size()))...)
+	case img.State() == Deleted:
+		err = refuse(iofs.ErrClosed, "the image was deleted before it was registered")
+	case r.isClosed():
+		err = refuse(iofs.ErrClosed, "the store is being closed; the registration goes on when it is opened again")
+	case !j.attended || r.remove(img) != nil: // nobody to tell, or no way to take it back
+		r.kill(img, err)
+	}
+	j.end(err)
+}
+
+// activate writes what was found in the source. The disk is kept for the first who opens it, and that before anyone
+// can, so that none opens another.
+func (r *Registry) activate(img *Image, d *disk) error {
+	if img.State() == Deleted {
+		return errors.Join(iofs.ErrClosed, d.close())
+	}
+	if err := r.disks.keep(&img.slot, d); err != nil {
+		r.cfg.Log.Warn("close of an idle disk", slog.Any("error", err))
+	}
+	info := d.Info()
+	err := r.update(img, func(rec *record) {
+		rec.State = Active
+		rec.Identity = d.src.Identity()
+		rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Allocated
+		rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
+	})
+	if err != nil {
+		return errors.Join(err, r.disks.forget(&img.slot))
+	}
+	return nil
+}
+
+// kill keeps an image only for its error to be read. If that cannot be written either, the registration is tried
+// again when the store is next opened.
+func (r *Registry) kill(img *Image, cause error) {
+	killed := func(rec *record) { rec.State, rec.Error = Killed, sentence(cause) }
+	if err := r.update(img, killed); err != nil {
+		cause = errors.Join(cause, err)
+		rec := img.record()
+		killed(&rec)
+		r.publish(img, rec)
+	}
+	r.mu.Lock()
+	img.lastErr = sentence(cause)
+	r.mu.Unlock()
+	r.cfg.Log.Warn("killed", append(imageAttrs(img), slog.String("error", sentence(cause)))...)
+}
+
+func imageAttrs(img *Image) []any {
+	rec := img.record()
+	return []any{slog.Uint64("id", rec.ID), slog.String("image", rec.Name), slog.String("source", rec.Source)}
+}
