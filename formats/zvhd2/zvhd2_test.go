@@ -141,7 +141,7 @@ func TestInfo(t *testing.T) {
 		t.Errorf("Info = %+v", got)
 	}
 	want := map[string]string{
-		"creator_app": `"tap"`, "creator_version": "1.4", "timestamp": "2026-11-22T02:05:57Z", "uuid": "c886c4c4-2d20-4991-b008-0a4f52551e06",
+		"creator_app": "tap", "creator_version": "1.4", "timestamp": "2026-11-22T02:05:57Z", "uuid": "c886c4c4-2d20-4991-b008-0a4f52551e06",
 		"original_size": "16777216", "geometry": "481/4/17", "block_size": "2097152", "max_blk_num": "8",
 		"non_zero_blk_num": "6", "index_contains_zero_blk": "0", "compress_method": "zlib",
 	}
