@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -77,6 +78,17 @@ func stored(t testing.TB, img formats.Image) formattest.Disk {
 		disk.Parts = append(disk.Parts, formattest.Part{Off: e.Off, Data: p})
 	}
 	return disk
+}
+
+// wantDisk wants the disk in an image to hold this in its data extents, and to have no others.
+func wantDisk(t *testing.T, image []byte, want formattest.Disk) {
+	t.Helper()
+	got := stored(t, openSource(t, formattest.Bytes(image)))
+	if got.Bytes != want.Bytes || !slices.EqualFunc(got.Parts, want.Parts, func(a, b formattest.Part) bool {
+		return a.Off == b.Off && bytes.Equal(a.Data, b.Data)
+	}) {
+		t.Errorf("the disk of %d bytes in %d runs differs from the one of %d bytes in %d runs", got.Bytes, len(got.Parts), want.Bytes, len(want.Parts))
+	}
 }
 
 // goldenDisk is the model of a golden file. Its bytes come from the image itself; that they are the right ones is
