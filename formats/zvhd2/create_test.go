@@ -99,7 +99,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 			if stale, vendors := image[end:end+unit], golden[finalFooter(golden).indexLBA-unit:][:unit]; !bytes.Equal(stale, vendors) {
 				t.Error("the copies of the header differ")
 			}
-			formattest.Run(t, newDriver(), []formattest.Case{{Name: "read back", Image: image, Disk: model}})
+			wantDisk(t, image, model)
 			expectProblems(t, image)
 		})
 	}
