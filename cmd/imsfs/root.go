@@ -60,7 +60,7 @@ by its content unless -f names it.`,
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
-	root.AddCommand(
+	group(root, "Images in a mounted tree:",
 		newServe(env),
 		newRegister(env),
 		newLs(env),
@@ -68,17 +68,30 @@ by its content unless -f names it.`,
 		newSet(env),
 		newMv(env),
 		newRm(env),
-		newOpen(env),
+	)
+	group(root, "Image files, without a daemon:",
 		newInfo(env),
 		newMap(env),
 		newCheck(env),
 		newCompare(env),
 		newConvert(env),
+		newOpen(env),
+	)
+	root.AddCommand(
 		newFormats(env),
 		newVersion(env),
 		&cobra.Command{Use: "exit-codes", Short: "What exit codes say", Long: exitCodesHelp},
 	)
 	return root
+}
+
+// group adds commands that help lists together.
+func group(root *cobra.Command, title string, cmds ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, cmd := range cmds {
+		cmd.GroupID = title
+	}
+	root.AddCommand(cmds...)
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
