@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -35,6 +37,28 @@ func settings(dir string, log *slog.Logger) badger.Options {
 		WithCompactL0OnClose(true).
 		// Not OnTableRead: a table that fails that check Badger leaves out without an error.
 		WithChecksumVerificationMode(options.OnBlockRead)
+}
+
+// dropStillborn removes logs that a kill left between their creation and their first byte. They never held anything,
+// and Badger does not open a directory that has one ("Create a new file").
+func dropStillborn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openBadger also turns Badger's panics on bad files into errors, where they happen on this goroutine.

@@ -85,7 +85,11 @@ func open(dir string, log *slog.Logger) (*badger.DB, error) {
 	if err := unseal(dir); err != nil {
 		return nil, err
 	}
-	return openBadger(filepath.Join(dir, dbDir), log)
+	db := filepath.Join(dir, dbDir)
+	if err := dropStillborn(db); err != nil {
+		return nil, err
+	}
+	return openBadger(db, log)
 }
 
 // Close waits for running transactions to end, seals the store and gives it free. No transaction may be begun.

@@ -1,20 +1,17 @@
 package kv
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	iofs "io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // snapshot maps every file under dir to a hash, but for the lock, whose content is a pid.
@@ -225,74 +222,4 @@ func TestMissingDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRefuse(t, dir, ErrDamaged, dbDir, "missing")
-}
-
-// childDir tells a copy of this test binary to be the process that is killed.
-const childDir = "IMSFS_TEST_KV_CHILD"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
-		child(dir)
-	}
-	os.Exit(m.Run())
-}
-
-// child writes record after record and names each one that is acknowledged, until it is killed.
-func child(dir string) {
-	db, err := Open(dir, Options{})
-	for i := 0; err == nil; i++ {
-		key := fmt.Sprintf("%d/%d", os.Getpid(), i)
-		err = db.Update(func(tx *WriteTx) error { return tx.Set([]byte(key), []byte(key)) })
-		if err == nil {
-			fmt.Println(key)
-		}
-	}
-	fmt.Fprintln(os.Stderr, err)
-	os.Exit(1)
-}
-
-func TestKillLosesNothingAcknowledged(t *testing.T) {
-	dir := t.TempDir()
-	var acknowledged []string
-	for round := range 6 {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childDir+"="+dir)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		hang := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-		n := 0
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			acknowledged = append(acknowledged, lines.Text())
-			if n++; n == 20+37*round {
-				cmd.Process.Kill()
-			}
-		}
-		cmd.Wait()
-		hang.Stop()
-		if n < 20+37*round {
-			t.Fatalf("round %d: the child wrote %d records only", round, n)
-		}
-
-		db := mustOpen(t, dir)
-		have := map[string]bool{}
-		for _, record := range dump(t, db, "") {
-			have[record] = true
-		}
-		for _, key := range acknowledged {
-			if !have[key+"="+key] {
-				t.Fatalf("round %d: acknowledged record %s is gone; %d are there", round, key, len(have))
-			}
-		}
-		if round%2 == 0 { // the next child meets a sealed store, and one that was never closed
-			mustClose(t, db)
-		} else if err := errors.Join(db.badger.Close(), db.lock.f.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
