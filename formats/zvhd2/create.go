@@ -24,7 +24,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	switch {
 	case size <= 0 || size%512 != 0:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: the size must be a positive multiple of 512", size)
-	case blocks > math.MaxUint32 || tableMemory(uint32(blocks), 0) > formats.MaxTables:
+	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
 	since := opts.Timestamp - secondsTo2000
@@ -86,7 +86,7 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 		return 0, fmt.Errorf("zvhd2: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, last, e.footer.maxBlkNum)
 	case n <= 0 || n%unit != 0 || int64(n) > maxChunkSize(e.footer.blockSize):
 		return 0, fmt.Errorf("zvhd2: a chunk of %d bytes for block %d: it must be whole units of 4096, at most %d", n, ci, maxChunkSize(e.footer.blockSize))
-	case tableMemory(e.footer.maxBlkNum, uint32(len(e.refs)+1)) > formats.MaxTables:
+	case tableBytes(e.footer.maxBlkNum, uint64(len(e.refs)+1)) > formats.MaxTables:
 		return 0, fmt.Errorf("zvhd2: %d stored blocks are all that fit an index of at most %d bytes in memory", len(e.refs), formats.MaxTables)
 	}
 	r := ref{off: e.end, block: uint32(ci), size: uint32(n)}
