@@ -68,6 +68,12 @@ var _ cache.Decoder = (*decoder)(nil)
 
 func (d *decoder) Decode(dst []byte, off int64) error {
 	defer d.loads.Done()
+	select {
+	case d.loader.loads <- struct{}{}:
+		defer func() { <-d.loader.loads }()
+	case <-d.ctx.Done():
+		return d.ctx.Err()
+	}
 	if err := d.img.ReadAt(d.ctx, dst, off); err != nil {
 		return fmt.Errorf("cluster at %#x: %w", off, err)
 	}
