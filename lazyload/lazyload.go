@@ -37,7 +37,6 @@ type Loader struct {
 	cache   *cache.Cache
 	limit   int64
 	workers chan struct{} // a token a running worker
-	loads   chan struct{} // a token a cluster being loaded
 	disks   atomic.Uint64 // names given so far
 }
 
@@ -53,10 +52,9 @@ func New(cfg Config) *Loader {
 		cfg.Loads = 2 * runtime.GOMAXPROCS(0)
 	}
 	return &Loader{
-		cache:   cache.New(cfg.CacheSize),
+		cache:   cache.New(cfg.CacheSize, cfg.Loads),
 		limit:   cfg.CacheSize,
 		workers: make(chan struct{}, max(cfg.Workers, 0)),
-		loads:   make(chan struct{}, cfg.Loads),
 	}
 }
 
