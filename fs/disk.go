@@ -55,13 +55,14 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if err != nil {
 		return nil, 0, errno(d.log, "opening the disk of "+d.name, err)
 	}
-	return &diskHandle{node: d, disk: open}, fuse.FOPEN_KEEP_CACHE, 0
+	return &diskHandle{node: d, disk: open, direct: flags&syscall.O_DIRECT != 0}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // diskHandle is one open disk file.
 type diskHandle struct {
 	node   *disk
 	disk   Disk
+	direct bool // opened to go past the page cache
 	pushes sync.WaitGroup
 }
 

@@ -101,11 +101,7 @@ func TestSignalsDoNotInterruptReads(t *testing.T) {
 		child{"disk", 2, &disk{file: d, name: "slow", log: logTo(t)}},
 		child{"other", 3, &text{content: func() string { return "" }}})
 	f := open(t, filepath.Join(at, "disk"), os.O_RDONLY|unix.O_DIRECT)
-	p, err := unix.Mmap(-1, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // as O_DIRECT wants it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Munmap(p)
+	p := aligned(4096)
 	for range 100 {
 		err := d.interrupted(t, filepath.Join(at, "other"), func() error {
 			_, err := unix.Pread(int(f.Fd()), p, size/2)

@@ -25,7 +25,8 @@ type Config struct {
 	CacheSize int64 // bytes of decoded clusters; 0 is DefaultCacheSize
 	Workers   int   // clusters decoded ahead at once, over all disks; 0 is one a processor, less than 0 none
 	// Loads is the number of clusters read and decoded at once, over all disks; 0 is two a processor: one is read
-	// while another is decoded. Each takes memory beside the cache, for what is stored of the cluster.
+	// while another is decoded. Each takes memory beside the cache, for what is stored of the cluster. As many may
+	// be offered as View.Fresh at once.
 	Loads int
 }
 
@@ -37,6 +38,7 @@ type Loader struct {
 	cache   *cache.Cache
 	limit   int64
 	workers chan struct{} // a token a running worker
+	offers  chan struct{} // a token a view with a Fresh
 	disks   atomic.Uint64 // names given so far
 }
 
@@ -55,6 +57,7 @@ func New(cfg Config) *Loader {
 		cache:   cache.New(cfg.CacheSize, cfg.Loads),
 		limit:   cfg.CacheSize,
 		workers: make(chan struct{}, max(cfg.Workers, 0)),
+		offers:  make(chan struct{}, cfg.Loads),
 	}
 }
 

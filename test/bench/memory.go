@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -50,8 +49,8 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// crowd reads one disk from its beginning to its end, and then, under other names, with eight readers of whole disks
-// and four of small pieces at the same time.
+// crowd reads one disk from its beginning to its end, and then two with 32 readers of long pieces and four of small ones
+// at the same time.
 func (b *bench) crowd(ctx context.Context, d *daemon) error {
 	const crowds = 2 // disks, each with half of the readers
 	var disks []string
@@ -66,17 +65,21 @@ func (b *bench) crowd(ctx context.Context, d *daemon) error {
 		return err
 	}
 	readers, ctx := errgroup.WithContext(ctx)
-	for i := range 8 {
+	const long, length = 32, 128
+	for i := range long {
 		readers.Go(func() error {
-			// Each begins elsewhere, and past the page cache, so that the daemon has all the work.
-			skip := fmt.Sprint("skip=", i*diskSize>>20/8)
-			_, err := output(command(ctx, "dd", "if="+disks[i%crowds], "of=/dev/null", "bs=1M", "iflag=direct", "status=none", skip))
+			skip, count := fmt.Sprint("skip=", i*diskSize>>20/long), fmt.Sprint("count=", length)
+			args := []string{"if=" + disks[i%crowds], "of=/dev/null", "bs=1M", "status=none", skip, count}
+			if i/crowds%2 == 0 {
+				args = append(args, "iflag=direct") // past the page cache, so that the daemon has all the work
+			}
+			_, err := output(command(ctx, "dd", args...))
 			return err
 		})
 	}
 	for i := range 4 {
 		readers.Go(func() error {
-			_, err := smallReads(ctx, filepath.Clean(disks[i%crowds]))
+			_, err := smallReads(ctx, disks[i%crowds])
 			return err
 		})
 	}
