@@ -55,7 +55,7 @@ func (s Set) all() []Driver {
 // once is an attack or an accident, and either reading may be the wrong one.
 func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	if src.Size() == 0 {
-		return nil, errors.New("the file is empty")
+		return nil, &corruptError{"the file is empty"}
 	}
 	var claims []Driver
 	var names []string
@@ -80,11 +80,11 @@ func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	}
 	switch {
 	case len(names) > 1:
-		return nil, fmt.Errorf("the content is claimed by %s; name the right one with format=FMT", strings.Join(names, " and "))
+		return nil, &corruptError{fmt.Sprintf("the content is claimed by %s: name the right format", strings.Join(names, " and "))}
 	case len(claims) == 1:
 		return claims[0], nil
 	case len(names) == 1:
-		return nil, fmt.Errorf("%s is not read by imsfs (to take the file's bytes as they are, name format=raw): %w", names[0], errors.ErrUnsupported)
+		return nil, fmt.Errorf("%s is not read by imsfs (name the format raw to take the bytes as they are): %w", names[0], errors.ErrUnsupported)
 	case s.Fallback == nil:
 		return nil, fmt.Errorf("unknown format: known are %s", strings.Join(s.Names(), ", "))
 	}

@@ -57,7 +57,7 @@ type dialogue struct {
 }
 
 func (d *dialogue) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	err := d.control.commander.Do(ctx, string(data))
+	err := d.control.commander.Do(uninterrupted(ctx), string(data))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked, d.answer, d.start = true, "", off

@@ -74,7 +74,7 @@ func (s *island) check(p []byte, off int64) error {
 type diskOf struct{ *lazyload.Disk }
 
 func (d diskOf) Allocated() int64                   { return d.Info().Allocated }
-func (d diskOf) Open(context.Context) (Disk, error) { return held{d.Disk}, nil }
+func (d diskOf) Open(context.Context) (Disk, error) { return held(d), nil }
 
 type held struct{ *lazyload.Disk }
 

@@ -200,9 +200,9 @@ func TestChangedSourceIsRefused(t *testing.T) {
 
 func TestSourceThatComesBackIsServed(t *testing.T) {
 	h := newHouse(t)
-	img := h.register("a", "hello")
+	h.register("a", "hello")
 	h.reopen()
-	img = h.image("a")
+	img := h.image("a")
 	path := filepath.Join(h.sources, "a")
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)

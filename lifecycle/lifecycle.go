@@ -43,6 +43,8 @@ type Config struct {
 	Loader  *lazyload.Loader // to be closed after the Registry
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
+	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
+	Mountpoint string
 }
 
 // Registry holds all images of one store. It is safe for concurrent use.

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // patience is how long a register waits for its job before it leaves it to itself.
@@ -42,7 +45,11 @@ func (r *Registry) leave(ctx context.Context, j *job) error {
 	defer r.changes.Unlock()
 	select {
 	case <-j.done:
-		return j.outcome()
+		err := j.outcome()
+		if errors.Is(err, formats.ErrCorrupt) { // a bad argument, to who registers; to who reads it is an I/O error
+			return &refusal{errors.Join(iofs.ErrInvalid, err), err.Error()}
+		}
+		return err
 	default:
 	}
 	j.attended = false
@@ -59,7 +66,7 @@ func (r *Registry) request(words []string) (record, error) {
 		return record{}, err
 	}
 	var err error
-	if rec.Source, err = checkSource(words[1]); err != nil {
+	if rec.Source, err = r.checkSource(words[1]); err != nil {
 		return record{}, err
 	}
 	seen := map[string]bool{}
@@ -95,12 +102,19 @@ func (r *Registry) ask(rec *record, key, value string) error {
 	return nil
 }
 
-func checkSource(path string) (string, error) {
-	if scheme, _, ok := strings.Cut(path, "://"); ok && !strings.Contains(scheme, "/") {
-		return "", refuse(errors.ErrUnsupported, "%s: sources of the kind %q are not supported yet: give a file", path, scheme)
+// checkSource tells what it can without opening the source. A file of the daemon's own tree is none: the open disk would
+// keep the tree from being unmounted.
+func (r *Registry) checkSource(path string) (string, error) {
+	if err := source.Supported(path); err != nil {
+		return "", err
 	}
 	if !filepath.IsAbs(path) {
 		return "", refuse(iofs.ErrInvalid, "the source %q is relative: give its absolute path, which is the same for everyone", path)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil && r.cfg.Mountpoint != "" {
+		if rel, err := filepath.Rel(r.cfg.Mountpoint, real); err == nil && filepath.IsLocal(rel) {
+			return "", refuse(iofs.ErrInvalid, "the source %s lies in this tree itself", path)
+		}
 	}
 	return filepath.Clean(path), nil
 }

@@ -110,7 +110,13 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	defer func() { err = errors.Join(err, db.Close()) }()
 	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize)})
 	defer func() { err = errors.Join(err, loader.Close()) }()
-	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{Formats: env.formats, Loader: loader, Log: log, Now: env.now})
+	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{
+		Formats:    env.formats,
+		Loader:     loader,
+		Log:        log,
+		Now:        env.now,
+		Mountpoint: resolve(opts.mountpoint),
+	})
 	if err != nil {
 		return err
 	}

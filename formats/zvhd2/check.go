@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -64,7 +63,7 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, report func(form
 	if s.finalFault != "" {
 		believed = &s.header
 	}
-	c := &checker{src: src, out: report, chunks: chunkReader{src: src, codec: d.decoder(believed.compressMethod)}}
+	c := &checker{src: src, out: report, chunks: d.chunks(src, believed.compressMethod)}
 	if s.headerFault != "" {
 		c.damage(0, "header: %s", s.headerFault)
 	}
@@ -157,14 +156,17 @@ func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
 	return end, nil
 }
 
-// chunk reads and decodes one chunk. Damage is reported; an error is what kept it from looking.
+// chunk reads and decodes one chunk and reports what is wrong with it.
 func (c *checker) chunk(ctx context.Context, r ref) error {
-	err := c.chunks.decode(ctx, c.block, r)
-	if errors.Is(err, formats.ErrCorrupt) {
-		c.damage(r.off, "%v", err)
-		return nil
-	}
+	problem, err := c.chunks.decode(ctx, c.block, r)
+	c.chunkDamage(r, problem)
 	return err
+}
+
+func (c *checker) chunkDamage(r ref, problem string) {
+	if problem != "" {
+		c.damage(r.off, "chunk of block %d: %s", r.block, problem)
+	}
 }
 
 // copyOfHeader checks the copy that lies between the data, which end at end, and the index.
@@ -191,30 +193,43 @@ func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
 	return nil
 }
 
-// stand lists the whole chunks that follow the header, without the index, in runs of blocks, and counts them.
+// stand lists the good chunks that follow the header, without the index, in runs of blocks, and reports the
+// damaged ones among them. It returns the number of both.
 func (c *checker) stand(ctx context.Context, f *footer) (whole int64, err error) {
-	if validBlockSize(f.blockSize) {
-		c.block = make([]byte, f.blockSize)
-	}
-	var first, last ref
+	var first, last ref // the run so far, if last is not empty
 	for r, err := range walk(ctx, c.src, f) {
 		if err != nil {
 			return whole, err
 		}
-		if c.block != nil {
-			if err := c.chunk(ctx, r); err != nil {
-				return whole, err
-			}
-		}
-		if whole == 0 || r.block != last.block+1 {
-			c.stands(first, last)
-			first = r
-		}
-		last = r
 		whole++
+		problem, err := c.tryDecode(ctx, f, r)
+		if err != nil {
+			return whole, err
+		}
+		if last.size > 0 && problem == "" && r.block == last.block+1 {
+			last = r
+			continue
+		}
+		c.stands(first, last)
+		first, last = r, r
+		if problem != "" {
+			c.chunkDamage(r, problem)
+			last = ref{}
+		}
 	}
 	c.stands(first, last)
 	return whole, nil
+}
+
+// tryDecode decodes a chunk found without the index, if it is known how long its block is.
+func (c *checker) tryDecode(ctx context.Context, f *footer, r ref) (problem string, err error) {
+	if !validBlockSize(f.blockSize) {
+		return "", nil
+	}
+	if c.block == nil {
+		c.block = make([]byte, f.blockSize)
+	}
+	return c.chunks.decode(ctx, c.block, r)
 }
 
 func (c *checker) stands(first, last ref) {

@@ -60,28 +60,34 @@ func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
 }
 
-// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses its buffers.
+// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's buffers.
 type chunkReader struct {
 	src     formats.Source
 	codec   decoder
-	buffers sync.Pool
+	buffers *sync.Pool
 }
 
-// decode fills dst, a whole block, with the plain bytes of the chunk that r names.
-func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) error {
+// chunks makes a reader of chunks compressed by a compress_method that verify let through.
+func (d *Driver) chunks(src formats.Source, method uint8) chunkReader {
+	return chunkReader{src, d.decoder(method), &d.buffers}
+}
+
+// decode fills dst, a whole block, with the plain bytes of the chunk that r names. What is wrong with the chunk is
+// told apart from what kept it from being read.
+func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem string, err error) {
 	buf := c.buffer(int(r.size))
 	defer c.buffers.Put(buf)
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
-		return fmt.Errorf("zvhd2: chunk of block %d at %#x: %w", r.block, r.off, err)
+		return "", fmt.Errorf("zvhd2: chunk of block %d at %#x: %w", r.block, r.off, err)
 	}
 	compressed, problem := payload(*buf, r)
 	if problem != "" {
-		return formats.Corrupt(name, r.off, "chunk of block %d: %s", r.block, problem)
+		return problem, nil
 	}
 	if err := c.codec.Decode(dst, compressed); err != nil {
-		return formats.Corrupt(name, r.off+chunkHeaderSize, "chunk of block %d: %v", r.block, err)
+		return err.Error(), nil
 	}
-	return nil
+	return "", nil
 }
 
 // buffer takes n bytes from the pool. Capacities are powers of two, so that after a few chunks all buffers fit.

@@ -18,22 +18,17 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
-// Create is the formats.Creator method. A zero Timestamp is written as 2000-01-01, the format's zero.
+// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
+// written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
 	switch {
 	case size <= 0 || size%512 != 0:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: the size must be a positive multiple of 512", size)
-	case blocks > math.MaxUint32 || tableMemory(uint32(blocks), 0) > formats.MaxTables:
+	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
-	since := opts.Timestamp - secondsTo2000
-	if opts.Timestamp == 0 {
-		since = 0
-	}
-	if since < 0 || since > math.MaxUint32 {
-		return nil, fmt.Errorf("zvhd2: timestamp %d: the format holds %d to %d", opts.Timestamp, secondsTo2000, secondsTo2000+math.MaxUint32)
-	}
+	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd2: %w", err)
@@ -86,7 +81,7 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 		return 0, fmt.Errorf("zvhd2: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, last, e.footer.maxBlkNum)
 	case n <= 0 || n%unit != 0 || int64(n) > maxChunkSize(e.footer.blockSize):
 		return 0, fmt.Errorf("zvhd2: a chunk of %d bytes for block %d: it must be whole units of 4096, at most %d", n, ci, maxChunkSize(e.footer.blockSize))
-	case tableMemory(e.footer.maxBlkNum, uint32(len(e.refs)+1)) > formats.MaxTables:
+	case tableBytes(e.footer.maxBlkNum, uint64(len(e.refs)+1)) > formats.MaxTables:
 		return 0, fmt.Errorf("zvhd2: %d stored blocks are all that fit an index of at most %d bytes in memory", len(e.refs), formats.MaxTables)
 	}
 	r := ref{off: e.end, block: uint32(ci), size: uint32(n)}

@@ -17,7 +17,7 @@ type image struct {
 }
 
 func newImage(d *Driver, src formats.Source, f footer, t *tables) *image {
-	return &image{info: f.info(), tables: t, chunks: chunkReader{src: src, codec: d.decoder(f.compressMethod)}}
+	return &image{info: f.info(), tables: t, chunks: d.chunks(src, f.compressMethod)}
 }
 
 // Info is the formats.Image method.
@@ -62,7 +62,7 @@ func (m *image) readBlock(ctx context.Context, p []byte, block, in int64) error 
 		return nil
 	}
 	if int64(len(p)) == m.info.ClusterSize {
-		return m.chunks.decode(ctx, p, r)
+		return m.decode(ctx, p, r)
 	}
 	whole, _ := m.scratch.Get().(*[]byte)
 	if whole == nil {
@@ -70,9 +70,17 @@ func (m *image) readBlock(ctx context.Context, p []byte, block, in int64) error 
 		whole = &fresh
 	}
 	defer m.scratch.Put(whole)
-	if err := m.chunks.decode(ctx, *whole, r); err != nil {
+	if err := m.decode(ctx, *whole, r); err != nil {
 		return err
 	}
 	copy(p, (*whole)[in:])
 	return nil
+}
+
+func (m *image) decode(ctx context.Context, dst []byte, r ref) error {
+	problem, err := m.chunks.decode(ctx, dst, r)
+	if problem != "" {
+		return formats.Corrupt(name, r.off, "chunk of block %d: %s", r.block, problem)
+	}
+	return err
 }

@@ -19,10 +19,10 @@ type tables struct {
 	refs   []ref    // one for every stored block, in the blocks' order
 }
 
-// tableMemory is the number of bytes tables take.
-func tableMemory(maxBlkNum, nonZeroBlkNum uint32) int64 {
-	words := int64(ceilDiv(uint64(maxBlkNum), bitsPerSeg)) * bitmapSegSize / 8
-	return words*(8+4) + int64(nonZeroBlkNum)*entrySize
+// tableBytes is what tables take in memory, at most: words with their ranks, and the index's entries.
+func tableBytes(maxBlkNum uint32, entries uint64) uint64 {
+	words := ceilDiv(uint64(maxBlkNum), bitsPerSeg) * bitmapSegSize / 8
+	return words*(8+4) + entries*entrySize
 }
 
 // lookup finds the chunk of a block; ok is false if the block is zeros.

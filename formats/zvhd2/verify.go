@@ -106,8 +106,8 @@ func (f *footer) tableRules(end uint64) []rule {
 		{"bitmap_lba", f.bitmapLBA, f.bitmapLBA%unit == 0 && inside(f.bitmapLBA, uint64(f.bitmapSize), max(unit, indexEnd), end),
 			fmt.Sprintf("a multiple of 4096 with bitmap_size bytes between the index and the final footer at %d", end)},
 		{"non_zero_blk_num", uint64(f.nonZeroBlkNum), (uint64(f.nonZeroBlkNum)+1)*unit <= f.indexLBA, "no more than the units of the data area"},
-		{"non_zero_blk_num", uint64(f.nonZeroBlkNum), tableMemory(f.maxBlkNum, f.nonZeroBlkNum) <= formats.MaxTables,
-			fmt.Sprintf("such that the tables take at most %d bytes of memory", formats.MaxTables)},
+		{"max_blk_num", uint64(f.maxBlkNum), tableBytes(f.maxBlkNum, f.entries()) <= formats.MaxTables,
+			fmt.Sprintf("such that bitmap and index, with %d entries, take at most %d bytes in memory", f.entries(), formats.MaxTables)},
 	}
 }
 

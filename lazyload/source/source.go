@@ -44,7 +44,7 @@ func (id Identity) Changed(location string, now Identity) error {
 
 // Open opens the source at a location: a path, as the process sees it.
 func Open(_ context.Context, location string) (*File, error) {
-	if err := local(location); err != nil {
+	if err := Supported(location); err != nil {
 		return nil, err
 	}
 	return openFile(location)
@@ -52,7 +52,7 @@ func Open(_ context.Context, location string) (*File, error) {
 
 // Identify tells what is at a location now, without opening it.
 func Identify(_ context.Context, location string) (Identity, error) {
-	if err := local(location); err != nil {
+	if err := Supported(location); err != nil {
 		return Identity{}, err
 	}
 	var st unix.Stat_t
@@ -62,8 +62,8 @@ func Identify(_ context.Context, location string) (Identity, error) {
 	return identity(location, &st)
 }
 
-// local refuses what is a URL: a path of such a form can be given as ./http://….
-func local(location string) error {
+// Supported refuses what is a URL: a path of such a form can be given as ./http://….
+func Supported(location string) error {
 	if scheme, _, ok := strings.Cut(location, "://"); ok && !strings.Contains(scheme, "/") {
 		return fmt.Errorf("%s: sources of the kind %q are not supported: %w", location, scheme, errors.ErrUnsupported)
 	}
