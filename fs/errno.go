@@ -23,6 +23,7 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	}{
 		{iofs.ErrNotExist, syscall.ENOENT},
 		{iofs.ErrExist, syscall.EEXIST},
+		{syscall.EACCES, syscall.EACCES}, // which is an ErrPermission, too
 		{iofs.ErrPermission, syscall.EPERM},
 		{iofs.ErrInvalid, syscall.EINVAL},
 		{iofs.ErrClosed, syscall.ESTALE},
