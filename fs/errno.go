@@ -23,6 +23,7 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	}{
 		{iofs.ErrNotExist, syscall.ENOENT},
 		{iofs.ErrExist, syscall.EEXIST},
+		{syscall.EACCES, syscall.EACCES}, // which is an ErrPermission, too
 		{iofs.ErrPermission, syscall.EPERM},
 		{iofs.ErrInvalid, syscall.EINVAL},
 		{iofs.ErrClosed, syscall.ESTALE},
@@ -52,6 +53,6 @@ func readErrno(log *slog.Logger, what string, err error) syscall.Errno {
 
 // uninterrupted is a request's ctx without the kernel's word that its caller was sent a signal. That is no wish to stop:
 // runtimes and terminals send signals all the time, few programs expect EINTR of a file, and one that does writes a
-// command again, which then finds its own first doing in the way. A process that is being killed waits for
-// nothing anyway.
+// command again, which then finds its own first doing in the way. A process that is being killed waits at most for
+// the one answer it is owed.
 func uninterrupted(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

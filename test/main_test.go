@@ -83,7 +83,11 @@ func inside(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := os.Setenv("TMPDIR", work); err != nil { // of t.TempDir, too
+	if err := os.Setenv("TMPDIR", work); err != nil { // so that t.TempDir is in it
+		return 1, err
+	}
+	// The race detector makes each process wait a second at its end, for races that have not shown by then.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
 		return 1, err
 	}
 	if program, err = build(work); err != nil {

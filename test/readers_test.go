@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -79,28 +78,21 @@ func aligned(n int) []byte {
 	return b[skip : int(skip)+n]
 }
 
-// TestSecondReadIsTheKernels: bytes that were read once are read again without the server.
+// TestSecondReadIsTheKernels: bytes that were read once are read again without the server, also by who opens the disk anew.
 func TestSecondReadIsTheKernels(t *testing.T) {
 	eachFormat(t, 8*mib, func(t *testing.T, d *daemon, m model) {
-		f, err := os.Open(d.disk("disk"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		first := make([]byte, m.size)
-		if _, err := f.ReadAt(first, 0); err != nil {
-			t.Fatal(err)
-		}
+		m.same(t, d.disk("disk"))
+		again := d.openDisk(t, "disk")
 		d.signal(t, unix.SIGSTOP)
 		defer d.signal(t, unix.SIGCONT)
-		second := make([]byte, m.size)
-		done := make(chan error, 1)
+		bytes, done := make([]byte, m.size), make(chan error, 1)
 		go func() {
-			_, err := f.ReadAt(second, 0)
+			_, err := again.ReadAt(bytes, 0)
 			done <- err
 		}()
 		d.answeredWithin(t, done)
-		if !bytes.Equal(first, second) {
+		want := make([]byte, m.size)
+		if m.want(t, want, 0); string(bytes) != string(want) {
 			t.Error("the second read is another than the first")
 		}
 	})

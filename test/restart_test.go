@@ -27,7 +27,7 @@ func TestRestart(t *testing.T) {
 	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
 		t.Fatal(err)
 	}
-	d = p.serve(t)
+	p.serve(t)
 	if after := p.listing(t); after != before {
 		t.Errorf("after the restart ls says\n%s\nbefore it said\n%s", after, before)
 	}

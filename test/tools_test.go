@@ -33,7 +33,7 @@ func run(t *testing.T, name string, args ...string) result {
 	case ctx.Err() != nil:
 		t.Fatalf("%s: still running after %v", cmd, patience)
 	case errors.Is(err, exec.ErrNotFound):
-		t.Fatalf("the tool %s is not installed: the tests need bash, coreutils, cmp, util-linux (losetup, mount), e2fsprogs and qemu-utils", name)
+		t.Fatalf("the tool %s is not installed: the tests need bash, coreutils, cmp, util-linux, e2fsprogs, fuse3 and qemu-utils", name)
 	case err != nil && !errors.As(err, &exit):
 		t.Fatalf("%s: %v", cmd, err)
 	}
