@@ -98,7 +98,7 @@ func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args
 
 func (c converter) cores(n int, args []string) conversion {
 	return func(ctx context.Context, dst string) *exec.Cmd {
-		args := append([]string{"convert", "--threads", fmt.Sprint(n)}, args...)
+		args := append([]string{"convert"}, args...)
 		cmd := command(ctx, c.imsfs, append(args, dst)...)
 		cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", n))
 		return cmd
