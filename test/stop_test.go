@@ -191,3 +191,30 @@ func TestOpenCommand(t *testing.T) {
 	imsfs(t, "open", p.file("missing"), p.mnt).refused(t, p.file("missing"), "no such file")
 	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
 }
+
+// TestDetachedByHand: a tree that was taken out of sight while a file is open leaves its place to others, and asking its
+// server to stop takes nothing of theirs away.
+func TestDetachedByHand(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 17)
+	d.register(t, "disk", m.path)
+	open, err := os.Open(d.disk("disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	do(t, "umount", "--lazy", d.mnt)
+	do(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
+	defer do(t, "umount", d.mnt)
+	do(t, "touch", d.path("precious"))
+	d.signal(t, syscall.SIGTERM)
+	d.log.await(t, "level=WARN", "waiting for those who use the tree")
+	m.sameAs(t, open, "the open disk")
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.wait(t)
+	if _, err := os.Stat(d.path("precious")); err != nil {
+		t.Errorf("what was mounted in the tree's place: %v", err)
+	}
+}
