@@ -71,8 +71,14 @@ func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Rea
 	if err != nil {
 		return nil, readErrno(h.node.log, "reading the disk of "+h.node.name, err)
 	}
+	if h.pushed(v) {
+		h.pushes.Add(1) // here and not when it is pushed: the kernel, once answered, may release the handle before that
+	}
 	return &reply{View: v, handle: h}, 0
 }
+
+// pushed tells whether a view has something for the page cache, and its reader a use for that.
+func (h *diskHandle) pushed(v *lazyload.View) bool { return v.Fresh != nil && !h.direct }
 
 // reply sends a view's slices to the kernel as they are, and gives them back when that is done.
 type reply struct {

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,6 +32,7 @@ const maxBackground = 64
 type Server struct {
 	fuse       *fuse.Server
 	mountpoint string
+	dev        uint64 // the mount's device number
 }
 
 // Mount mounts the tree at a directory and returns once it answers.
@@ -59,35 +61,51 @@ func Mount(mountpoint string, root Root, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mounting at %s: %w", mountpoint, err)
 	}
+	var st unix.Stat_t
+	if err := unix.Stat(mountpoint, &st); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: just mounted: %w", mountpoint, err), server.Unmount())
+	}
 	if cfg.ReadAhead > 0 {
-		if err := setReadAhead(mountpoint, cfg.ReadAhead); err != nil {
+		if err := setReadAhead(st.Dev, cfg.ReadAhead); err != nil {
 			cfg.Log.Info("the kernel's read-ahead stays at its default", "reason", err)
 		}
 	}
-	return &Server{server, mountpoint}, nil
+	return &Server{server, mountpoint, st.Dev}, nil
 }
 
 // setReadAhead raises the read-ahead window of a mount. The kernel offers FUSE 128 KiB and lets the daemon only
 // lower it; the entry of the backing device is the one way up, and needs root.
-func setReadAhead(mountpoint string, n int64) error {
-	var st unix.Stat_t
-	if err := unix.Stat(mountpoint, &st); err != nil {
-		return fmt.Errorf("%s: %w", mountpoint, err)
-	}
-	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+func setReadAhead(dev uint64, n int64) error {
+	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(dev), unix.Minor(dev))
 	return os.WriteFile(bdi, fmt.Appendf(nil, "%d\n", n/1024), 0)
 }
 
 // Wait returns when the tree is unmounted, by Unmount or by anybody.
 func (s *Server) Wait() { s.fuse.Wait() }
 
-// Unmount takes the tree away; while a file of it is open or a directory of it somebody's own, it is EBUSY.
-func (s *Server) Unmount() error { return s.fuse.Unmount() }
+// Unmount takes the tree away; while a file of it is open or a directory of it somebody's own, it is EBUSY. So it is for
+// a tree that was detached by hand and still has users: what is mounted at its place by now is not ours to take away.
+func (s *Server) Unmount() error {
+	if !s.inPlace() {
+		return fmt.Errorf("%s: the tree was detached and is in use: %w", s.mountpoint, unix.EBUSY)
+	}
+	return s.fuse.Unmount()
+}
 
-// Detach takes the tree out of sight at once: open files end with it.
+// Detach takes the tree out of sight at once: open files end with it, those of a tree that is out of sight already with
+// the process.
 func (s *Server) Detach() error {
+	if !s.inPlace() {
+		return nil
+	}
 	if err := unix.Unmount(s.mountpoint, unix.MNT_DETACH|unix.MNT_FORCE); err != nil {
 		return fmt.Errorf("detaching %s: %w", s.mountpoint, err)
 	}
 	return nil
+}
+
+// inPlace tells whether what is mounted at the mount point is this tree.
+func (s *Server) inPlace() bool {
+	var st unix.Stat_t
+	return unix.Stat(s.mountpoint, &st) == nil && st.Dev == s.dev
 }

@@ -5,11 +5,10 @@ package fs
 // cluster has left our own cache long since. (Never from within the read itself: the kernel holds the page
 // that is being read, and storing it would wait for the answer.) Who reads past the page cache has no use for that.
 func (d *disk) push(r *reply) {
-	if r.Fresh == nil || r.handle.direct {
+	if !r.handle.pushed(r.View) {
 		r.Release()
 		return
 	}
-	r.handle.pushes.Add(1)
 	go func() {
 		defer r.handle.pushes.Done()
 		defer r.Release()

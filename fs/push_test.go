@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"golang.org/x/sys/unix"
 
@@ -75,4 +76,31 @@ func TestNeighboursAreInThePageCache(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The kernel may release a handle while the server is still between its answer to a read and the pushing.
+func TestReleaseWaitsForWhatIsToBePushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 16 << 20
+		l := lazyload.New(lazyload.Config{})
+		d := l.Open(&island{size: size})
+		closed := make(chan struct{}, 1)
+		h := &diskHandle{node: &disk{log: logTo(t)}, disk: watched{diskOf{d}, new(atomic.Int64), closed}}
+		res, no := h.Read(t.Context(), make([]byte, 4096), size/2)
+		if no != 0 {
+			t.Fatal(no)
+		}
+		go h.Release(t.Context())
+		synctest.Wait()
+		if len(closed) != 0 {
+			t.Error("the disk was closed under a view")
+		}
+		res.(*reply).Release()
+		h.pushes.Done()
+		<-closed
+		d.Close()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

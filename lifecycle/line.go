@@ -92,12 +92,16 @@ func Quote(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
+// special tells what does not stand for itself outside quotes. Control characters do not inside either: Parse refuses
+// them there, where a bare tab would part one word into two and a bare newline would be taken for the line's end.
+func special(c rune) bool { return c == ' ' || c == '"' || c == '\\' || unicode.IsControl(c) }
+
 func quoteWord(w string) string {
-	if w != "" && !strings.ContainsAny(w, " \"\\") {
+	if w != "" && !strings.ContainsFunc(w, special) {
 		return w
 	}
 	key, value, ok := strings.Cut(w, "=")
-	if !ok || strings.ContainsAny(key, " \"\\") {
+	if !ok || strings.ContainsFunc(key, special) {
 		key, value = "", w
 	} else {
 		key += "="

@@ -108,3 +108,13 @@ func FuzzParseLine(f *testing.F) {
 		}
 	})
 }
+
+// What cannot be written is refused, never taken for something else.
+func TestQuotedControlCharactersAreRefused(t *testing.T) {
+	for _, word := range []string{"/srv/a\tformat=raw", "/srv/a\n", "\t", "description=two\tcolumns", "key\t=x", "a\x7f"} {
+		line := Quote("register", "web", word)
+		if words, err := Parse(line); !errors.Is(err, ErrUsage) {
+			t.Errorf("Parse(Quote(%q)) = %q, %v, want a refusal", word, words, err)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 // TestStopSignals: every way to ask ends the server cleanly, and the store can be opened again at once.
 func TestStopSignals(t *testing.T) {
 	p := newPlace(t)
-	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		d := p.serve(t)
 		d.signal(t, sig)
 		d.wait(t)
@@ -190,4 +190,46 @@ func TestOpenCommand(t *testing.T) {
 	p := newPlace(t)
 	imsfs(t, "open", p.file("missing"), p.mnt).refused(t, p.file("missing"), "no such file")
 	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
+}
+
+// TestDetachedByHand: a tree that was taken out of sight while a file is open leaves its place to others, and asking its
+// server to stop takes nothing of theirs away.
+func TestDetachedByHand(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 17)
+	d.register(t, "disk", m.path)
+	open, err := os.Open(d.disk("disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	do(t, "umount", "--lazy", d.mnt)
+	do(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
+	defer do(t, "umount", d.mnt)
+	do(t, "touch", d.path("precious"))
+	d.signal(t, syscall.SIGTERM)
+	d.log.await(t, "level=WARN", "waiting for those who use the tree")
+	m.sameAs(t, open, "the open disk")
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.wait(t)
+	if _, err := os.Stat(d.path("precious")); err != nil {
+		t.Errorf("what was mounted in the tree's place: %v", err)
+	}
+}
+
+// TestLogReaderLeaves: a server whose stderr nobody reads any more goes on.
+func TestLogReaderLeaves(t *testing.T) {
+	p := newPlace(t)
+	m := makeModel(t, p.file("disk.raw"), mib, 18)
+	r := sh(t, `exec 3< <(exec "$1" serve "$2" --store "$3" 2>&1 >/dev/null); read -r line <&3; exec 3<&-
+		"$1" register a "$4" --mount "$2" && "$1" mv a b --mount "$2" && cmp "$2/images/b/disk" "$4"; code=$?
+		kill "$(cat "$3/lock")"; wait $!; exit $((code + $?))`, program, p.mnt, p.store, m.path)
+	if r.code != 0 {
+		t.Errorf("after the log's reader left: %+v", r)
+	}
+	if p.mounted(t) {
+		t.Error("the tree is still mounted")
+	}
 }

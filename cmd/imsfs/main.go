@@ -35,5 +35,10 @@ func main() {
 func signals() (<-chan os.Signal, func()) {
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(c, syscall.SIGHUP)
+	}
+	// A reader of the log that went away must not take the server with it, which would leave a dead mount.
+	signal.Ignore(syscall.SIGPIPE)
 	return c, func() { signal.Stop(c) }
 }

@@ -26,7 +26,7 @@ func newOpen(env *environment) *cobra.Command {
 		Use:   "open FILE MOUNTPOINT",
 		Short: "Mount one image file, without a store, for a quick look",
 		Long: `Mount the disk in one image file: MOUNTPOINT/disk is there until the mount point is unmounted or this command
-gets SIGINT or SIGTERM.`,
+gets SIGINT, SIGTERM or SIGHUP.`,
 		Example: "  mkdir /tmp/look && imsfs open disk.zvhd2 /tmp/look &\n  fdisk -l /tmp/look/disk; umount /tmp/look",
 		Args:    exactly("FILE", "MOUNTPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -36,7 +36,7 @@ func newServe(env *environment) *cobra.Command {
 		Long: `Mount the tree of all images that are registered in a store, and serve it until it is unmounted.
 
 The store is a directory; an empty or missing one becomes a store. MOUNTPOINT is an empty directory outside of it.
-SIGTERM and SIGINT unmount and end; while files of the tree are in use that waits for them. A second signal takes
+SIGTERM, SIGINT and SIGHUP unmount and end; while files of the tree are in use that waits for them. A second signal takes
 the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 		Example: `  imsfs serve /mnt/ims --store /var/lib/imsfs
   imsfs serve /mnt/ims --store /var/lib/imsfs --daemon --allow-other --cache-size 1GiB`,

@@ -77,7 +77,12 @@ func (s *File) Close() error { return s.f.Close() }
 
 // ReadAt implements formats.Source. The check follows the read: bytes that were written before they were read
 // have moved the file's modification time by then.
-func (s *File) ReadAt(_ context.Context, p []byte, off int64) error {
+//
+// A read under way cannot be interrupted, but one that nobody waits for any more is not begun.
+func (s *File) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	n, err := s.f.ReadAt(p, off)
 	if changed := s.unchanged(); changed != nil {
 		return changed

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -163,5 +164,18 @@ func TestHoles(t *testing.T) {
 	}
 	if a := s.Allocated(); a < mib || a > mib+64<<10 {
 		t.Errorf("allocated %d, want about %d", a, mib)
+	}
+}
+
+func TestNoReadIsBegunForNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.ReadAt(ctx, make([]byte, 4), 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("ReadAt: %v, want context.Canceled", err)
 	}
 }
