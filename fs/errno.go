@@ -53,6 +53,6 @@ func readErrno(log *slog.Logger, what string, err error) syscall.Errno {
 
 // uninterrupted is a request's ctx without the kernel's word that its caller was sent a signal. That is no wish to stop:
 // runtimes and terminals send signals all the time, few programs expect EINTR of a file, and one that does writes a
-// command again, which then finds its own first doing in the way. A process that is being killed waits for
-// nothing anyway.
+// command again, which then finds its own first doing in the way. A process that is being killed waits at most for
+// the one answer it is owed.
 func uninterrupted(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

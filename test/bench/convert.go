@@ -65,14 +65,15 @@ func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args
 	if err := warm(src); err != nil {
 		return err
 	}
-	var one, two, qemu, bare sample
+	var one, lone, two, qemu, bare sample
 	var resident int64
 	for range min(c.rounds, 3) { // each takes seconds
 		for _, part := range []struct {
 			to   *sample
 			make conversion
 		}{
-			{&one, c.cores(1, args)},
+			{&one, c.pinned(args)},
+			{&lone, c.cores(1, args)},
 			{&two, c.cores(2, args)},
 			{&qemu, peer},
 			{&bare, zstd},
@@ -89,6 +90,7 @@ func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args
 	}
 	c.table.add(
 		atLeast(convertScaling, what+": two cores over one", two.rateText(diskSize)+" over "+one.rateText(diskSize), "", one.over(two)),
+		atLeast(convertScaling, what+": two cores over GOMAXPROCS=1", two.rateText(diskSize)+" over "+lone.rateText(diskSize), "", lone.over(two)),
 		row{what: what + ": beside qemu-img " + peerWhat, ours: two.rateText(diskSize), peer: qemu.rateText(diskSize), ratio: qemu.over(two).ratioText()},
 		row{what: what + ": beside zstd -T2 -3 of the whole", ours: two.rateText(diskSize), peer: bare.rateText(diskSize), ratio: bare.over(two).ratioText()},
 		row{what: what + ": most memory resident", ours: bytesText(resident)},
@@ -98,9 +100,20 @@ func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args
 
 func (c converter) cores(n int, args []string) conversion {
 	return func(ctx context.Context, dst string) *exec.Cmd {
-		args := append([]string{"convert", "--threads", fmt.Sprint(n)}, args...)
+		args := append([]string{"convert"}, args...)
 		cmd := command(ctx, c.imsfs, append(args, dst)...)
 		cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", n))
+		return cmd
+	}
+}
+
+// pinned is a conversion that has one processor. GOMAXPROCS=1 alone does not do that: while one thread writes, in the
+// kernel, another goes on decoding on the other processor.
+func (c converter) pinned(args []string) conversion {
+	return func(ctx context.Context, dst string) *exec.Cmd {
+		one := c.cores(1, args)(ctx, dst)
+		cmd := command(ctx, "taskset", append([]string{"-c", "0"}, one.Args...)...)
+		cmd.Env = one.Env
 		return cmd
 	}
 }

@@ -104,9 +104,10 @@ func (d *daemon) write(ctl string, words ...string) error {
 // disk is the path of an image's disk.
 func (d *daemon) disk(image string) string { return filepath.Join(d.mount, "images", image, "disk") }
 
-// served is a disk file that somebody serves; stop ends that.
+// served is a disk file that a process serves; stop ends that.
 type served struct {
 	disk string
+	pid  int
 	stop func() error
 }
 
@@ -124,5 +125,5 @@ func (b *bench) ours(ctx context.Context, image string) (served, error) {
 	if err := d.command("register", "disk", image); err != nil {
 		return served{}, errors.Join(err, stop())
 	}
-	return served{d.disk("disk"), stop}, nil
+	return served{d.disk("disk"), d.cmd.Process.Pid, stop}, nil
 }

@@ -66,10 +66,11 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		defer os.Exit(1)
+		os.Exit(1)
 	}
 }
 
@@ -182,7 +183,11 @@ func (b *bench) run(ctx context.Context, chosen []section, markdown string, stdo
 	}
 	for _, s := range chosen {
 		start := time.Now()
-		if err := s.measure(b, ctx); err != nil {
+		err := s.measure(b, ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err() // what it made of the others' errors is of no interest
+		case err != nil:
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		b.say("%s: %.0f s", s.name, time.Since(start).Seconds())

@@ -19,7 +19,7 @@ func toQcow2(ctx context.Context, raw, qcow2 string) *exec.Cmd {
 }
 
 // peer serves a qcow2 image by a qemu-storage-daemon of its own, read-only.
-func (b *bench) peer(ctx context.Context, image string) (_ served, err error) {
+func (b *bench) peer(ctx context.Context, image string) (served, error) {
 	dir, err := os.MkdirTemp(b.dir, "peer-")
 	if err != nil {
 		return served{}, err
@@ -37,24 +37,24 @@ func (b *bench) peer(ctx context.Context, image string) (_ served, err error) {
 	if err != nil {
 		return served{}, errors.Join(err, detach(disk), os.RemoveAll(dir))
 	}
-	pidfd, err := openPidfile(pidfile)
+	pid, pidfd, err := openPidfile(pidfile)
 	if err != nil {
 		return served{}, err
 	}
 	stop := func() error {
 		return errors.Join(terminate(pidfd), unix.Close(pidfd), detach(disk), os.RemoveAll(dir))
 	}
-	return served{disk, stop}, nil
+	return served{disk, pid, stop}, nil
 }
 
-func openPidfile(path string) (pidfd int, err error) {
+func openPidfile(path string) (pid, pidfd int, err error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
+	if pid, err = strconv.Atoi(strings.TrimSpace(string(content))); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", path, err)
 	}
-	return unix.PidfdOpen(pid, 0)
+	pidfd, err = unix.PidfdOpen(pid, 0)
+	return pid, pidfd, err
 }

@@ -45,8 +45,8 @@ func (b *bench) random(ctx context.Context) error {
 type rounds struct{ cold, again, others latencies }
 
 func (r *rounds) measure(ctx context.Context, who rival) error {
-	return who.with(ctx, func(disk string) error {
-		s, err := smallReads(ctx, disk)
+	return who.with(ctx, func(of served) error {
+		s, err := smallReads(ctx, of.disk)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ func (b *bench) rivals() (ours, peer rival) {
 // with runs a measurement on what a rival serves. The daemon and the mount are new, so neither the kernel nor the
 // daemon has anything of the disk, while the image file itself is in the host's page cache: what is measured is finding,
 // decoding and delivering, not the machine's storage.
-func (r rival) with(ctx context.Context, measure func(disk string) error) error {
+func (r rival) with(ctx context.Context, measure func(served) error) error {
 	if err := warm(r.image); err != nil {
 		return err
 	}
@@ -27,41 +27,57 @@ func (r rival) with(ctx context.Context, measure func(disk string) error) error 
 	if err != nil {
 		return err
 	}
-	return errors.Join(measure(s.disk), s.stop())
+	return errors.Join(measure(s), s.stop())
 }
 
 // sequential reads the whole disk twice: cold, and then from the kernel's page cache, or whatever the rival has.
 func (b *bench) sequential(ctx context.Context) error {
 	ours, peer := b.rivals()
 	for _, r := range []rival{ours, peer} { // what is served wrongly need not be fast
-		if err := r.with(ctx, func(disk string) error { return b.equal(ctx, disk) }); err != nil {
+		if err := r.with(ctx, func(s served) error { return b.equal(ctx, s.disk) }); err != nil {
 			return err
 		}
 	}
-	var oursCold, oursWarm, peerCold, peerWarm sample
+	var o, p passes
 	for range b.rounds {
-		if err := ours.with(ctx, func(disk string) error { return twice(ctx, disk, &oursCold, &oursWarm) }); err != nil {
+		if err := ours.with(ctx, func(s served) error { return o.measure(ctx, s) }); err != nil {
 			return err
 		}
-		if err := peer.with(ctx, func(disk string) error { return twice(ctx, disk, &peerCold, &peerWarm) }); err != nil {
+		if err := peer.with(ctx, func(s served) error { return p.measure(ctx, s) }); err != nil {
 			return err
 		}
 	}
 	b.table.add(
-		atLeast(1.3, "sequential, cold, dd bs=1M", oursCold.rateText(diskSize), peerCold.rateText(diskSize), peerCold.over(oursCold)),
-		atLeast(8, "sequential, again", oursWarm.rateText(diskSize), peerWarm.rateText(diskSize), peerWarm.over(oursWarm)),
+		atLeast(1.3, "sequential, cold, dd bs=1M", o.cold.rateText(diskSize), p.cold.rateText(diskSize), p.cold.over(o.cold)),
+		row{what: "… processor time of the server", ours: durationText(o.cpu.median()), peer: durationText(p.cpu.median()), ratio: p.cpu.over(o.cpu).ratioText()},
+		atLeast(8, "sequential, again", o.again.rateText(diskSize), p.again.rateText(diskSize), p.again.over(o.again)),
 	)
 	return nil
 }
 
-func twice(ctx context.Context, disk string, first, second *sample) error {
-	for _, s := range []*sample{first, second} {
-		d, err := dd(ctx, disk)
-		if err != nil {
-			return err
-		}
-		s.add(d)
+// passes is one rival's passes over the disk in all rounds, and the processor time of the first.
+type passes struct{ cold, cpu, again sample }
+
+func (p *passes) measure(ctx context.Context, s served) error {
+	before, err := processorTime(s.pid)
+	if err != nil {
+		return err
 	}
+	cold, err := dd(ctx, s.disk)
+	if err != nil {
+		return err
+	}
+	after, err := processorTime(s.pid)
+	if err != nil {
+		return err
+	}
+	again, err := dd(ctx, s.disk)
+	if err != nil {
+		return err
+	}
+	p.cold.add(cold)
+	p.cpu.add(after - before)
+	p.again.add(again)
 	return nil
 }
 
