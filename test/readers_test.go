@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -79,36 +80,44 @@ func aligned(n int) []byte {
 }
 
 // TestSecondReadIsTheKernels: bytes that were read once are read again without the server, also by who opens the disk anew.
+// A kernel may drop what it likes from its cache, and some do that all the time; so one success in a few rounds counts.
 func TestSecondReadIsTheKernels(t *testing.T) {
-	eachFormat(t, 8*mib, func(t *testing.T, d *daemon, m model) {
-		m.same(t, d.disk("disk"))
-		again := d.openDisk(t, "disk")
-		d.signal(t, unix.SIGSTOP)
-		defer d.signal(t, unix.SIGCONT)
-		bytes, done := make([]byte, m.size), make(chan error, 1)
-		go func() {
-			_, err := again.ReadAt(bytes, 0)
-			done <- err
-		}()
-		d.answeredWithin(t, done)
-		want := make([]byte, m.size)
-		if m.want(t, want, 0); string(bytes) != string(want) {
-			t.Error("the second read is another than the first")
+	eachFormat(t, 4*mib, func(t *testing.T, d *daemon, m model) {
+		for range 10 {
+			if d.readsWithoutServer(t, m) {
+				return
+			}
 		}
+		t.Error("in none of 10 rounds the kernel had kept what it had just read")
 	})
 }
 
-// answeredWithin fails the test, with the server running again, if nothing comes in time.
-func (d *daemon) answeredWithin(t *testing.T, done <-chan error) {
+// readsWithoutServer reads the model's bytes, and then again while the server is stopped; it tells whether that works.
+func (d *daemon) readsWithoutServer(t *testing.T, m model) bool {
 	t.Helper()
+	p, want := make([]byte, m.size), make([]byte, m.size)
+	m.want(t, want, 0)
+	if _, err := d.openDisk(t, "disk").ReadAt(p, 0); err != nil {
+		t.Fatal(err)
+	}
+	clear(p)
+	again := d.openDisk(t, "disk")
+	d.signal(t, unix.SIGSTOP)
+	done := make(chan error, 1)
+	go func() {
+		_, err := again.ReadAt(p, 0)
+		done <- err
+	}()
+	without := true
 	select {
 	case err := <-done:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(patience / 4):
-		t.Error("the read waits for a server that is stopped")
-		d.signal(t, unix.SIGCONT)
-		<-done
+		done <- err
+	case <-time.After(2 * time.Second):
+		without = false
 	}
+	d.signal(t, unix.SIGCONT)
+	if err := <-done; err != nil || !bytes.Equal(p, want) {
+		t.Errorf("the second read is another than the first (%v)", err)
+	}
+	return without
 }
