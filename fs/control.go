@@ -9,6 +9,8 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/imsfs/imsfs/lifecycle"
 )
 
 // control is a file that takes commands: one write(2), one line. A refusal is the error of that write.
@@ -23,11 +25,15 @@ type control struct {
 // write at once, has that size: a line longer than the limit shall be refused as a whole, not be cut and half of it obeyed.
 const lineBuffer = 64 << 10
 
+// controlSize is the size a control file seems to have, and no command is longer. The kernel lets two processes write to
+// a file at a time only within its size: so no command waits for another that takes long.
+const controlSize = lifecycle.MaxLine
+
 func (c *control) mode() uint32 { return syscall.S_IFREG }
 
 func (c *control) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFREG | 0o644
-	out.Size = uint64(len(c.commander.Verbs()))
+	out.Size = controlSize
 	out.Blksize = lineBuffer
 	setCommon(&out.Attr, c.time)
 	return 0
@@ -42,7 +48,7 @@ func (c *control) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.Set
 }
 
 func (c *control) Open(context.Context, uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
-	return &dialogue{control: c}, fuse.FOPEN_DIRECT_IO, 0
+	return &dialogue{control: c}, fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES, 0
 }
 
 // dialogue is one open control file. Reading lists the verbs, or, once a command was written, what became of it: so

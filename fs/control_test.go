@@ -122,3 +122,35 @@ func TestTextIsOnePieceFromItsOpening(t *testing.T) {
 		t.Error("a text was opened for writing")
 	}
 }
+
+// stuck is a Commander one of whose commands takes until it is let go.
+type stuck struct{ begun, finish chan struct{} }
+
+func (s stuck) Do(_ context.Context, line string) error {
+	if line == "long" {
+		s.begun <- struct{}{}
+		<-s.finish
+	}
+	return nil
+}
+
+func (s stuck) Verbs() string { return "long\nshort\n" }
+
+func TestCommandDoesNotWaitForAnother(t *testing.T) {
+	s := stuck{make(chan struct{}), make(chan struct{})}
+	at := mount(t, Config{}, child{"ctl", 2, &control{commander: s, log: logTo(t)}})
+	long, short := open(t, filepath.Join(at, "ctl"), os.O_RDWR), open(t, filepath.Join(at, "ctl"), os.O_WRONLY|os.O_TRUNC)
+	done := make(chan error)
+	go func() {
+		_, err := long.WriteString("long")
+		done <- err
+	}()
+	<-s.begun
+	if _, err := short.WriteString(strings.Repeat("short ", 500)); err != nil { // would hang here
+		t.Error(err)
+	}
+	close(s.finish)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
@@ -23,6 +24,20 @@ type disk struct {
 	time time.Time
 	name string // for the log
 	log  *slog.Logger
+	// complaints bounds what a reader who tries a damaged place again and again writes into the log.
+	complaints rate.Sometimes
+}
+
+// newDisk makes the node of a disk file.
+func newDisk(file DiskFile, at time.Time, name string, log *slog.Logger) *disk {
+	return &disk{file: file, time: at, name: name, log: log, complaints: rate.Sometimes{First: 10, Interval: time.Second}}
+}
+
+// failed is the errno of a read that failed. To a virtual machine every failure is an input/output error, whatever its
+// cause; the log has the cause.
+func (d *disk) failed(what string, err error) syscall.Errno {
+	d.complaints.Do(func() { d.log.Error(what+" of "+d.name, "error", err) })
+	return syscall.EIO
 }
 
 // diskAttrTimeout: the attributes of an active image are as constant as its bytes. Asking again at each read
@@ -69,7 +84,7 @@ type diskHandle struct {
 func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
 	v, err := h.disk.View(uninterrupted(ctx), dest, off)
 	if err != nil {
-		return nil, readErrno(h.node.log, "reading the disk of "+h.node.name, err)
+		return nil, h.node.failed("reading the disk", err)
 	}
 	if h.pushed(v) {
 		h.pushes.Add(1) // here and not when it is pushed: the kernel, once answered, may release the handle before that
@@ -111,7 +126,7 @@ func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint
 	}
 	pos, err := seek(ctx, h.disk, int64(off), whence == unix.SEEK_DATA)
 	if err != nil {
-		return 0, readErrno(h.node.log, "extents of the disk of "+h.node.name, err)
+		return 0, h.node.failed("extents of the disk", err)
 	}
 	if whence == unix.SEEK_DATA && pos == h.disk.Size() {
 		return 0, syscall.ENXIO

@@ -91,7 +91,7 @@ func mountIsland(t *testing.T, size int64) (*island, string) {
 			t.Error(err)
 		}
 	})
-	at := mount(t, Config{}, child{"disk", 2, &disk{file: diskOf{d}, name: "island", log: logTo(t)}})
+	at := mount(t, Config{}, child{"disk", 2, newDisk(diskOf{d}, time.Time{}, "island", logTo(t))})
 	return img, filepath.Join(at, "disk")
 }
 

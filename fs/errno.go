@@ -44,13 +44,6 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	return syscall.EIO
 }
 
-// readErrno is errno for reads of a disk: to a virtual machine every failure is an input/output error, whatever its
-// cause, and none may look like an interrupted call; the log has the cause.
-func readErrno(log *slog.Logger, what string, err error) syscall.Errno {
-	log.Error(what, "error", err)
-	return syscall.EIO
-}
-
 // uninterrupted is a request's ctx without the kernel's word that its caller was sent a signal. That is no wish to stop:
 // runtimes and terminals send signals all the time, few programs expect EINTR of a file, and one that does writes a
 // command again, which then finds its own first doing in the way. A process that is being killed waits at most for

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,7 +99,7 @@ func TestSignalsDoNotInterruptReads(t *testing.T) {
 		}
 	})
 	at := mount(t, Config{},
-		child{"disk", 2, &disk{file: d, name: "slow", log: logTo(t)}},
+		child{"disk", 2, newDisk(d, time.Time{}, "slow", logTo(t))},
 		child{"other", 3, &text{content: func() string { return "" }}})
 	f := open(t, filepath.Join(at, "disk"), os.O_RDONLY|unix.O_DIRECT)
 	p := aligned(4096)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -98,7 +99,11 @@ func (s *Server) Detach() error {
 	if !s.inPlace() {
 		return nil
 	}
-	if err := unix.Unmount(s.mountpoint, unix.MNT_DETACH|unix.MNT_FORCE); err != nil {
+	err := unix.Unmount(s.mountpoint, unix.MNT_DETACH|unix.MNT_FORCE)
+	if errors.Is(err, unix.EPERM) { // not root: the helper that mounted may
+		err = exec.Command("fusermount3", "-u", "-z", s.mountpoint).Run()
+	}
+	if err != nil {
 		return fmt.Errorf("detaching %s: %w", s.mountpoint, err)
 	}
 	return nil

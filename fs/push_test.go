@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +55,7 @@ func TestNeighboursAreInThePageCache(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			path := filepath.Join(mount(t, Config{}, child{"disk", 2, &disk{file: w, name: "island", log: logTo(t)}}), "disk")
+			path := filepath.Join(mount(t, Config{}, child{"disk", 2, newDisk(w, time.Time{}, "island", logTo(t))}), "disk")
 			read := func(flags, n int) {
 				t.Helper()
 				f := open(t, path, os.O_RDONLY|flags)

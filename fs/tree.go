@@ -83,7 +83,7 @@ func (t *tree) files(img *lifecycle.Image) []child {
 	at := img.Registered()
 	return []child{
 		{"ctl", ino(img, imageControl), &control{commander: img, time: at, log: t.log}},
-		{"disk", ino(img, imageDisk), &disk{file: imageFile{img}, time: at, name: img.Name(), log: t.log}},
+		{"disk", ino(img, imageDisk), newDisk(imageFile{img}, at, img.Name(), t.log)},
 		{"error", ino(img, imageError), &text{time: at, content: func() string { return line(img.LastError()) }}},
 		{"job", ino(img, imageJob), &text{time: at, content: func() string { return line(img.Job()) }}},
 		{"meta", ino(img, imageMeta), &dir{time: at, list: func() []child { return attributes(img) }}},
@@ -123,7 +123,7 @@ func (f imageFile) Open(ctx context.Context) (Disk, error) {
 // Single is the tree of one disk that is in no store: the disk and a text about it.
 func Single(file DiskFile, name string, opened time.Time, status string, log *slog.Logger) Root {
 	children := []child{
-		{"disk", 2, &disk{file: file, time: opened, name: name, log: log}},
+		{"disk", 2, newDisk(file, opened, name, log)},
 		{"status", 3, &text{time: opened, content: func() string { return status }}},
 	}
 	return Root{&dir{time: opened, list: func() []child { return children }}}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
@@ -14,6 +15,10 @@ import (
 
 // maxIdle is how many disks are kept open that nobody has open: tables in memory, and a file descriptor each.
 const maxIdle = 16
+
+// maxIdleTime is how long such a disk is kept: long enough for the next of a row of commands, short enough for who wants
+// to unmount the file system with the source.
+const maxIdleTime = 10 * time.Second
 
 // Handle is one user's hold on an image's disk. It reads on when the image is renamed or deleted, until Close.
 type Handle struct {
@@ -33,6 +38,8 @@ type disk struct {
 	slot *slot         // where it is kept
 	refs int           // handles; guarded by pool.mu
 	idle *list.Element // in pool.idle if refs is 0; guarded by pool.mu
+
+	expiry *time.Timer // set while idle; guarded by pool.mu
 }
 
 func (d *disk) close() error {
@@ -57,6 +64,8 @@ type pool struct {
 	mu     sync.Mutex
 	idle   *list.List // of *disk, the one used last in front
 	closed bool
+
+	expiring sync.WaitGroup // disks being closed after their time
 }
 
 func newPool(set formats.Set, loader *lazyload.Loader) *pool {
@@ -113,10 +122,7 @@ func (p *pool) share(s *slot) *Handle {
 // hold makes a handle on a disk; the caller holds mu.
 func (p *pool) hold(d *disk) *Handle {
 	d.refs++
-	if d.idle != nil {
-		p.idle.Remove(d.idle)
-		d.idle = nil
-	}
+	p.unidle(d)
 	return &Handle{d.Disk, sync.OnceValue(func() error { return p.release(d) })}
 }
 
@@ -129,25 +135,38 @@ func (p *pool) release(d *disk) error {
 	return closeDisk(old)
 }
 
-// keep puts a disk that was just opened, and is used by nobody, into the slot of an image that nobody can open yet.
-func (p *pool) keep(s *slot, d *disk) error {
+// keep puts a disk that was just opened, and is used by nobody, into the slot of an image that nobody can open yet. It
+// returns the disk that is to be closed for it, if any.
+func (p *pool) keep(s *slot, d *disk) *disk {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	d.slot, s.disk = s, d
-	old := p.settle(d)
-	p.mu.Unlock()
-	return closeDisk(old)
+	return p.settle(d)
 }
 
-// forget closes an image's disk with its last handle, which may be now.
-func (p *pool) forget(s *slot) error {
+// forget lets an image's disk end with its last handle, and returns it if that is now.
+func (p *pool) forget(s *slot) *disk {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	s.gone = true
-	var old *disk
-	if s.disk != nil {
-		old = p.settle(s.disk)
+	if s.disk == nil {
+		return nil
 	}
+	return p.settle(s.disk)
+}
+
+// expire closes a disk that has been idle for long.
+func (p *pool) expire(d *disk) {
+	p.mu.Lock()
+	if d.idle == nil || p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.drop(d)
+	p.expiring.Add(1)
 	p.mu.Unlock()
-	return closeDisk(old)
+	defer p.expiring.Done()
+	_ = d.close() // a file that was only read has nothing to lose
 }
 
 // settle finds the place of a disk whose handles or slot changed, and returns the one that is to be closed for it, if
@@ -160,6 +179,7 @@ func (p *pool) settle(d *disk) *disk {
 		return p.drop(d)
 	case d.idle == nil:
 		d.idle = p.idle.PushFront(d)
+		d.expiry = time.AfterFunc(maxIdleTime, func() { p.expire(d) })
 	}
 	if p.idle.Len() > maxIdle {
 		return p.drop(p.idle.Back().Value.(*disk))
@@ -169,12 +189,19 @@ func (p *pool) settle(d *disk) *disk {
 
 // drop takes a disk that nobody uses out of the pool; the caller holds mu.
 func (p *pool) drop(d *disk) *disk {
-	if d.idle != nil {
-		p.idle.Remove(d.idle)
-		d.idle = nil
-	}
+	p.unidle(d)
 	d.slot.disk = nil
 	return d
+}
+
+// unidle takes a disk out of the idle ones, if it is one; the caller holds mu.
+func (p *pool) unidle(d *disk) {
+	if d.idle == nil {
+		return
+	}
+	p.idle.Remove(d.idle)
+	d.idle = nil
+	d.expiry.Stop()
 }
 
 // handles counts the handles on the disk in a slot.
@@ -196,6 +223,7 @@ func (p *pool) close() error {
 		old = append(old, p.drop(p.idle.Front().Value.(*disk)))
 	}
 	p.mu.Unlock()
+	p.expiring.Wait()
 	var errs []error
 	for _, d := range old {
 		errs = append(errs, d.close())

@@ -215,7 +215,8 @@ func (r *Registry) remove(img *Image) error {
 	delete(r.images, img.rec.Name)
 	img.rec.State = Deleted
 	r.mu.Unlock()
-	return r.disks.forget(&img.slot)
+	r.closeDisk(r.disks.forget(&img.slot))
+	return nil
 }
 
 // isClosed tells a job that was ended by Close from one that was cancelled on its own.

@@ -66,7 +66,7 @@ func (r *Registry) request(words []string) (record, error) {
 		return record{}, err
 	}
 	var err error
-	if rec.Source, err = r.checkSource(words[1]); err != nil {
+	if rec.Source, err = checkSource(words[1]); err != nil {
 		return record{}, err
 	}
 	seen := map[string]bool{}
@@ -102,21 +102,27 @@ func (r *Registry) ask(rec *record, key, value string) error {
 	return nil
 }
 
-// checkSource tells what it can without opening the source. A file of the daemon's own tree is none: the open disk would
-// keep the tree from being unmounted.
-func (r *Registry) checkSource(path string) (string, error) {
+// checkSource tells what it can without looking for the source: that may take its time.
+func checkSource(path string) (string, error) {
 	if err := source.Supported(path); err != nil {
 		return "", err
 	}
 	if !filepath.IsAbs(path) {
 		return "", refuse(iofs.ErrInvalid, "the source %q is relative: give its absolute path, which is the same for everyone", path)
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil && r.cfg.Mountpoint != "" {
-		if rel, err := filepath.Rel(r.cfg.Mountpoint, real); err == nil && filepath.IsLocal(rel) {
-			return "", refuse(iofs.ErrInvalid, "the source %s lies in this tree itself", path)
-		}
-	}
 	return filepath.Clean(path), nil
+}
+
+// outside refuses a source in the daemon's own tree: the open disk would keep the tree from being unmounted.
+func (r *Registry) outside(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil || r.cfg.Mountpoint == "" {
+		return nil // what is wrong with the path shows when it is opened
+	}
+	if rel, err := filepath.Rel(r.cfg.Mountpoint, real); err == nil && filepath.IsLocal(rel) {
+		return refuse(iofs.ErrInvalid, "the source %s lies in this tree itself", path)
+	}
+	return nil
 }
 
 // admit writes the record of a new image and starts its job.
@@ -169,6 +175,12 @@ func (r *Registry) save(ctx context.Context, img *Image, j *job) (*disk, error) 
 	}
 	rec := img.rec
 	r.mu.Unlock()
+	if err := r.outside(rec.Source); err != nil {
+		return nil, err
+	}
+	if _, err := source.Identify(ctx, rec.Source); err != nil {
+		return nil, err
+	}
 	return r.disks.open(ctx, rec.Source, rec.Format)
 }
 
@@ -198,9 +210,7 @@ func (r *Registry) activate(img *Image, d *disk) error {
 	if img.State() == Deleted {
 		return errors.Join(iofs.ErrClosed, d.close())
 	}
-	if err := r.disks.keep(&img.slot, d); err != nil {
-		r.cfg.Log.Warn("close of an idle disk", slog.Any("error", err))
-	}
+	r.closeDisk(r.disks.keep(&img.slot, d))
 	info := d.Info()
 	err := r.update(img, func(rec *record) {
 		rec.State = Active
@@ -209,9 +219,19 @@ func (r *Registry) activate(img *Image, d *disk) error {
 		rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
 	})
 	if err != nil {
-		return errors.Join(err, r.disks.forget(&img.slot))
+		r.closeDisk(r.disks.forget(&img.slot))
 	}
-	return nil
+	return err
+}
+
+// closeDisk closes a disk that left the pool, if one did. That waits for what is being loaded, so the caller, who holds
+// changes, does not.
+func (r *Registry) closeDisk(d *disk) {
+	r.jobs.Go(func() {
+		if err := closeDisk(d); err != nil {
+			r.cfg.Log.Warn("closing a disk", slog.Any("error", err))
+		}
+	})
 }
 
 // kill keeps an image only for its error to be read. If that cannot be written either, the registration is tried

@@ -27,11 +27,19 @@ func detach(ctx context.Context, opts serveOptions) error {
 		return err
 	}
 	defer r.Close()
-	args := []string{"serve", opts.mountpoint, "--store", opts.store, "--log-file", opts.logFile,
+	// The log is the server's stderr, so that what the Go runtime has to say at its end is in it, too.
+	log, err := os.OpenFile(opts.logFile, logFlags, logMode)
+	if err != nil {
+		w.Close()
+		return fmt.Errorf("log file: %w", err)
+	}
+	defer log.Close()
+	args := []string{"serve", opts.mountpoint, "--store", opts.store,
 		"--cache-size", opts.cacheSize.String(), "--read-ahead", opts.readAhead.String(),
 		"--allow-other=" + strconv.FormatBool(opts.allowOther), "--ready-fd", "3"}
 	cmd := exec.Command(self, args...)
 	cmd.Dir = "/"
+	cmd.Stderr = log
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()

@@ -67,8 +67,9 @@ func dismissDeadMount(mountpoint string, log *slog.Logger) error {
 	if _, err := os.Stat(mountpoint); !errors.Is(err, unix.ENOTCONN) {
 		return nil
 	}
+	at := resolve(mountpoint)
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		return m.Mountpoint != mountpoint || !ours(m), false
+		return m.Mountpoint != at || !ours(m), false
 	})
 	if err != nil {
 		return err
@@ -95,7 +96,9 @@ func mountedTrees() ([]string, error) {
 	}
 	var at []string
 	for _, m := range mounts {
-		at = append(at, m.Mountpoint)
+		if _, err := os.Stat(m.Mountpoint); !errors.Is(err, unix.ENOTCONN) { // what a killed daemon has left
+			at = append(at, m.Mountpoint)
+		}
 	}
 	return at, nil
 }

@@ -89,6 +89,8 @@ func (o *serveOptions) complete() error {
 
 // serve opens the store, mounts its tree and returns when that is unmounted. ready is called once it answers.
 func serve(env *environment, opts serveOptions, ready func() error) (err error) {
+	signals, stop := env.signals()
+	defer stop()
 	log, closeLog, err := openLog(env, opts.logFile)
 	if err != nil {
 		return err
@@ -100,9 +102,6 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	if err := checkMountpoint(opts.mountpoint, opts.store); err != nil {
 		return err
 	}
-	signals, stop := env.signals()
-	defer stop()
-
 	db, err := kv.Open(opts.store, kv.Options{Log: log})
 	if err != nil {
 		return err
@@ -144,12 +143,18 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	return err
 }
 
+// How a log file is opened.
+const (
+	logFlags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+	logMode  = 0o640
+)
+
 // openLog makes the log that goes to a file, or to stderr.
 func openLog(env *environment, path string) (*slog.Logger, func() error, error) {
 	if path == "" {
 		return slog.New(slog.NewTextHandler(env.stderr, nil)), func() error { return nil }, nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	f, err := os.OpenFile(path, logFlags, logMode)
 	if err != nil {
 		return nil, nil, fmt.Errorf("log file: %w", err)
 	}

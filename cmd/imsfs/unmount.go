@@ -27,6 +27,9 @@ func waitUnmounted(server *fs.Server, signals <-chan os.Signal, log *slog.Logger
 		case <-gone:
 			return nil
 		case sig := <-signals:
+			if asked && sig == syscall.SIGHUP {
+				continue // a terminal that closes says so more than once
+			}
 			if asked {
 				log.Warn("taking the tree away from its users", "signal", sig)
 				return server.Detach()

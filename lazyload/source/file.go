@@ -27,12 +27,19 @@ type File struct {
 }
 
 func openFile(path string) (*File, error) {
-	// O_NONBLOCK, so that opening a fifo by mistake is refused below instead of waiting for a writer.
+	// Looked at before, as opening some devices has effects, and after, as it may be another file by then; O_NONBLOCK
+	// because that may be a fifo.
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := identity(path, &st); err != nil {
+		return nil, err
+	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s: %w", path, err)

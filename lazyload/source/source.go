@@ -50,7 +50,8 @@ func Open(_ context.Context, location string) (*File, error) {
 	return openFile(location)
 }
 
-// Identify tells what is at a location now, without opening it.
+// Identify tells what is at a location now, without opening it. A block device has no identity to remember:
+// errors.ErrUnsupported.
 func Identify(_ context.Context, location string) (Identity, error) {
 	if err := Supported(location); err != nil {
 		return Identity{}, err
@@ -58,6 +59,9 @@ func Identify(_ context.Context, location string) (Identity, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(location, &st); err != nil {
 		return Identity{}, fmt.Errorf("%s: %w", location, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		return Identity{}, fmt.Errorf("%s: a block device, and nothing tells when that is written to; make a file of it first: %w", location, errors.ErrUnsupported)
 	}
 	return identity(location, &st)
 }
