@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/sha256"
+	"errors"
 	iofs "io/fs"
 	"os"
 	"path/filepath"
@@ -32,6 +33,19 @@ func TestMountedFileSystem(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nothing tells when a block device is written to, or is another one under its name.
+func TestBlockDeviceIsNoSource(t *testing.T) {
+	d := serve(t)
+	file := makeModel(t, d.file("good.raw"), mib, 9)
+	d.register(t, "good", file.path)
+	device := do(t, "losetup", "--find", "--show", "--read-only", file.path)
+	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	if err := d.command("", "register a "+device); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("the write's error is %v, want EOPNOTSUPP", err)
+	}
+	checkRefusal(t, d.place, []string{device, "block device"})
 }
 
 // mountLoop mounts a disk's file system for the length of the test, read-only and without replaying its journal.
