@@ -1,6 +1,7 @@
 package packs
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -92,6 +93,9 @@ func (b *batch) save(req *request) error {
 	if err == nil {
 		err = b.room(d, req)
 	}
+	if errors.Is(err, blockstore.ErrFull) {
+		b.s.refused = max(b.s.refused, req.size())
+	}
 	if err != nil {
 		req.err = err
 		return nil
@@ -106,12 +110,7 @@ func (b *batch) save(req *request) error {
 
 // room is an error if a request's new records go beyond the limits.
 func (b *batch) room(d *diskState, req *request) error {
-	need := int64(0)
-	for i := range req.blocks {
-		if req.blocks[i].record != nil {
-			need += req.blocks[i].loc.size()
-		}
-	}
+	need := req.size()
 	if need == 0 {
 		return nil
 	}
@@ -334,7 +333,7 @@ func (b *batch) enter() error {
 		first := append([]op{{[]byte(tailKey), s.tail.encode(b.counts)}}, b.index...)
 		if err := s.writeGroups([][]op{first}); err != nil {
 			b.forget()
-			return err
+			return errors.Join(err, s.recount())
 		}
 		s.counts = b.counts
 		s.used += b.appended
@@ -352,6 +351,17 @@ func (b *batch) enter() error {
 	}
 	s.punch(b.freed)
 	return nil
+}
+
+// recount reads the counts again after a transaction that may have failed or not.
+func (s *Store) recount() error {
+	return s.db.View(func(tx *kv.Tx) error {
+		v, err := find(tx, []byte(tailKey))
+		if err == nil && v != nil {
+			s.counts, err = new(tail).decode(v)
+		}
+		return err
+	})
 }
 
 // forget makes the changed segments be read again, because nobody knows how far the changes came.

@@ -27,33 +27,41 @@ func (s *Store) compact(ctx context.Context) (freed blockstore.Freed, err error)
 		return freed, err
 	}
 	for _, pack := range thin {
-		entries, err := s.inPack(pack)
+		n, err := s.empty(ctx, pack)
+		freed.Bytes += n
 		if err != nil {
 			return freed, err
 		}
-		for part := range slices.Chunk(entries, atOnce/4) {
-			if err := ctx.Err(); err != nil {
-				return freed, err
-			}
-			if err := s.move(part); err != nil {
-				return freed, err
-			}
+	}
+	return freed, nil
+}
+
+// empty moves a pack's records elsewhere and removes it. It returns how many bytes that gave back.
+func (s *Store) empty(ctx context.Context, pack uint32) (freed int64, err error) {
+	entries, err := s.inPack(pack)
+	if err != nil {
+		return 0, err
+	}
+	for part := range slices.Chunk(entries, atOnce/4) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
 		}
-		f, err := s.files.get(pack)
-		if err == nil {
-			if _, used, err := f.Size(); err == nil {
-				freed.Bytes += used
-			}
+		if err := s.move(part); err != nil {
+			return 0, err
 		}
-		for _, e := range entries {
-			freed.Bytes -= e.loc.size()
-		}
-		if err := s.files.remove(pack); err != nil {
-			return freed, err
+		for _, e := range part {
+			freed -= e.loc.size()
 		}
 	}
-	freed.Bytes = max(freed.Bytes, 0)
-	return freed, nil
+	// The one look that must not be wrong: nothing may name what is removed now.
+	if left, err := s.inPack(pack); err != nil || len(left) > 0 {
+		return 0, errorsFirst(err, fmt.Errorf("pack %d still has %d records", pack, len(left)))
+	}
+	if f, err := s.files.get(pack); err == nil {
+		_, used, _ := f.Size()
+		freed += used
+	}
+	return max(freed, 0), s.files.remove(pack)
 }
 
 // thinPacks returns the packs that records fill to less than half, not the one that is being filled.
@@ -124,10 +132,11 @@ func (s *Store) move(entries []indexed) error {
 	var plain []byte
 	for _, e := range entries {
 		var record []byte
-		if s.whole(&record, &plain, e.kind, e.id, e.loc) == nil {
-			good, records = append(good, e), append(records, record)
-		} else if _, err := s.mend(e); err != nil {
+		if err := s.wholeOrMended(&record, &plain, e); err != nil {
 			return err
+		}
+		if len(record) > 0 {
+			good, records = append(good, e), append(records, record)
 		}
 	}
 	s.writer.Lock()
@@ -154,4 +163,30 @@ func (s *Store) move(entries []indexed) error {
 		b.freed = nil // the pack goes as a whole
 		return nil
 	})
+}
+
+// wholeOrMended reads a record that is to be moved. If it was damaged, or is not there any more, there is none.
+func (s *Store) wholeOrMended(record, plain *[]byte, e indexed) error {
+	if s.whole(record, plain, e.kind, e.id, e.loc) == nil {
+		return nil
+	}
+	damage, err := s.mend(e)
+	if err == nil && damage == nil { // it reads right by now, or is gone
+		var there bool
+		if there, err = s.isAt(e); err == nil && there {
+			return s.whole(record, plain, e.kind, e.id, e.loc)
+		}
+	}
+	*record = nil
+	return err
+}
+
+// isAt tells whether the index still has an entry as it is given.
+func (s *Store) isAt(e indexed) (there bool, err error) {
+	err = s.db.View(func(tx *kv.Tx) error {
+		loc, ok, err := lookUp(tx, e.kind, e.id)
+		there = ok && loc == e.loc
+		return err
+	})
+	return there, err
 }

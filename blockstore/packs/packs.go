@@ -85,6 +85,7 @@ type Store struct {
 	tail    tail
 	counts  counts
 	used    int64    // what the packs take on disk, about
+	refused int64    // bytes of the largest request that did not fit since the last Trim
 	touched *touched // what was saved since the sweep under way began; nil: there is none
 }
 

@@ -44,6 +44,16 @@ func (r *request) segments() int64 {
 	return last/blockstore.SegmentBlocks - r.first/blockstore.SegmentBlocks + 1
 }
 
+// size is how many bytes of records the request brings.
+func (r *request) size() (n int64) {
+	for i := range r.blocks {
+		if r.blocks[i].record != nil {
+			n += r.blocks[i].loc.size()
+		}
+	}
+	return n
+}
+
 // data is how many of the blocks are not zeros.
 func (r *request) data() (n int) {
 	for i := range r.blocks {

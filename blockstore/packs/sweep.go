@@ -346,16 +346,18 @@ func (sw *sweep) punch() error {
 	if err != nil {
 		return err
 	}
-	kept := sw.kept
+	first := func(pack uint32) int {
+		n, _ := slices.BinarySearchFunc(sw.kept, pack, func(e extent, pack uint32) int { return cmp.Compare(e.pack, pack) })
+		return n
+	}
 	for _, pack := range packs {
 		if err := sw.ctx.Err(); err != nil || pack > sw.pack {
 			return err
 		}
-		n, _ := slices.BinarySearchFunc(kept, pack+1, func(e extent, pack uint32) int { return cmp.Compare(e.pack, pack) })
-		if err := sw.punchPack(pack, kept[:n:n]); err != nil {
+		// Not all that is kept must lie in a pack that is there: one may be lost.
+		if err := sw.punchPack(pack, sw.kept[first(pack):first(pack+1)]); err != nil {
 			return err
 		}
-		kept = kept[n:]
 	}
 	return nil
 }
@@ -375,7 +377,7 @@ func (sw *sweep) punchPack(pack uint32, kept []extent) error {
 		}
 	}
 	at := int64(packHead)
-	for _, e := range append(kept, extent{begin: uint32(end / align), end: uint32(end / align)}) {
+	for _, e := range append(slices.Clip(kept), extent{begin: uint32(end / align), end: uint32(end / align)}) {
 		if begin := int64(e.begin) * align; begin > at {
 			if err := f.Punch(at, begin-at); err != nil {
 				return fmt.Errorf("punch a hole in %s: %w", sw.s.files.path(pack), err)

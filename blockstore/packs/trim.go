@@ -16,24 +16,40 @@ import (
 func (s *Store) Trim(ctx context.Context) (sum blockstore.Freed, err error) {
 	s.care.Lock()
 	defer s.care.Unlock()
+	defer s.forgetRefused()
 	for round := 0; ; round++ {
-		excess, err := s.excess(round > 0)
-		if err != nil || excess <= 0 {
-			return sum, err
-		}
-		if round > 0 { // the first round only sweeps what is garbage already
-			n, err := s.evictOldest(excess)
-			if err != nil || n == 0 {
-				return sum, err
-			}
-		}
-		freed, err := s.sweep(ctx)
-		sum.Blocks += freed.Blocks
-		sum.Bytes += freed.Bytes
+		more, err := s.trimRound(ctx, round, &sum)
 		if err != nil {
 			return sum, fmt.Errorf("trim: %w", err)
 		}
+		if !more {
+			return sum, nil
+		}
 	}
+}
+
+// trimRound frees something, and tells whether there may be more to do. Each round but the first evicts, so they end.
+func (s *Store) trimRound(ctx context.Context, round int, sum *blockstore.Freed) (more bool, err error) {
+	excess, err := s.excess(round > 0)
+	if err != nil || excess <= 0 {
+		return false, err
+	}
+	if round > 0 { // the first only sweeps what is garbage already
+		if n, err := s.evictOldest(excess); err != nil || n == 0 {
+			return false, err
+		}
+	}
+	freed, err := s.sweep(ctx)
+	sum.Blocks += freed.Blocks
+	sum.Bytes += freed.Bytes
+	return err == nil, err
+}
+
+// forgetRefused ends the memory of what did not fit: by now it does, or nothing helps.
+func (s *Store) forgetRefused() {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	s.refused = 0
 }
 
 // excess is how many bytes must go: none while the store is within its limits, and once begun more than that.
@@ -43,7 +59,8 @@ func (s *Store) excess(begun bool) (int64, error) {
 		return 0, err
 	}
 	s.writer.Lock()
-	used := s.used
+	used := s.used + s.refused
+	free -= s.refused
 	s.writer.Unlock()
 	limit, floor := s.opts.Limit, s.opts.FreeFloor
 	part := int64(16)

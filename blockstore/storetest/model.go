@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	iofs "io/fs"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 // Model is what a store must hold: disks whose blocks are numbers of Block, or absent.
 type Model struct {
 	Disks map[uint64][]int
+	first uint64
 	next  uint64
 	pool  [][]byte
 }
@@ -24,13 +26,23 @@ const absent = -1
 // poolSize is how many different blocks there are; few, so that many are shared.
 const poolSize = 120
 
-// NewModel makes an empty one.
-func NewModel() *Model {
-	m := &Model{Disks: map[uint64][]int{}, pool: make([][]byte, poolSize)}
+// NewModel makes an empty one whose disks get the numbers after first.
+func NewModel(first uint64) *Model {
+	m := &Model{Disks: map[uint64][]int{}, first: first, next: first, pool: make([][]byte, poolSize)}
 	for n := range m.pool {
 		m.pool[n] = Block(n)
 	}
 	return m
+}
+
+// Clone returns a copy that further steps do not change.
+func (m *Model) Clone() *Model {
+	c := *m
+	c.Disks = map[uint64][]int{}
+	for disk, blocks := range m.Disks {
+		c.Disks[disk] = slices.Clone(blocks)
+	}
+	return &c
 }
 
 // Step does something random to the store and the model. What the store must not refuse is an error.
@@ -91,7 +103,7 @@ func (m *Model) plain(numbers []int) []byte {
 // pick returns one of the disks; the order of a map must not decide, or a seed would not repeat.
 func (m *Model) pick(rnd *rand.Rand) uint64 {
 	n := rnd.IntN(len(m.Disks))
-	for disk := uint64(1); ; disk++ {
+	for disk := m.first + 1; ; disk++ {
 		if _, ok := m.Disks[disk]; ok {
 			if n--; n < 0 {
 				return disk
@@ -136,6 +148,56 @@ func (m *Model) Check(t testing.TB, s blockstore.Store) {
 	}
 }
 
+// CheckBetween compares a store with the model as it was before a step that was cut off, and as it would have been after:
+// every block is as in one of them, and disks that are in both are there.
+func (m *Model) CheckBetween(t testing.TB, s blockstore.Store, after *Model) {
+	t.Helper()
+	for disk, blocks := range m.Disks {
+		next, stays := after.Disks[disk]
+		if !stays {
+			next = blocks
+		}
+		if _, err := s.Status(disk); !stays && errors.Is(err, iofs.ErrNotExist) {
+			continue
+		}
+		var known int64
+		for i, n := range blocks {
+			got, err := m.number(t.Context(), s, disk, int64(i))
+			if err != nil || got != n && got != next[i] {
+				t.Fatalf("disk %d, block %d: it is number %d, it was %d and was to become %d; error %v", disk, i, got, n, next[i], err)
+			}
+			if got != absent {
+				known++
+			}
+		}
+		if st, err := s.Status(disk); err != nil || st.Loaded != known {
+			t.Fatalf("disk %d: Status() = %+v, %v; %d blocks are there", disk, st, err, known)
+		}
+	}
+}
+
+// number finds out which block a disk has.
+func (m *Model) number(ctx context.Context, s blockstore.Store, disk uint64, block int64) (int, error) {
+	e, err := s.Lookup(disk, block)
+	switch {
+	case err != nil:
+		return 0, err
+	case e.State == blockstore.Absent:
+		return absent, nil
+	case e.State == blockstore.Zero:
+		return 0, nil
+	}
+	p := make([]byte, blockstore.BlockSize)
+	if err := s.Read(ctx, e.ID, p, 0); err != nil {
+		return 0, err
+	}
+	n := slices.IndexFunc(m.pool, func(known []byte) bool { return bytes.Equal(known, p) })
+	if n < 0 {
+		return 0, errors.New("it is none of the blocks that were saved")
+	}
+	return n, nil
+}
+
 func testModel(t *testing.T, subject Subject) {
 	steps, seed := 1200, rand.Uint64()
 	if testing.Short() {
@@ -143,7 +205,7 @@ func testModel(t *testing.T, subject Subject) {
 	}
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	s, m := subject.Open(t), NewModel()
+	s, m := subject.Open(t), NewModel(0)
 	for i := range steps {
 		if err := m.Step(t.Context(), rnd, s); err != nil {
 			t.Fatalf("seed %d, step %d: %v", seed, i, err)

@@ -49,28 +49,27 @@ func Block(n int) []byte {
 	if n == 0 {
 		return b
 	}
-	rnd := rand.New(rand.NewPCG(uint64(n), 1))
+	rnd := rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
 	switch n % 4 {
 	case 0:
-		fill(rnd, b, 256)
+		rnd.Read(b)
 	case 1:
-		for i := range b {
-			b[i] = "block store "[rnd.IntN(12)]
+		words := make([]byte, 64)
+		rnd.Read(words)
+		for i := range words {
+			words[i] = words[i]%26 + 'a'
+		}
+		for at := 0; at < len(b); at += 8 {
+			copy(b[at:], words[rnd.Uint64()%57:][:8])
 		}
 	case 2:
-		fill(rnd, b[:len(b)/2], 256)
+		rnd.Read(b[:len(b)/2])
 	case 3:
-		at := rnd.IntN(len(b) - 8)
-		fill(rnd, b[at:at+8], 255)
+		at := rnd.Uint64() % uint64(len(b)-8)
+		rnd.Read(b[at : at+8])
 		b[at] |= 1
 	}
 	return b
-}
-
-func fill(rnd *rand.Rand, b []byte, n int) {
-	for i := range b {
-		b[i] = byte(rnd.IntN(n))
-	}
 }
 
 // Blocks returns blocks one after the other.
