@@ -137,7 +137,7 @@ type Creator interface {
 // deterministic: the same disk gives the same bytes.
 type CreateOptions struct {
 	Level     int      // compression level in zstd's or zlib's numbers; 0 is the format's usual one
-	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation
+	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation; if it cannot hold that, the nearest
 	UUID      [16]byte // where the format records one
 }
 

@@ -8,6 +8,8 @@ var (
 	_ fusefs.NodeLookuper  = (*dir)(nil)
 	_ fusefs.NodeReaddirer = (*dir)(nil)
 	_ fusefs.NodeGetattrer = (*dir)(nil)
+	_ fusefs.NodeUnlinker  = (*dir)(nil)
+	_ fusefs.NodeRmdirer   = (*dir)(nil)
 
 	_ fusefs.NodeGetattrer = (*text)(nil)
 	_ fusefs.NodeOpener    = (*text)(nil)

@@ -19,11 +19,16 @@ type control struct {
 	log       *slog.Logger
 }
 
+// lineBuffer is the block size that is told of a control file. The C library's buffer, and so the most that echo or printf
+// write at once, has that size: a line longer than the limit shall be refused as a whole, not be cut and half of it obeyed.
+const lineBuffer = 64 << 10
+
 func (c *control) mode() uint32 { return syscall.S_IFREG }
 
 func (c *control) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	out.Mode = syscall.S_IFREG | 0o644
 	out.Size = uint64(len(c.commander.Verbs()))
+	out.Blksize = lineBuffer
 	setCommon(&out.Attr, c.time)
 	return 0
 }
@@ -52,7 +57,7 @@ type dialogue struct {
 }
 
 func (d *dialogue) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	err := d.control.commander.Do(ctx, string(data))
+	err := d.control.commander.Do(uninterrupted(ctx), string(data))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked, d.answer, d.start = true, "", off

@@ -82,3 +82,9 @@ func setCommon(a *fuse.Attr, t time.Time) {
 		a.SetTimes(&t, &t, &t)
 	}
 }
+
+// Unlink and Rmdir refuse: without them the library would report a success. Images are deleted by a command.
+func (d *dir) Unlink(context.Context, string) syscall.Errno { return syscall.EPERM }
+
+// Rmdir: see Unlink.
+func (d *dir) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }

@@ -51,22 +51,23 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if writes(flags) || flags&syscall.O_TRUNC != 0 {
 		return nil, 0, syscall.EROFS
 	}
-	open, err := d.file.Open(ctx)
+	open, err := d.file.Open(uninterrupted(ctx))
 	if err != nil {
 		return nil, 0, errno(d.log, "opening the disk of "+d.name, err)
 	}
-	return &diskHandle{node: d, disk: open}, fuse.FOPEN_KEEP_CACHE, 0
+	return &diskHandle{node: d, disk: open, direct: flags&syscall.O_DIRECT != 0}, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // diskHandle is one open disk file.
 type diskHandle struct {
 	node   *disk
 	disk   Disk
+	direct bool // opened to go past the page cache
 	pushes sync.WaitGroup
 }
 
 func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	v, err := h.disk.View(ctx, dest, off)
+	v, err := h.disk.View(uninterrupted(ctx), dest, off)
 	if err != nil {
 		return nil, readErrno(h.node.log, "reading the disk of "+h.node.name, err)
 	}

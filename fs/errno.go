@@ -23,6 +23,7 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	}{
 		{iofs.ErrNotExist, syscall.ENOENT},
 		{iofs.ErrExist, syscall.EEXIST},
+		{syscall.EACCES, syscall.EACCES}, // which is an ErrPermission, too
 		{iofs.ErrPermission, syscall.EPERM},
 		{iofs.ErrInvalid, syscall.EINVAL},
 		{iofs.ErrClosed, syscall.ESTALE},
@@ -46,9 +47,12 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 // readErrno is errno for reads of a disk: to a virtual machine every failure is an input/output error, whatever its
 // cause, and none may look like an interrupted call; the log has the cause.
 func readErrno(log *slog.Logger, what string, err error) syscall.Errno {
-	if errors.Is(err, context.Canceled) {
-		return syscall.EINTR // only O_DIRECT readers that were killed: nobody sees it
-	}
 	log.Error(what, "error", err)
 	return syscall.EIO
 }
+
+// uninterrupted is a request's ctx without the kernel's word that its caller was sent a signal. That is no wish to stop:
+// runtimes and terminals send signals all the time, few programs expect EINTR of a file, and one that does writes a
+// command again, which then finds its own first doing in the way. A process that is being killed waits at most for
+// the one answer it is owed.
+func uninterrupted(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

@@ -3,9 +3,9 @@ package fs
 // push is called when the kernel has been answered. When the read made the disk decode a whole cluster, the rest of it
 // goes into the kernel's page cache, so that the neighbours' reads need no daemon at all, also when the decoded
 // cluster has left our own cache long since. (Never from within the read itself: the kernel holds the page
-// that is being read, and storing it would wait for the answer.)
+// that is being read, and storing it would wait for the answer.) Who reads past the page cache has no use for that.
 func (d *disk) push(r *reply) {
-	if r.Fresh == nil {
+	if r.Fresh == nil || r.handle.direct {
 		r.Release()
 		return
 	}

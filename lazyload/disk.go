@@ -67,12 +67,16 @@ type decoder Disk
 var _ cache.Decoder = (*decoder)(nil)
 
 func (d *decoder) Decode(dst []byte, off int64) error {
-	defer d.loads.Done()
+	if err := d.ctx.Err(); err != nil {
+		return err // closed while the load waited for its turn
+	}
 	if err := d.img.ReadAt(d.ctx, dst, off); err != nil {
 		return fmt.Errorf("cluster at %#x: %w", off, err)
 	}
 	return nil
 }
+
+func (d *decoder) Done() { d.loads.Done() }
 
 // get returns the decoded cluster at off, which is compressed data.
 func (d *Disk) get(ctx context.Context, off int64) (b *cache.Buffer, led bool, err error) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 const kib = 1 << 10
@@ -175,6 +176,28 @@ func TestRandomReadsDecodeNothingAhead(t *testing.T) {
 	if got := img.reads.Load(); got > int64(len(seen)) { // the cache holds all of them
 		t.Errorf("%d decodes for %d clusters", got, len(seen))
 	}
+}
+
+// However many readers there are, what is loaded at once is bounded, and with it the memory beside the cache.
+func TestLoadsAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const loads, readers = 3, 10
+		img := &striped{size: 64 << 20, cluster: 64 * kib, pattern: "c", gate: make(chan struct{})}
+		d := openStriped(t, img, Config{Loads: loads})
+		var wg sync.WaitGroup
+		for i := range int64(readers) {
+			wg.Go(func() { readAndCheck(t, d, img, i*4<<20, kib) })
+		}
+		synctest.Wait()
+		if got := img.reads.Load(); got != loads {
+			t.Errorf("%d clusters are loaded at once, want %d", got, loads)
+		}
+		close(img.gate)
+		wg.Wait()
+		if got := img.reads.Load(); got != readers {
+			t.Errorf("%d clusters were loaded, want %d", got, readers)
+		}
+	})
 }
 
 func TestFreshIsWhatThisReadDecoded(t *testing.T) {

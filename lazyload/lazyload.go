@@ -24,6 +24,10 @@ import (
 type Config struct {
 	CacheSize int64 // bytes of decoded clusters; 0 is DefaultCacheSize
 	Workers   int   // clusters decoded ahead at once, over all disks; 0 is one a processor, less than 0 none
+	// Loads is the number of clusters read and decoded at once, over all disks; 0 is two a processor: one is read
+	// while another is decoded. Each takes memory beside the cache, for what is stored of the cluster. As many may
+	// be offered as View.Fresh at once.
+	Loads int
 }
 
 // DefaultCacheSize is the --cache-size of the command line when none is given.
@@ -34,6 +38,7 @@ type Loader struct {
 	cache   *cache.Cache
 	limit   int64
 	workers chan struct{} // a token a running worker
+	offers  chan struct{} // a token a view with a Fresh
 	disks   atomic.Uint64 // names given so far
 }
 
@@ -45,7 +50,15 @@ func New(cfg Config) *Loader {
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	return &Loader{cache: cache.New(cfg.CacheSize), limit: cfg.CacheSize, workers: make(chan struct{}, max(cfg.Workers, 0))}
+	if cfg.Loads <= 0 {
+		cfg.Loads = 2 * runtime.GOMAXPROCS(0)
+	}
+	return &Loader{
+		cache:   cache.New(cfg.CacheSize, cfg.Loads),
+		limit:   cfg.CacheSize,
+		workers: make(chan struct{}, max(cfg.Workers, 0)),
+		offers:  make(chan struct{}, cfg.Loads),
+	}
 }
 
 // Stats tells how the cache does.

@@ -14,12 +14,14 @@ type View struct {
 	Slices [][]byte
 	Len    int // bytes in all slices: less than asked for only at the disk's end
 	// Fresh is a cluster that this very read made the disk decode, or nil: its other bytes have not been asked for
-	// yet, and whoever can keep them for the neighbours' reads may. It goes with the view.
+	// yet, and whoever can keep them for the neighbours' reads may. It goes with the view. As that takes time, in
+	// which its memory cannot be used for others, only a few are given away at once; a read that comes in between has none.
 	Fresh *cache.Buffer
 	// FreshOff is where Fresh lies in the disk.
 	FreshOff int64
 
-	held []*cache.Buffer
+	held  []*cache.Buffer
+	offer chan struct{} // where Fresh's token came from
 }
 
 // views are recycled so that a read of decoded data allocates nothing. A pool of spare parts is no state.
@@ -84,8 +86,12 @@ func (d *Disk) viewCluster(ctx context.Context, v *View, s piece) error {
 	}
 	v.held = append(v.held, b)
 	v.Slices = append(v.Slices, b.Bytes()[s.skip:s.skip+s.n])
-	if led {
-		v.Fresh, v.FreshOff = b, s.cluster
+	if led && v.Fresh == nil {
+		select {
+		case d.loader.offers <- struct{}{}:
+			v.Fresh, v.FreshOff, v.offer = b, s.cluster, d.loader.offers
+		default:
+		}
 	}
 	return nil
 }
@@ -102,6 +108,9 @@ func (v *View) zero(n int64) {
 func (v *View) Release() {
 	for _, b := range v.held {
 		b.Release()
+	}
+	if v.Fresh != nil {
+		<-v.offer
 	}
 	clear(v.held)
 	clear(v.Slices)

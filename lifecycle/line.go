@@ -13,10 +13,12 @@ const MaxLine = 4096
 // separated by spaces or tabs. A double quote begins and ends a part of a word in which these stand for themselves. A
 // backslash, inside quotes or out, makes the next character stand for itself. Errors are ErrUsage.
 func Parse(line string) ([]string, error) {
-	if len(line) > MaxLine {
-		return nil, refuse(ErrUsage, "a line of %d bytes: at most %d are taken", len(line), MaxLine)
-	}
 	line = strings.TrimSuffix(line, "\n")
+	// MaxLine bytes without a newline are refused, too: so looks what a pipe has cut off, and half of a line must not be
+	// obeyed.
+	if len(line) >= MaxLine {
+		return nil, refuse(ErrUsage, "a line of %d bytes: at most %d are taken", len(line), MaxLine-1)
+	}
 	if !utf8.ValidString(line) {
 		return nil, refuse(ErrUsage, "the line is not UTF-8")
 	}

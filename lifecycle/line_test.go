@@ -45,6 +45,7 @@ func TestParseRefuses(t *testing.T) {
 		`a b\`:                         "backslash",
 		"a \xff":                       "UTF-8",
 		strings.Repeat("x", MaxLine+1): "4097 bytes",
+		strings.Repeat("x", MaxLine):   "4096 bytes",
 	} {
 		got, err := Parse(line)
 		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), word) {

@@ -13,6 +13,7 @@ python3             python3            test
 qemu-img            qemu-utils         test bench
 zstd                zstd               test bench
 tar                 tar                bench
+taskset             util-linux         bench
 qemu-storage-daemon qemu-system-common bench
 '
 

@@ -49,7 +49,7 @@ sizes and that time. So with SOURCE_DATE_EPOCH set, a copy of SRC of the same na
 	formatFlag(env, cmd, &opts.from, "format", "f", "take SRC for this format instead of looking at its content")
 	formatFlag(env, cmd, &opts.to, "output-format", "O", "format of DST (required)")
 	cmd.Flags().IntVar(&opts.level, "level", 0, "compression level, in the format's own numbers; 0 is its usual one")
-	cmd.Flags().IntVar(&opts.threads, "threads", 0, "cores to use; 0 is all")
+	cmd.Flags().IntVar(&opts.threads, "threads", 0, "pieces of the disk to work on at once; 0 is what suits the cores")
 	cmd.Flags().BoolVar(&opts.force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&opts.progress, "progress", "p", false, "show progress on stderr")
 	return cmd

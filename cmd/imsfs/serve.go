@@ -43,6 +43,9 @@ the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 		Args: exactly("MOUNTPOINT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.mountpoint = args[0]
+			if opts.store == "" {
+				return &usageError{cmd.CommandPath(), errors.New("serve wants --store DIR")}
+			}
 			if err := opts.complete(); err != nil {
 				return err
 			}
@@ -61,7 +64,6 @@ the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 	flags.StringVar(&opts.logFile, "log-file", "", "append the log to this file instead of stderr (with --daemon: DIR.log)")
 	flags.IntVar(&opts.readyFD, "ready-fd", 0, "")
 	must(flags.MarkHidden("ready-fd"))
-	must(cmd.MarkFlagRequired("store"))
 	must(cmd.MarkFlagDirname("store"))
 	cmd.ValidArgsFunction = completeDirectories
 	return cmd

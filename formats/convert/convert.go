@@ -128,7 +128,7 @@ func (w *worker) encode(ctx context.Context, s span) error {
 	w.chunks = w.chunks[:0]
 	for i, spare := range w.spare {
 		start := int64(i) * w.cluster
-		plain := w.plain[start : start+w.cluster : start+w.cluster]
+		plain := w.plain[start : start+w.cluster]
 		if isZero(plain) {
 			continue
 		}
@@ -158,15 +158,37 @@ func (w *worker) place() error {
 }
 
 func (w *worker) write(ctx context.Context) error {
-	for _, c := range w.chunks {
+	for chunks := w.chunks; len(chunks) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := w.dst.WriteAt(c.p, c.off); err != nil {
-			return fmt.Errorf("writing the disk's bytes at %d: %w", c.ci*w.cluster, err)
+		p, n := joined(chunks)
+		if _, err := w.dst.WriteAt(p, chunks[0].off); err != nil {
+			return fmt.Errorf("writing the disk's bytes at %d: %w", chunks[0].ci*w.cluster, err)
 		}
+		chunks = chunks[n:]
 	}
 	return nil
+}
+
+// joined returns the bytes of the first n chunks, as many as lie next to each other in memory and in the target: those
+// an encoder leaves as they are. Many small writes to one file make the workers wait for each other in the kernel, for
+// longer than the writing takes.
+func joined(chunks []chunk) (p []byte, n int) {
+	p = chunks[0].p
+	for n = 1; n < len(chunks); n++ {
+		next := chunks[n]
+		if next.off != chunks[0].off+int64(len(p)) || !follows(p, next.p) {
+			break
+		}
+		p = p[:len(p)+len(next.p)]
+	}
+	return p, n
+}
+
+// follows tells whether q begins in memory where p ends, as part of one array.
+func follows(p, q []byte) bool {
+	return len(q) > 0 && cap(p)-len(p) >= len(q) && &p[:len(p)+1][len(p)] == &q[0]
 }
 
 // isZero compares the bytes with themselves, one further on: at the speed of memory, and done at the first

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
+	"github.com/imsfs/imsfs/formats/raw"
 )
 
 const mib = 1 << 20
@@ -242,6 +243,27 @@ func TestRunWritesOutsideTheTurn(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestRunWritesNeighboursAtOnce(t *testing.T) {
+	img := fullImage(16*mib + 512)
+	clear(img.bytes[5*mib : 5*mib+128<<10]) // splits the sixth unit at its start
+	clear(img.bytes[9*mib+128<<10 : 9*mib+192<<10])
+	enc, err := raw.Driver{}.Create(img.info.Size, formats.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writes atomic.Int64
+	target := &fakeTarget{onWrite: func(context.Context, int64) error { writes.Add(1); return nil }}
+	if err := convert.Run(t.Context(), img, enc, target, convert.Config{Workers: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if got := writes.Load(); got != 17+1 {
+		t.Errorf("%d writes, want one for each of 17 units and one more for the hole", got)
+	}
+	if !bytes.Equal(target.bytes, img.bytes) {
+		t.Error("the target holds another disk")
+	}
 }
 
 // emptyDisk has data in a few places only.

@@ -70,7 +70,7 @@ func (f *fakeImage) ReadAt(ctx context.Context, p []byte, off int64) error {
 }
 
 // fakeEncoder stores clusters one behind the other, each with a header of number and length, cut behind its last
-// byte that is not zero; odd clusters it stores as they are, as an encoder may, which returns plain itself.
+// byte that is not zero; some it stores as they are, as an encoder may, which returns plain itself.
 type fakeEncoder struct {
 	cluster int64
 	encode  func(ci int64) error // optional
@@ -94,13 +94,16 @@ func (e *fakeEncoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if ci%2 == 1 {
+	if storedPlain(ci) {
 		return plain, nil
 	}
 	body := bytes.TrimRight(plain, "\x00")
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(len(body)))
 	return append(dst, body...), nil
 }
+
+// storedPlain is true for several clusters in a row, and false for several.
+func storedPlain(ci int64) bool { return ci%5 >= 2 }
 
 func (e *fakeEncoder) Place(ci int64, n int) (int64, error) {
 	if e.placeAt != nil {
@@ -128,11 +131,10 @@ func (e *fakeEncoder) decode(t *testing.T, target *fakeTarget, size int64) []byt
 	disk := make([]byte, (size+e.cluster-1)/e.cluster*e.cluster)
 	for i, ci := range e.placed {
 		p := target.bytes[e.offs[i]:]
-		if ci%2 == 0 {
-			n := binary.LittleEndian.Uint64(p)
-			p = p[8 : 8+n]
-		} else {
+		if storedPlain(ci) {
 			p = p[:e.cluster]
+		} else {
+			p = p[8 : 8+binary.LittleEndian.Uint64(p)]
 		}
 		copy(disk[ci*e.cluster:], p)
 	}

@@ -29,7 +29,10 @@ func (Driver) Name() string { return name }
 func (Driver) Probe(context.Context, formats.Source) (bool, error) { return false, nil }
 
 // Open takes the whole source as a disk, rounded up to whole sectors.
-func (Driver) Open(_ context.Context, src formats.Source) (formats.Image, error) {
+func (Driver) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	length := src.Size()
 	if length > formats.MaxDiskSize {
 		return nil, formats.Corrupt(name, 0, "a file of %d bytes: a disk has at most %d", length, int64(formats.MaxDiskSize))

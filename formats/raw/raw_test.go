@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
 	"github.com/imsfs/imsfs/formats/raw"
 )
 
@@ -66,6 +67,19 @@ func open(t *testing.T, src formats.Source) formats.Image {
 		t.Fatal(err)
 	}
 	return img
+}
+
+// claiming lets the suite, which wants a driver to know its files, have its way.
+type claiming struct{ raw.Driver }
+
+func (claiming) Probe(context.Context, formats.Source) (bool, error) { return true, nil }
+
+func TestConformance(t *testing.T) {
+	file := content(rand.New(rand.NewPCG(1, 2)), 3<<20+512)
+	formattest.Run(t, claiming{}, []formattest.Case{
+		{Name: "raw", Image: file, Disk: formattest.Flat(file), PrefixValid: true, Maximal: true},
+		{Name: "part of a sector", Image: file[:1<<20+7], Disk: formattest.Flat(append(bytes.Clone(file[:1<<20+7]), make([]byte, 505)...)), PrefixValid: true, Maximal: true},
+	})
 }
 
 // content is a file of n bytes with blocks of random bytes among blocks of zeros.

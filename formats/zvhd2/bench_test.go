@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
@@ -32,7 +33,8 @@ func prose(n int) []byte {
 func BenchmarkRead(b *testing.B) {
 	const blocks = 8
 	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: prose(blocks * defaultBlockSize)}}}
-	img := openSource(b, formattest.Bytes(writeImage(b, disk, formats.CreateOptions{})))
+	image := writeImage(b, disk, formats.CreateOptions{})
+	img := openSource(b, formattest.Bytes(image))
 	for _, n := range []int{defaultBlockSize, 4096} {
 		b.Run(fmt.Sprintf("%dKiB", n>>10), func(b *testing.B) {
 			p := make([]byte, n)
@@ -44,6 +46,26 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkCodec decodes what BenchmarkRead/2048KiB does, without a driver around it: their ratio is the driver's price.
+func BenchmarkCodec(b *testing.B) {
+	plain := prose(8 * defaultBlockSize)
+	z, err := codec.NewZstdEncoder(0, defaultBlockSize)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var frames [][]byte
+	for at := 0; at < len(plain); at += defaultBlockSize {
+		frames = append(frames, z.Encode(nil, plain[at:at+defaultBlockSize]))
+	}
+	d, dst := codec.NewZstd(), make([]byte, defaultBlockSize)
+	b.SetBytes(defaultBlockSize)
+	for i := 0; b.Loop(); i++ {
+		if err := d.Decode(dst, frames[i%len(frames)]); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

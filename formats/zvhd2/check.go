@@ -63,7 +63,7 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, report func(form
 	if s.finalFault != "" {
 		believed = &s.header
 	}
-	c := &checker{src: src, out: report, chunks: chunkReader{src: src, codec: d.decoder(believed.compressMethod)}}
+	c := &checker{src: src, out: report, chunks: d.chunks(src, believed.compressMethod)}
 	if s.headerFault != "" {
 		c.damage(0, "header: %s", s.headerFault)
 	}

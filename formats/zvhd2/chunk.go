@@ -60,11 +60,16 @@ func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
 }
 
-// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses its buffers.
+// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's buffers.
 type chunkReader struct {
 	src     formats.Source
 	codec   decoder
-	buffers sync.Pool
+	buffers *sync.Pool
+}
+
+// chunks makes a reader of chunks compressed by a compress_method that verify let through.
+func (d *Driver) chunks(src formats.Source, method uint8) chunkReader {
+	return chunkReader{src, d.decoder(method), &d.buffers}
 }
 
 // decode fills dst, a whole block, with the plain bytes of the chunk that r names. What is wrong with the chunk is

@@ -18,7 +18,8 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
-// Create is the formats.Creator method. A zero Timestamp is written as 2000-01-01, the format's zero.
+// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
+// written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
 	switch {
@@ -27,13 +28,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
-	since := opts.Timestamp - secondsTo2000
-	if opts.Timestamp == 0 {
-		since = 0
-	}
-	if since < 0 || since > math.MaxUint32 {
-		return nil, fmt.Errorf("zvhd2: timestamp %d: the format holds %d to %d", opts.Timestamp, secondsTo2000, secondsTo2000+math.MaxUint32)
-	}
+	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd2: %w", err)

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os/exec"
+	"slices"
 	"sync"
 	"testing"
 
@@ -99,7 +101,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 			if stale, vendors := image[end:end+unit], golden[finalFooter(golden).indexLBA-unit:][:unit]; !bytes.Equal(stale, vendors) {
 				t.Error("the copies of the header differ")
 			}
-			formattest.Run(t, newDriver(), []formattest.Case{{Name: "read back", Image: image, Disk: model}})
+			wantDisk(t, image, model)
 			expectProblems(t, image)
 		})
 	}
@@ -203,8 +205,6 @@ func TestCreateRefuses(t *testing.T) {
 		{maxCreateSize + 512, formats.CreateOptions{}, fmt.Sprint(int64(maxCreateSize))},
 		{formats.MaxDiskSize, formats.CreateOptions{}, "at most"},
 		{512, formats.CreateOptions{Level: 23}, "level 23"},
-		{512, formats.CreateOptions{Timestamp: 1}, "timestamp 1"},
-		{512, formats.CreateOptions{Timestamp: 1 << 40}, "timestamp"},
 	} {
 		_, err := newDriver().Create(c.size, c.opts)
 		if err == nil {
@@ -219,6 +219,26 @@ func TestCreateRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		openSource(t, formattest.Bytes(dst.b))
+	}
+}
+
+func TestCreateTakesTheNearestTimestamp(t *testing.T) {
+	for timestamp, want := range map[int64]string{
+		-1:                    "2000-01-01T00:00:00Z",
+		0:                     "2000-01-01T00:00:00Z",
+		1:                     "2000-01-01T00:00:00Z",
+		secondsTo2000 + 61:    "2000-01-01T00:01:01Z",
+		secondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
+		math.MaxInt64:         "2136-02-07T06:28:15Z",
+	} {
+		var dst memory
+		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
+			t.Fatal(err)
+		}
+		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
+			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
+		}
 	}
 }
 

@@ -245,7 +245,7 @@ func TestHostileTables(t *testing.T) {
 		words  []string
 	}{
 		{"offset behind the data", func(b []byte) { le.PutUint64(b[tinyIndex+16:], tinyIndex) }, []string{"index entry 1", "block 1", "outside the data area"}},
-		{"offset in the header", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 0); le.PutUint64(b[tinyIndex+16:], 1) }, []string{"index entry 1", "multiples of 4096"}},
+		{"odd offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1) }, []string{"index entry 1", "multiples of 4096"}},
 		{"offset behind the file", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<40) }, []string{"index entry 1", "outside"}},
 		{"offset that overflows", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<64-4096) }, []string{"index entry 1", "outside"}},
 		{"negative offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<63) }, []string{"index entry 1", "outside"}},
@@ -292,7 +292,7 @@ func TestChunksInAnyOrder(t *testing.T) {
 	copy(image[425984:], a)
 	binary.LittleEndian.PutUint64(image[tinyIndex+3*entrySize:], 425984)
 	binary.LittleEndian.PutUint64(image[tinyIndex+4*entrySize:], 421888)
-	formattest.Run(t, newDriver(), []formattest.Case{{Name: "swapped", Image: image, Disk: want}})
+	wantDisk(t, image, want)
 }
 
 // TestHostileChunks damages the chunk of block 4, at 421888 in tiny.zvhd2, whose 82 compressed bytes take one unit.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/imsfs/imsfs/formats"
@@ -154,7 +155,7 @@ func (f *footer) info() formats.Info {
 		Allocated:   int64(f.nonZeroBlkNum) * int64(f.blockSize),
 		Compression: f.codecName(),
 		Details: []formats.Detail{
-			{Key: "creator_app", Value: strconv.QuoteToASCII(string(f.creatorApp[:3]))},
+			{Key: "creator_app", Value: strings.Trim(strconv.QuoteToASCII(string(f.creatorApp[:3])), `"`)}, // hostile bytes escaped
 			{Key: "creator_version", Value: formatVersion(f.creatorVersion)},
 			{Key: "timestamp", Value: time.Unix(secondsTo2000+int64(f.timestamp), 0).UTC().Format(time.RFC3339)},
 			{Key: "uuid", Value: formatUUID(f.uuid)},

@@ -17,7 +17,7 @@ type image struct {
 }
 
 func newImage(d *Driver, src formats.Source, f footer, t *tables) *image {
-	return &image{info: f.info(), tables: t, chunks: chunkReader{src: src, codec: d.decoder(f.compressMethod)}}
+	return &image{info: f.info(), tables: t, chunks: d.chunks(src, f.compressMethod)}
 }
 
 // Info is the formats.Image method.

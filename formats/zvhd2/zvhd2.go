@@ -9,6 +9,7 @@ package zvhd2
 
 import (
 	"context"
+	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -18,8 +19,9 @@ const name = "zvhd2"
 
 // Driver is the formats.Driver of ZVHD2.
 type Driver struct {
-	zstd *codec.Zstd
-	zlib *codec.Zlib
+	zstd    *codec.Zstd
+	zlib    *codec.Zlib
+	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
 }
 
 var (

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -79,6 +80,17 @@ func stored(t testing.TB, img formats.Image) formattest.Disk {
 	return disk
 }
 
+// wantDisk wants the disk in an image to hold this in its data extents, and to have no others.
+func wantDisk(t *testing.T, image []byte, want formattest.Disk) {
+	t.Helper()
+	got := stored(t, openSource(t, formattest.Bytes(image)))
+	if got.Bytes != want.Bytes || !slices.EqualFunc(got.Parts, want.Parts, func(a, b formattest.Part) bool {
+		return a.Off == b.Off && bytes.Equal(a.Data, b.Data)
+	}) {
+		t.Errorf("the disk of %d bytes in %d runs differs from the one of %d bytes in %d runs", got.Bytes, len(got.Parts), want.Bytes, len(want.Parts))
+	}
+}
+
 // goldenDisk is the model of a golden file. Its bytes come from the image itself; that they are the right ones is
 // what TestGolden asserts.
 func goldenDisk(t testing.TB, name string) formattest.Disk {
@@ -141,7 +153,7 @@ func TestInfo(t *testing.T) {
 		t.Errorf("Info = %+v", got)
 	}
 	want := map[string]string{
-		"creator_app": `"tap"`, "creator_version": "1.4", "timestamp": "2026-11-22T02:05:57Z", "uuid": "c886c4c4-2d20-4991-b008-0a4f52551e06",
+		"creator_app": "tap", "creator_version": "1.4", "timestamp": "2026-11-22T02:05:57Z", "uuid": "c886c4c4-2d20-4991-b008-0a4f52551e06",
 		"original_size": "16777216", "geometry": "481/4/17", "block_size": "2097152", "max_blk_num": "8",
 		"non_zero_blk_num": "6", "index_contains_zero_blk": "0", "compress_method": "zlib",
 	}

@@ -27,11 +27,14 @@ type Key struct {
 type Decoder interface {
 	// Decode fills dst with the cluster at off, all of it, or returns an error.
 	Decode(dst []byte, off int64) error
+	// Done is called when a load is over, also one that came to no Decode.
+	Done()
 }
 
 // Cache is safe for concurrent use.
 type Cache struct {
 	limit int64
+	slots chan struct{} // holds a token a load that has its memory
 
 	mu      sync.Mutex
 	entries map[Key]*entry
@@ -49,7 +52,8 @@ type Stats struct {
 
 type entry struct {
 	key  Key
-	buf  *Buffer
+	n    int           // bytes
+	buf  *Buffer       // nil while loading, and if that failed
 	elem *list.Element // nil while loading
 	done chan struct{} // closed when loaded, or failed with err
 	err  error
@@ -57,15 +61,16 @@ type entry struct {
 	waiting int32
 }
 
-// New makes a cache of at most limit bytes. Clusters that are being loaded or read at the moment count, but are
-// never refused: with a limit smaller than they are, the cache holds just those.
-func New(limit int64) *Cache {
-	return &Cache{limit: limit, entries: map[Key]*entry{}, lru: list.New(), free: map[int][]*Buffer{}}
+// New makes a cache of at most limit bytes, which runs so many loads at once; more of them wait for their turn.
+// Clusters that are being loaded or read at the moment count, but are never refused: with a limit smaller than they
+// are, the cache holds just those.
+func New(limit int64, loads int) *Cache {
+	return &Cache{limit: limit, slots: make(chan struct{}, loads), entries: map[Key]*entry{}, lru: list.New(), free: map[int][]*Buffer{}}
 }
 
 // Get returns the cluster of n bytes, by d if it is not there. Concurrent calls for one key share one load, which
 // runs on its own goroutine and to its end even if every waiter's ctx is over. led tells that this call started
-// the load: then, and only then, d is called, once. A failed load is the error of all who waited for it, and the
+// the load: then, and only then, d is called. A failed load is the error of all who waited for it, and the
 // next Get tries again.
 func (c *Cache) Get(ctx context.Context, key Key, n int, d Decoder) (b *Buffer, led bool, err error) {
 	c.mu.Lock()
@@ -80,10 +85,7 @@ func (c *Cache) Get(ctx context.Context, key Key, n int, d Decoder) (b *Buffer, 
 	case ok:
 		c.stats.Joins++
 	default:
-		if e, err = c.begin(key, n); err != nil {
-			c.mu.Unlock()
-			return nil, false, err
-		}
+		e = c.begin(key, n)
 		go c.run(e, d)
 		led = true
 	}
@@ -106,53 +108,61 @@ func (c *Cache) Ahead(key Key, n int, d Decoder) (led bool) {
 		c.mu.Unlock()
 		return false
 	}
-	e, err := c.begin(key, n)
+	e := c.begin(key, n)
 	c.mu.Unlock()
-	if err != nil {
-		return false
-	}
 	c.run(e, d)
 	return true
 }
 
 // begin makes the entry of a load; the caller holds mu.
-func (c *Cache) begin(key Key, n int) (*entry, error) {
-	buf, err := c.take(n)
-	if err != nil {
-		return nil, err
-	}
+func (c *Cache) begin(key Key, n int) *entry {
 	c.stats.Loads++
-	e := &entry{key: key, buf: buf, done: make(chan struct{})}
+	e := &entry{key: key, n: n, done: make(chan struct{})}
 	c.entries[key] = e
-	return e, nil
+	return e
 }
 
-// run loads and publishes: the entry's references, one for the cache and one for each waiter, are all made here, so
-// that no waiter can find its buffer gone.
+// run loads when it is the entry's turn, and publishes: the entry's references, one for the cache and one for each
+// waiter, are all made here, so that no waiter can find its buffer gone.
 func (c *Cache) run(e *entry, d Decoder) {
-	err := guarded(d, e)
+	defer d.Done()
+	c.slots <- struct{}{}
+	defer func() { <-c.slots }()
+	buf, err := c.load(e, d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(e.done)
 	if err != nil {
 		e.err = err
 		delete(c.entries, e.key)
-		c.recycle(e.buf)
-		e.buf = nil
+		if buf != nil {
+			c.recycle(buf)
+		}
 		return
 	}
-	e.buf.refs.Store(1 + e.waiting)
-	e.elem = c.lru.PushFront(e)
+	buf.refs.Store(1 + e.waiting)
+	e.buf, e.elem = buf, c.lru.PushFront(e)
+}
+
+// load decodes the entry's cluster into memory that it takes. Only now: what waits for its turn has none.
+func (c *Cache) load(e *entry, d Decoder) (*Buffer, error) {
+	c.mu.Lock()
+	buf, err := c.take(e.n)
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return buf, guarded(d, buf.data, e.key.Off)
 }
 
 // guarded turns a panic of a decoder into an error of that cluster: other disks and their virtual machines go on.
-func guarded(d Decoder, e *entry) (err error) {
+func guarded(d Decoder, dst []byte, off int64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("bug: %v\n%s", r, debug.Stack())
 		}
 	}()
-	return d.Decode(e.buf.data, e.key.Off)
+	return d.Decode(dst, off)
 }
 
 // leave takes back a waiter whose ctx is over.

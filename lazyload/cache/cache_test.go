@@ -15,6 +15,7 @@ import (
 // stamped decodes clusters whose every word names the cluster.
 type stamped struct {
 	calls atomic.Int64
+	over  atomic.Int64 // loads that are over
 	fail  func(off int64) error
 	gate  chan struct{} // if not nil, a decode waits for it
 }
@@ -34,6 +35,11 @@ func (s *stamped) Decode(dst []byte, off int64) error {
 	}
 	return nil
 }
+
+func (s *stamped) Done() { s.over.Add(1) }
+
+// loads at once is enough for tests that are about something else.
+const loads = 4
 
 func intact(b []byte, off int64) bool {
 	for i := 0; i+8 <= len(b); i += 8 {
@@ -59,7 +65,7 @@ func mustGet(t *testing.T, c *Cache, off int64, n int, d Decoder) *Buffer {
 }
 
 func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
-	c, d := New(3*64*kib), &stamped{}
+	c, d := New(3*64*kib, loads), &stamped{}
 	for _, off := range []int64{1, 2, 3, 1, 4} { // 4 pushes out 2
 		mustGet(t, c, off, 64*kib, d).Release()
 	}
@@ -85,7 +91,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 }
 
 func TestHeldBufferIsNeverRecycled(t *testing.T) {
-	c, d := New(2*64*kib), &stamped{}
+	c, d := New(2*64*kib, loads), &stamped{}
 	held := mustGet(t, c, 100, 64*kib, d)
 	for off := range int64(50) {
 		mustGet(t, c, off, 64*kib, d).Release()
@@ -101,7 +107,7 @@ func TestHeldBufferIsNeverRecycled(t *testing.T) {
 
 func TestOneDecodeForManyReaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, d := New(1<<20), &stamped{gate: make(chan struct{})}
+		c, d := New(1<<20, loads), &stamped{gate: make(chan struct{})}
 		var led atomic.Int64
 		var wg sync.WaitGroup
 		for range 100 {
@@ -136,7 +142,7 @@ func TestFailureReachesAllAndIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := errors.New("bad sector")
 		d := &stamped{gate: make(chan struct{}), fail: func(int64) error { return bad }}
-		c := New(1 << 20)
+		c := New(1<<20, loads)
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
@@ -158,7 +164,7 @@ func TestFailureReachesAllAndIsTriedAgain(t *testing.T) {
 
 func TestOneReadersEndDoesNotFailTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, d := New(1<<20), &stamped{gate: make(chan struct{})}
+		c, d := New(1<<20, loads), &stamped{gate: make(chan struct{})}
 		ctx, cancel := context.WithCancel(context.Background())
 		first := make(chan error)
 		go func() {
@@ -194,7 +200,7 @@ func TestOneReadersEndDoesNotFailTheOthers(t *testing.T) {
 }
 
 func TestPanicInDecoderIsThatClustersError(t *testing.T) {
-	c := New(1 << 20)
+	c := New(1<<20, loads)
 	d := &stamped{fail: func(off int64) error {
 		if off == 7 {
 			panic("index out of range")
@@ -208,7 +214,7 @@ func TestPanicInDecoderIsThatClustersError(t *testing.T) {
 }
 
 func TestAheadIsFoundByTheReader(t *testing.T) {
-	c, d := New(1<<20), &stamped{}
+	c, d := New(1<<20, loads), &stamped{}
 	if !c.Ahead(Key{1, 7}, kib, d) {
 		t.Error("an absent cluster was not loaded")
 	}
@@ -222,7 +228,7 @@ func TestAheadIsFoundByTheReader(t *testing.T) {
 }
 
 func TestDropForgetsOneDisk(t *testing.T) {
-	c, d := New(1<<20), &stamped{}
+	c, d := New(1<<20, loads), &stamped{}
 	for disk := range uint64(2) {
 		b, _, err := c.Get(t.Context(), Key{disk, 7}, kib, d)
 		if err != nil {
@@ -245,7 +251,7 @@ func TestDropForgetsOneDisk(t *testing.T) {
 func TestManyReadersWithinTheBound(t *testing.T) {
 	const limit, readers = 128 * kib, 8
 	sizes := []int{kib, 4 * kib, 16 * kib}
-	c := New(limit)
+	c := New(limit, loads)
 	d := &stamped{fail: func(off int64) error {
 		if off%17 == 3 {
 			return errors.New("planned")
@@ -283,8 +289,30 @@ func TestManyReadersWithinTheBound(t *testing.T) {
 	}
 }
 
+// Loads that wait for their turn have no memory yet, however many they are.
+func TestLoadsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const at, readers = 3, 20
+		c, d := New(1<<20, at), &stamped{gate: make(chan struct{})}
+		var wg sync.WaitGroup
+		for off := range int64(readers) {
+			wg.Go(func() { mustGet(t, c, off, kib, d).Release() })
+		}
+		synctest.Wait()
+		if calls, used := d.calls.Load(), c.Stats().Used; calls != at || used != at*kib {
+			t.Errorf("%d loads at once in %d bytes, want %d in %d", calls, used, at, at*kib)
+		}
+		close(d.gate)
+		wg.Wait()
+		synctest.Wait()
+		if calls, over := d.calls.Load(), d.over.Load(); calls != readers || over != readers {
+			t.Errorf("%d loads began and %d ended, want %d", calls, over, readers)
+		}
+	})
+}
+
 func TestReadingWhatIsThereAllocatesNothing(t *testing.T) {
-	c, d := New(1<<20), &stamped{}
+	c, d := New(1<<20, loads), &stamped{}
 	mustGet(t, c, 7, kib, d).Release()
 	ctx := t.Context()
 	if n := testing.AllocsPerRun(1000, func() {

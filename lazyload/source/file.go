@@ -105,6 +105,14 @@ func (s *File) unchanged() error {
 // Hole implements formats.Sparse by SEEK_DATA and SEEK_HOLE; a file system that knows no holes reports
 // everything as data. The descriptor's offset, which these move, is used for nothing else.
 func (s *File) Hole(_ context.Context, off, n int64) (hole bool, length int64, err error) {
+	hole, length, err = s.hole(off, n)
+	if changed := s.unchanged(); changed != nil { // behind the new end of a truncated file all seems a hole
+		return false, 0, changed
+	}
+	return hole, length, err
+}
+
+func (s *File) hole(off, n int64) (hole bool, length int64, err error) {
 	fd := int(s.f.Fd())
 	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
 	switch {

@@ -76,6 +76,9 @@ func TestChangedWhileOpen(t *testing.T) {
 			if !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path) {
 				t.Errorf("error %v, want ErrChanged with %q", err, c.says)
 			}
+			if hole, n, err := s.Hole(t.Context(), 2048, 100); !errors.Is(err, ErrChanged) {
+				t.Errorf("Hole = %v, %d, %v; want ErrChanged", hole, n, err)
+			}
 		})
 	}
 }

@@ -1,0 +1,78 @@
+package fs
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/lazyload"
+)
+
+// watched is a DiskFile that counts the reads which reach it, and tells when it was closed: then what was to be pushed
+// has been.
+type watched struct {
+	diskOf
+	views  *atomic.Int64
+	closed chan struct{}
+}
+
+func (w watched) Open(context.Context) (Disk, error) { return w, nil }
+
+func (w watched) Close() error {
+	w.closed <- struct{}{}
+	return nil
+}
+
+func (w watched) View(ctx context.Context, scratch []byte, off int64) (*lazyload.View, error) {
+	w.views.Add(1)
+	return w.Disk.View(ctx, scratch, off)
+}
+
+// What a read made the disk decode is in the page cache for the neighbours, unless the reader goes past that.
+func TestNeighboursAreInThePageCache(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		flags  int
+		cached bool
+	}{
+		{"buffered", 0, true},
+		{"direct", unix.O_DIRECT, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const size, at = 16 << 20, 8 << 20
+			img := &island{size: size}
+			l := lazyload.New(lazyload.Config{})
+			w := watched{diskOf{l.Open(img)}, new(atomic.Int64), make(chan struct{})}
+			t.Cleanup(func() {
+				w.Disk.Close()
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			path := filepath.Join(mount(t, Config{}, child{"disk", 2, &disk{file: w, name: "island", log: logTo(t)}}), "disk")
+			read := func(flags, n int) {
+				t.Helper()
+				f := open(t, path, os.O_RDONLY|flags)
+				p := aligned(n)
+				if _, err := f.ReadAt(p, at); err != nil {
+					t.Fatal(err)
+				}
+				if err := img.check(p, at); err != nil {
+					t.Error(err)
+				}
+				f.Close()
+				<-w.closed
+			}
+			read(c.flags, 4096)
+			before := w.views.Load()
+			read(0, islandCluster)
+			if cached := w.views.Load() == before; cached != c.cached {
+				t.Errorf("the cluster's other pages are cached: %v, want %v", cached, c.cached)
+			}
+		})
+	}
+}

@@ -1,0 +1,134 @@
+package test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+)
+
+// A model is a raw disk on which every byte is known: its file is what everything else is compared with.
+type model struct {
+	path string
+	size int64
+}
+
+// pieceSize is the length of a model's pieces: no divisor of it is a format's cluster, so that clusters have mixed content.
+const pieceSize = 192 * kib
+
+// makeModel writes a raw disk of pieces chosen by seed: holes, zeros that were written, words that tell their own offset
+// (which compress) and noise (which does not).
+func makeModel(t *testing.T, path string, size int64, seed uint64) model {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	chance := rand.New(rand.NewPCG(seed, uint64(size)))
+	noise := rand.NewChaCha8([32]byte{byte(seed)})
+	piece := make([]byte, pieceSize)
+	for off := int64(0); off < size; off += pieceSize {
+		clear(piece)
+		switch chance.IntN(5) {
+		case 0:
+			continue
+		case 1:
+		case 2:
+			noise.Read(piece)
+		default:
+			words(piece, uint64(off)^seed<<48)
+		}
+		if _, err := f.WriteAt(piece[:min(pieceSize, size-off)], off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return model{path, size}
+}
+
+func words(p []byte, first uint64) {
+	for i := 0; i+8 <= len(p); i += 8 {
+		binary.LittleEndian.PutUint64(p[i:], first+uint64(i))
+	}
+}
+
+// want is what must be read from a disk of the model at off: behind the model's end, where formats round up, zeros.
+func (m model) want(t *testing.T, p []byte, off int64) {
+	clear(p)
+	f, err := os.Open(m.path)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(p, off); err != nil && !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+}
+
+// same checks that a file has the model's bytes, and behind them nothing but zeros. Ends at the first difference.
+func (m model) same(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m.sameAs(t, f, path)
+}
+
+// sameAs is same for what can be read.
+func (m model) sameAs(t *testing.T, r io.Reader, name string) {
+	t.Helper()
+	got, want := make([]byte, mib), make([]byte, mib)
+	for off := int64(0); ; {
+		n, err := io.ReadFull(r, got)
+		m.want(t, want[:n], off)
+		if !bytes.Equal(got[:n], want[:n]) {
+			at := firstDifference(got[:n], want[:n])
+			t.Fatalf("%s differs from its model %s at %#x: %x, want %x", name, filepath.Base(m.path), off+int64(at), got[at:min(at+16, n)], want[at:min(at+16, n)])
+		}
+		off += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			if off < m.size {
+				t.Fatalf("%s ends at %d, its model at %d", name, off, m.size)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatalf("reading %s at %#x: %v", name, off, err)
+		}
+	}
+}
+
+func firstDifference(a, b []byte) int {
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return len(a)
+}
+
+// as converts the model to a format, with the program, and returns the new file's path.
+func (m model) as(t *testing.T, format string) string {
+	t.Helper()
+	if format == "raw" {
+		return m.path
+	}
+	path := m.path + "." + format
+	do(t, program, "convert", "-f", "raw", "-O", format, m.path, path)
+	return path
+}

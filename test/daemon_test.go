@@ -1,0 +1,316 @@
+package test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// place is where a daemon works: a store and a mount point in a directory of the test's own.
+type place struct{ dir, store, mnt string }
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("mounting needs root: run the tests as root")
+	}
+	dir := t.TempDir()
+	p := place{dir, filepath.Join(dir, "store"), filepath.Join(dir, "mnt")}
+	if err := os.Mkdir(p.mnt, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// daemon is a running server: imsfs serve, or imsfs open.
+type daemon struct {
+	place
+	cmd    *exec.Cmd
+	log    *journal
+	ended  chan struct{}
+	before []string // what its descriptors were when it was ready
+	over   bool     // its end was seen and judged
+}
+
+// serve starts a server in a place of its own.
+func serve(t *testing.T, args ...string) *daemon {
+	t.Helper()
+	return newPlace(t).serve(t, args...)
+}
+
+// serve starts a server and returns when it serves. Unless the test has ended it by then, it is stopped after the test.
+func (p place) serve(t *testing.T, args ...string) *daemon {
+	t.Helper()
+	ready, its, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ready.Close()
+	cmd := exec.Command(program, append([]string{"serve", p.mnt, "--store", p.store, "--ready-fd", "3"}, args...)...)
+	cmd.ExtraFiles = []*os.File{its}
+	d := start(t, p, cmd)
+	its.Close()
+	if err := ready.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := io.ReadAll(ready); err != nil || string(said) != "ready" {
+		t.Fatalf("the server did not become ready: %q, %v", said, err)
+	}
+	d.before = d.descriptors(t)
+	return d
+}
+
+// start starts a server's process and watches its stderr.
+func start(t *testing.T, p place, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{place: p, cmd: cmd, log: newJournal(), ended: make(chan struct{})}
+	go func() {
+		defer close(d.ended)
+		d.log.follow(stderr)
+		cmd.Wait() // the state is what counts
+	}()
+	t.Cleanup(func() { d.salvage(t) })
+	t.Cleanup(func() {
+		if !d.over && !t.Failed() {
+			d.stop(t)
+		}
+	})
+	return d
+}
+
+// salvage leaves nothing of a server behind, whatever went wrong with its test.
+func (d *daemon) salvage(t *testing.T) {
+	if !d.over {
+		d.kill(t)
+	}
+	if d.mounted(t) {
+		if err := unix.Unmount(d.mnt, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}
+	if t.Failed() {
+		t.Logf("log of the server at %s:\n%s", d.mnt, strings.Join(d.log.all(), "\n"))
+	}
+}
+
+// stop asks the server to end and judges how it did.
+func (d *daemon) stop(t *testing.T) {
+	t.Helper()
+	d.checkDescriptors(t)
+	d.signal(t, syscall.SIGTERM)
+	d.wait(t)
+}
+
+// wait waits for a server's end that was asked for, and judges it.
+func (d *daemon) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		t.Fatalf("the server still runs after %v", patience)
+	}
+	d.over = true
+	if code := d.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the server ended with %v, want exit code 0", d.cmd.ProcessState)
+	}
+	if d.mounted(t) {
+		t.Errorf("%s is still mounted", d.mnt)
+	}
+	d.log.judge(t)
+}
+
+// kill ends the server as a crash does: its mount stays, dead.
+func (d *daemon) kill(t *testing.T) {
+	t.Helper()
+	d.signal(t, syscall.SIGKILL)
+	<-d.ended
+	d.over = true
+	d.log.judge(t)
+}
+
+func (d *daemon) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := d.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+}
+
+// mounted tells whether anything, dead or alive, is mounted.
+func (p place) mounted(t *testing.T) bool {
+	t.Helper()
+	at, err := trees()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Contains(at, p.mnt)
+}
+
+// descriptors lists the files that the server has open, but for those with which libraries do as they like: the database's
+// in the store, and what splice(2) needs.
+func (d *daemon) descriptors(t *testing.T) []string {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open []string
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err == nil && strings.HasPrefix(to, "/") && !strings.HasPrefix(to, d.store) && to != "/dev/null" {
+			open = append(open, to)
+		}
+	}
+	return open
+}
+
+// checkDescriptors finds leaks. Nobody has a disk open any more; what the server has open that it had not when it began
+// is sources of its images, kept for the next who wants them, each of them once.
+func (d *daemon) checkDescriptors(t *testing.T) {
+	t.Helper()
+	if d.before == nil {
+		return
+	}
+	was := count(d.before)
+	sources := map[string]bool{}
+	for _, image := range d.images(t) {
+		sources[d.status(t, image, "source")] = true
+	}
+	eventually(t, func() (problem string) { // the kernel tells the server of a close after the closing process went on
+		if n := d.status(t, "", "opens"); n != "0" {
+			return "disks are still open, by the server's count: " + n
+		}
+		for fd, n := range count(d.descriptors(t)) {
+			if was[fd] == 0 && !sources[strings.TrimSuffix(fd, " (deleted)")] || n > max(was[fd], 1) {
+				problem = fmt.Sprintf("the server has %s open %d times, %d when it began", fd, n, was[fd])
+			}
+		}
+		return problem
+	})
+}
+
+func count(list []string) map[string]int {
+	n := map[string]int{}
+	for _, l := range list {
+		n[l]++
+	}
+	return n
+}
+
+// journal is a server's log, followed as it is written.
+type journal struct {
+	mu       sync.Mutex
+	more     *sync.Cond
+	lines    []string
+	closed   bool
+	expected []string
+}
+
+func newJournal() *journal {
+	j := &journal{}
+	j.more = sync.NewCond(&j.mu)
+	return j
+}
+
+func (j *journal) follow(r io.Reader) {
+	for s := bufio.NewScanner(r); s.Scan(); {
+		j.mu.Lock()
+		j.lines = append(j.lines, s.Text())
+		j.mu.Unlock()
+		j.more.Broadcast()
+	}
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.more.Broadcast()
+}
+
+func (j *journal) all() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.lines)
+}
+
+// await waits for a line that has all the words, and returns it.
+func (j *journal) await(t *testing.T, words ...string) string {
+	t.Helper()
+	late := false
+	timer := time.AfterFunc(patience, func() {
+		j.mu.Lock()
+		late = true
+		j.mu.Unlock()
+		j.more.Broadcast()
+	})
+	defer timer.Stop()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for seen := 0; ; j.more.Wait() {
+		for ; seen < len(j.lines); seen++ {
+			if hasAll(j.lines[seen], words) {
+				return j.lines[seen]
+			}
+		}
+		if late || j.closed {
+			t.Fatalf("the server has logged no line with %q", words)
+		}
+	}
+}
+
+// expect says that the test makes the server log errors which have these words.
+func (j *journal) expect(words string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.expected = append(j.expected, words)
+}
+
+// judge fails the test for whatever must not be in a log, and for an expected error that did not come.
+func (j *journal) judge(t *testing.T) {
+	t.Helper()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	judge(t, j.lines, j.expected)
+}
+
+func judge(t *testing.T, lines, expected []string) {
+	t.Helper()
+	came := map[string]bool{}
+	for _, line := range lines {
+		if !strings.Contains(line, "DATA RACE") && !strings.Contains(line, "panic") && !strings.Contains(line, "level=ERROR") {
+			continue
+		}
+		i := slices.IndexFunc(expected, func(words string) bool { return strings.Contains(line, words) })
+		if i < 0 {
+			t.Errorf("unexpected in the log: %s", line)
+			continue
+		}
+		came[expected[i]] = true
+	}
+	for _, words := range expected {
+		if !came[words] {
+			t.Errorf("the log has no error with %q", words)
+		}
+	}
+}
+
+func hasAll(line string, words []string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+}

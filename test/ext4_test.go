@@ -1,0 +1,76 @@
+package test
+
+import (
+	"crypto/sha256"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMountedFileSystem puts real files into an ext4 file system, and reads them through image, disk and loop device.
+func TestMountedFileSystem(t *testing.T) {
+	d := serve(t)
+	raw := d.file("ext4.raw")
+	do(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
+	for _, format := range written {
+		t.Run(format, func(t *testing.T) {
+			d.register(t, format, model{path: raw}.as(t, format))
+			at := mountLoop(t, d.disk(format))
+			want, got := hashes(t, ".."), hashes(t, at)
+			delete(got, "lost+found")
+			if len(got) != len(want) || len(want) < 100 {
+				t.Errorf("%d files and directories are mounted, want %d", len(got), len(want))
+			}
+			for name, sum := range want {
+				if got[name] != sum {
+					t.Errorf("%s is not what it was", name)
+				}
+			}
+		})
+	}
+}
+
+// mountLoop mounts a disk's file system for the length of the test, read-only and without replaying its journal.
+func mountLoop(t *testing.T, disk string) string {
+	t.Helper()
+	device := do(t, "losetup", "--find", "--show", "--read-only", disk)
+	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	at := t.TempDir()
+	if err := unix.Mount(device, at, "ext4", unix.MS_RDONLY, "noload"); err != nil {
+		t.Fatalf("mounting %s: %v", device, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return at
+}
+
+// hashes tells of each file and directory below a directory, by its relative path, what it is and has.
+func hashes(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(strings.TrimPrefix(path, dir), "/")
+		found[name] = e.Type().String()
+		if e.Type().IsRegular() {
+			content, err := os.ReadFile(path)
+			sum := sha256.Sum256(content)
+			found[name] += string(sum[:])
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

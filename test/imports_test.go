@@ -1,0 +1,161 @@
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/imsfs/imsfs"
+
+// room is a package of the house, or several by a pattern, and which others it knows: docs/design.md, "The house".
+type room struct {
+	pattern string
+	knows   []string
+	why     string
+}
+
+// house is searched from the top: the first pattern that matches is the package's room.
+var house = []room{
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/source", "blockstore/kv", "formats", "formats/*"}, "it wires everything together"},
+	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
+	{"lifecycle", []string{"lazyload", "lazyload/source", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
+	{"lazyload", []string{"lazyload/cache", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
+	{"lazyload/cache", nil, "decoded bytes are bytes"},
+	{"lazyload/source", []string{"formats"}, "it implements the contract's Source"},
+	{"blockstore/kv", nil, "the database keeps keys and values and knows nobody's"},
+	{"formats", nil, "the contract is at the bottom: it knows none of those who keep it"},
+	{"formats/codec", []string{"formats"}, "codecs give exactly n bytes, or the contract's error"},
+	{"formats/convert", []string{"formats"}, "the pipeline works for any driver"},
+	{"formats/formattest", []string{"formats"}, "the suite works for any driver"},
+	{"formats/all", []string{"formats", "formats/codec", "formats/*"}, "the one list of drivers"},
+	{"formats/*", []string{"formats", "formats/codec"}, "a driver knows its own layout: not another's, no path, no cache"},
+	{"test/*", []string{"*", "*/*"}, "programs that measure are outside of the house and look at all of it"},
+	{"test", nil, "the tests use the program as its users do"},
+}
+
+// guest is a module, or a package of the standard library, and the rooms that may import it.
+type guest struct {
+	name  string
+	rooms []string
+	why   string
+}
+
+var guests = []guest{
+	{"github.com/hanwen/go-fuse/v2", []string{"fs"}, "only the tree talks to the kernel"},
+	{"github.com/dgraph-io/badger/v4", []string{"blockstore/kv"}, "only one package knows which database it is"},
+	{"github.com/klauspost/compress", []string{"formats/codec"}, "whoever decodes must be held to bounds, which codec does"},
+	{"github.com/google/renameio/v2", []string{"blockstore/kv", "cmd/imsfs"}, "files that appear whole are made by those who own the directory"},
+	{"github.com/spf13/cobra", []string{"cmd/imsfs"}, "only the command line is one"},
+	{"github.com/spf13/pflag", []string{"cmd/imsfs"}, "only the command line has flags"},
+	{"github.com/vbauerster/mpb/v8", []string{"cmd/imsfs"}, "only a terminal has progress bars"},
+	{"github.com/dustin/go-humanize", []string{"cmd/imsfs"}, "only people read rounded sizes; files have bytes"},
+	{"github.com/moby/sys/mountinfo", []string{"cmd/imsfs"}, "only the command line looks for trees that are mounted"},
+	{"github.com/coreos/go-systemd/v22", []string{"cmd/imsfs"}, "only the process has a service manager"},
+	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
+	{"golang.org/x/sync", []string{"formats/convert"}, "pipelines end together"},
+	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv"}, "system calls are for those who own a file, a mount or memory"},
+
+	{"os", []string{"cmd/imsfs", "fs", "lazyload/source", "blockstore/kv"}, "drivers open no path, and lifecycle reaches files through those that know them"},
+	{"os/exec", []string{"cmd/imsfs"}, "only the process starts processes"},
+	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
+	{"flag", nil, "flags are pflag's"},
+	{"log", nil, "logs are slog's"},
+	{"log/slog", []string{"cmd/imsfs", "fs", "lifecycle", "blockstore/kv"}, "log or return: the lower rooms return"},
+	{"testing", []string{"formats/formattest"}, "what helps tests is no part of the program"},
+	{"unsafe", nil, "nothing here is worth it"},
+	{"reflect", nil, "layouts are read field by field"},
+	{"plugin", nil, "what the program can do is in the program"},
+	{"C", nil, "the program is built without a C compiler"},
+}
+
+// standard is what anybody may import: the standard library, but for the guests above. Its packages have no dot in their first element.
+func standard(imported string) bool { return !strings.Contains(strings.Split(imported, "/")[0], ".") }
+
+// pkg is what the go command tells of a package.
+type pkg struct {
+	ImportPath string
+	Imports    []string // without tests
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	var list []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return list
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}
+
+// TestImportsGoDown checks every import against the tables, and that the tables allow nothing that is not used.
+func TestImportsGoDown(t *testing.T) {
+	used := map[string]bool{}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		i := slices.IndexFunc(house, func(r room) bool { return match(r.pattern, name) })
+		if i < 0 {
+			t.Errorf("%s has no room in the house: say in imports_test.go and docs/design.md what it may know, and why", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if inner, ok := strings.CutPrefix(imported, module+"/"); ok {
+				checkInner(t, name, house[i], inner)
+			} else if !strings.HasPrefix(name, "test") {
+				checkGuest(t, name, imported, used)
+			}
+		}
+	}
+	for _, g := range guests {
+		for _, room := range g.rooms {
+			if !used[room+" "+g.name] {
+				t.Errorf("the table lets %s import %s, which it does not: take it out", room, g.name)
+			}
+		}
+	}
+}
+
+func checkInner(t *testing.T, name string, r room, imported string) {
+	t.Helper()
+	if !slices.ContainsFunc(r.knows, func(pattern string) bool { return match(pattern, imported) }) {
+		t.Errorf("%s imports %s, and may know only %q: %s", name, imported, r.knows, r.why)
+	}
+	if imported == "formats/formattest" {
+		t.Errorf("%s imports %s, which is for tests", name, imported)
+	}
+}
+
+func checkGuest(t *testing.T, name, imported string, used map[string]bool) {
+	t.Helper()
+	i := slices.IndexFunc(guests, func(g guest) bool {
+		return imported == g.name || !standard(imported) && strings.HasPrefix(imported, g.name+"/")
+	})
+	switch {
+	case i < 0 && standard(imported):
+	case i < 0:
+		t.Errorf("%s imports %s: say in imports_test.go who may, and why", name, imported)
+	case !slices.Contains(guests[i].rooms, name):
+		t.Errorf("%s imports %s, which only %q may: %s", name, imported, guests[i].rooms, guests[i].why)
+	default:
+		used[name+" "+guests[i].name] = true
+	}
+}
+
+func match(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}

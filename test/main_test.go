@@ -1,0 +1,187 @@
+// Package test runs the built program as its users do, over real mounts and with real tools, and holds the house to
+// its rules.
+//
+// main_test.go builds the program and gives the run a place of its own. daemon_test.go starts a server and takes it to
+// account when it ends: its exit code, its log, its mount, its file descriptors. tools_test.go runs commands,
+// content_test.go makes disks whose bytes tell where they belong. All other files are tests, by topic.
+// imports_test.go and bans_test.go are about the sources.
+//
+// It needs root, /dev/fuse and the tools that tools_test.go lists.
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// insideVariable marks the process that runs the tests: see enter.
+const insideVariable = "IMSFS_TEST_INSIDE"
+
+// workPrefix begins the name of each run's directory, which has everything that the run makes.
+const workPrefix = "imsfs-test-"
+
+// program is the built program; set by TestMain before any test runs.
+var program string
+
+func TestMain(m *testing.M) {
+	work := func() (int, error) { return inside(m) }
+	if os.Geteuid() == 0 && os.Getenv(insideVariable) == "" {
+		work = enter
+	}
+	code, err := work()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "test:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// enter runs the tests in a process with mounts and process numbers of its own: they see no other tree on this machine, and
+// whatever becomes of them, no mount and no process outlives them.
+func enter() (int, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	cmd := exec.Command(self, os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:   syscall.CLONE_NEWPID,
+		Unshareflags: syscall.CLONE_NEWNS, // makes what is mounted inside private, too
+		Pdeathsig:    syscall.SIGKILL,
+	}
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return max(exit.ExitCode(), 1), nil // -1 is a signal's
+	}
+	return 0, err
+}
+
+func inside(m *testing.M) (code int, err error) {
+	if os.Geteuid() == 0 {
+		if err := settle(); err != nil {
+			return 1, err
+		}
+	}
+	if err := leftovers(filepath.Join(os.TempDir(), workPrefix)); err != nil {
+		return 1, fmt.Errorf("before the tests: %w", err)
+	}
+	work, err := os.MkdirTemp("", workPrefix)
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if err := os.Setenv("TMPDIR", work); err != nil { // so that t.TempDir is in it
+		return 1, err
+	}
+	// The race detector makes each process wait a second at its end, for races that have not shown by then.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
+		return 1, err
+	}
+	if program, err = build(work); err != nil {
+		return 1, err
+	}
+	code = m.Run()
+	if err := leftovers(work); err != nil {
+		return code, fmt.Errorf("after the tests: %w", err)
+	}
+	return code, nil
+}
+
+// settle makes the new place usable: /proc shows its processes, and no tree is mounted.
+func settle() error {
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	trees, err := trees()
+	for _, at := range trees {
+		err = errors.Join(err, unix.Unmount(at, unix.MNT_DETACH))
+	}
+	return err
+}
+
+func build(dir string) (string, error) {
+	path := filepath.Join(dir, "imsfs")
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/imsfs")...)
+	cmd.Dir = ".."
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the program: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// leftovers is an error that names what no test may leave behind: mounted trees, loop devices on files of a path that
+// begins with prefix, and processes.
+func leftovers(prefix string) error {
+	trees, err := trees()
+	if err != nil {
+		return err
+	}
+	var left []string
+	for _, at := range trees {
+		left = append(left, "a tree mounted at "+at)
+	}
+	loops, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	if err != nil {
+		return err
+	}
+	for _, path := range loops {
+		if file, err := os.ReadFile(path); err == nil && strings.HasPrefix(string(file), prefix) {
+			left = append(left, fmt.Sprintf("loop device %s on %s", strings.Split(path, "/")[3], strings.TrimSpace(string(file))))
+		}
+	}
+	if !childless() {
+		left = append(left, "a process that still runs")
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("left over: %s", strings.Join(left, "; "))
+	}
+	return nil
+}
+
+// childless tells whether all processes end within a short while: this one has inherited every orphan.
+func childless() bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			if _, err := unix.Wait4(-1, nil, 0, nil); errors.Is(err, unix.ECHILD) {
+				return
+			}
+		}
+	}()
+	select {
+	case <-done:
+		return true
+	case <-time.After(10 * time.Second):
+		return false
+	}
+}
+
+// trees lists where trees are mounted.
+func trees() ([]string, error) {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return !strings.HasPrefix(m.FSType, "fuse.imsfs"), false
+	})
+	var at []string
+	for _, m := range mounts {
+		at = append(at, m.Mountpoint)
+	}
+	return at, err
+}

@@ -1,0 +1,114 @@
+package test
+
+import (
+	"math/rand/v2"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestConcurrentReaders: eight readers of random ranges, half of them past the kernel's cache, each compared with the model.
+// The server's cache holds a fraction of the disk, so that clusters come and go under its readers.
+func TestConcurrentReaders(t *testing.T) {
+	for _, format := range written {
+		t.Run(format, func(t *testing.T) {
+			d := serve(t, "--cache-size", "8MiB")
+			m := makeModel(t, d.file("disk.raw"), 32*mib+512, 8)
+			d.register(t, "disk", m.as(t, format))
+			var readers sync.WaitGroup
+			for seed := range uint64(8) {
+				readers.Go(func() { m.readRandomly(t, d.disk("disk"), seed, 300) })
+			}
+			readers.Wait()
+		})
+	}
+}
+
+// readRandomly reads n random ranges of a disk of the model. Readers of odd seeds go past the kernel's cache.
+func (m model) readRandomly(t *testing.T, disk string, seed uint64, n int) {
+	flags := os.O_RDONLY
+	if seed%2 == 1 {
+		flags |= syscall.O_DIRECT
+	}
+	f, err := os.OpenFile(disk, flags, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	chance := rand.New(rand.NewPCG(seed, 1))
+	buf, want := aligned(mib), make([]byte, mib)
+	for range n {
+		off, length := m.randomRange(chance, seed%2 == 1)
+		if got, err := f.ReadAt(buf[:length], off); err != nil {
+			t.Errorf("seed %d: read of %d bytes at %#x: %d, %v", seed, length, off, got, err)
+			return
+		}
+		m.want(t, want[:length], off)
+		if at := firstDifference(buf[:length], want[:length]); at < length {
+			t.Errorf("seed %d: read of %d bytes at %#x differs at %#x: %x, want %x", seed, length, off, off+int64(at), buf[at], want[at])
+			return
+		}
+	}
+}
+
+// randomRange is one within the model; mostly small, sometimes large.
+func (m model) randomRange(chance *rand.Rand, sectors bool) (off int64, length int) {
+	length = 1 + chance.IntN(8*kib)
+	if chance.IntN(8) == 0 {
+		length = 1 + chance.IntN(mib)
+	}
+	off = chance.Int64N(m.size - int64(length))
+	if sectors {
+		off, length = off&^511, max(length&^511, 512)
+	}
+	return off, length
+}
+
+// aligned is memory as O_DIRECT wants it.
+func aligned(n int) []byte {
+	const page = 4096
+	b := make([]byte, n+page)
+	skip := -uintptr(unsafe.Pointer(&b[0])) & (page - 1)
+	return b[skip : int(skip)+n]
+}
+
+// TestSecondReadIsTheKernels: bytes that were read once are read again without the server, also by who opens the disk anew.
+func TestSecondReadIsTheKernels(t *testing.T) {
+	eachFormat(t, 8*mib, func(t *testing.T, d *daemon, m model) {
+		m.same(t, d.disk("disk"))
+		again := d.openDisk(t, "disk")
+		d.signal(t, unix.SIGSTOP)
+		defer d.signal(t, unix.SIGCONT)
+		bytes, done := make([]byte, m.size), make(chan error, 1)
+		go func() {
+			_, err := again.ReadAt(bytes, 0)
+			done <- err
+		}()
+		d.answeredWithin(t, done)
+		want := make([]byte, m.size)
+		if m.want(t, want, 0); string(bytes) != string(want) {
+			t.Error("the second read is another than the first")
+		}
+	})
+}
+
+// answeredWithin fails the test, with the server running again, if nothing comes in time.
+func (d *daemon) answeredWithin(t *testing.T, done <-chan error) {
+	t.Helper()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience / 4):
+		t.Error("the read waits for a server that is stopped")
+		d.signal(t, unix.SIGCONT)
+		<-done
+	}
+}

@@ -1,0 +1,193 @@
+package test
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestStopSignals: every way to ask ends the server cleanly, and the store can be opened again at once.
+func TestStopSignals(t *testing.T) {
+	p := newPlace(t)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		d := p.serve(t)
+		d.signal(t, sig)
+		d.wait(t)
+		d.log.await(t, "msg=stopped")
+	}
+	d := p.serve(t)
+	do(t, "umount", p.mnt)
+	d.wait(t)
+}
+
+// TestStopWaitsForUsers: an open file keeps the tree until it is closed.
+func TestStopWaitsForUsers(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 12)
+	d.register(t, "disk", m.path)
+	open, err := os.Open(d.disk("disk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	d.signal(t, syscall.SIGTERM)
+	d.log.await(t, "level=WARN", "waiting for those who use the tree")
+	m.sameAs(t, open, "the open disk")
+	if err := open.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.wait(t)
+}
+
+// TestSecondSignalForces: the tree is taken away from its users, who see errors from then on.
+func TestSecondSignalForces(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), 8*mib, 13)
+	d.register(t, "disk", m.path)
+	open := d.openDisk(t, "disk")
+	d.signal(t, syscall.SIGTERM)
+	d.log.await(t, "level=WARN", "waiting for those who use the tree")
+	d.signal(t, syscall.SIGTERM)
+	d.wait(t)
+	if _, err := open.ReadAt(make([]byte, kib), 7*mib); err == nil {
+		t.Error("a disk without a server was read")
+	}
+}
+
+// TestDetachedServer: --daemon returns when the tree answers, and the process goes on without its starter.
+func TestDetachedServer(t *testing.T) {
+	p := newPlace(t)
+	log := p.file("log")
+	if r := imsfs(t, "serve", p.mnt, "--store", p.store, "--daemon", "--log-file", log); r != (result{}) {
+		t.Fatalf("serve --daemon: %+v", r)
+	}
+	pid := p.servers(t)
+	m := makeModel(t, p.file("disk.raw"), mib, 14)
+	p.register(t, "disk", m.path)
+	m.same(t, p.disk("disk"))
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var state unix.WaitStatus
+	if _, err := unix.Wait4(pid, &state, 0, nil); err != nil || !state.Exited() || state.ExitStatus() != 0 {
+		t.Errorf("the server ended with %#x, %v", state, err)
+	}
+	if p.mounted(t) {
+		t.Error("the tree is still mounted")
+	}
+	lines := strings.Split(read(t, log), "\n")
+	judge(t, lines, nil)
+	wantWords(t, "the log", lines[0], "msg=serving", p.mnt)
+}
+
+// servers is the process that has the store, by its own word.
+func (p place) servers(t *testing.T) int {
+	t.Helper()
+	pid, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(p.store, "lock"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// TestRefusedServer: a server that cannot be says why, in the foreground and detached.
+func TestRefusedServer(t *testing.T) {
+	p := newPlace(t)
+	if err := os.MkdirAll(p.file("mnt/full"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(p.file("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	do(t, "mkdir", "-p", p.file("notours/x"), p.file("empty"), p.store)
+	for _, c := range []struct {
+		name, mnt, store string
+		words            []string
+	}{
+		{"missing", p.file("missing"), p.store, []string{p.file("missing"), "no such file"}},
+		{"not a directory", p.file("file"), p.store, []string{p.file("file"), "not a directory"}},
+		{"not empty", p.mnt, p.store, []string{p.mnt, "not empty"}},
+		{"not a store", p.file("empty"), p.file("notours"), []string{p.file("notours"), `"x"`, "not a store"}},
+		{"is the store", p.store, p.store, []string{p.store, "inside the store"}},
+		{"store inside", p.file("empty"), p.file("empty/store"), []string{p.file("empty"), "lies inside of it"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			imsfs(t, "serve", c.mnt, "--store", c.store).refused(t, c.words...)
+			imsfs(t, "serve", c.mnt, "--store", c.store, "--daemon", "--log-file", p.file("log")).refused(t, c.words...)
+		})
+	}
+	d := place{p.dir, p.store, p.file("empty")}.serve(t)
+	do(t, "mkdir", p.file("second"))
+	imsfs(t, "serve", p.file("second"), "--store", p.store).refused(t, p.store, "process "+strconv.Itoa(d.cmd.Process.Pid))
+	do(t, "mkdir", p.store+"/mnt")
+	imsfs(t, "serve", p.store+"/mnt", "--store", p.store).refused(t, "inside the store")
+	do(t, "rmdir", p.store+"/mnt")
+	imsfs(t, "serve", d.mnt, "--store", p.file("another")).refused(t, d.mnt, "not empty")
+	imsfs(t, "serve", p.file("second")).failed(t, 2, "--store DIR")
+}
+
+// TestTreeIsFound: by flag, by environment, by itself; and what is said if it is not.
+func TestTreeIsFound(t *testing.T) {
+	imsfs(t, "ls").refused(t, "no tree is mounted")
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 15)
+	if r := sh(t, `cd "$1" && "$2" register disk disk.raw os=linux`, d.dir, program); r.code != 0 || r.stdout != d.disk("disk")+"\n" {
+		t.Fatalf("register of a relative path: %+v", r)
+	}
+	if got := d.status(t, "disk", "source"); got != m.path {
+		t.Errorf("the source is %q, want %q", got, m.path)
+	}
+	other := serve(t)
+	imsfs(t, "ls").refused(t, "several trees", d.mnt, other.mnt, "--mount", "IMSFS_MOUNT")
+	if r := d.cli(t, "ls"); r.code != 0 || !strings.Contains(r.stdout, "disk") {
+		t.Errorf("ls --mount: %+v", r)
+	}
+	r := sh(t, `IMSFS_MOUNT="$1" "$2" ls; IMSFS_MOUNT="$1" "$2" ls --mount "$3"`, other.mnt, program, d.mnt)
+	if r.code != 0 || strings.Count(r.stdout, "disk") != 1 {
+		t.Errorf("IMSFS_MOUNT and --mount: %+v", r)
+	}
+	imsfs(t, "ls", "--mount", d.dir).refused(t, d.dir, "not a mounted tree")
+	d.cli(t, "rm", "nobody").refused(t, `"nobody"`)
+	d.cli(t, "show", "../../etc").refused(t, `"../../etc"`)
+}
+
+// TestOpenCommand mounts one image without a store.
+func TestOpenCommand(t *testing.T) {
+	for _, format := range written {
+		t.Run(format, func(t *testing.T) {
+			p := newPlace(t)
+			m := makeModel(t, p.file("disk.raw"), 7*mib, 16)
+			cmd := exec.Command(program, "open", m.as(t, format), p.mnt)
+			said, says, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer said.Close()
+			cmd.Stdout = says
+			d := start(t, p, cmd)
+			says.Close()
+			line := make([]byte, len(p.path("disk"))+1)
+			if _, err := io.ReadFull(said, line); err != nil || string(line) != p.path("disk")+"\n" {
+				t.Fatalf("imsfs open says %q, %v", line, err)
+			}
+			m.same(t, p.path("disk"))
+			wantWords(t, "status", read(t, p.path("status")), "format "+format, "size ", "source "+p.file("disk.raw"))
+			if format == "raw" {
+				d.stop(t)
+				return
+			}
+			do(t, "umount", p.mnt)
+			d.wait(t)
+		})
+	}
+	p := newPlace(t)
+	imsfs(t, "open", p.file("missing"), p.mnt).refused(t, p.file("missing"), "no such file")
+	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
+}

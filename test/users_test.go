@@ -1,0 +1,129 @@
+package test
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// nobody is a user without rights.
+const nobody = 65534
+
+// asNobody runs a shell script as that user.
+func asNobody(t *testing.T, script string, args ...string) result {
+	t.Helper()
+	return run(t, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", script, "bash"}, args...)...)
+}
+
+// letThrough lets every user reach a directory of the run's.
+func letThrough(t *testing.T, dir string) {
+	t.Helper()
+	for ; dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestOtherUsers see nothing, or with --allow-other may look but not command.
+func TestOtherUsers(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		var args []string
+		name := "as it is"
+		if allowed {
+			args, name = []string{"--allow-other"}, "allowed"
+		}
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t)
+			letThrough(t, p.dir)
+			d := p.serve(t, args...)
+			m := makeModel(t, d.file("disk.raw"), mib, 20)
+			d.register(t, "disk", m.path)
+			r := asNobody(t, `cmp "$1" "$2"`, d.disk("disk"), m.path)
+			if allowed && r.code != 0 {
+				t.Errorf("reading the disk: %+v", r)
+			} else if !allowed {
+				r.failed(t, 2, "Permission denied")
+			}
+			asNobody(t, `echo delete >"$1"`, d.ctl("disk")).failed(t, 1, "Permission denied")
+			asNobody(t, `echo "register a $2" >"$1"`, d.ctl(""), m.path).failed(t, 1, "Permission denied")
+			if images := d.images(t); len(images) != 1 {
+				t.Errorf("images are %q", images)
+			}
+		})
+	}
+}
+
+// TestUnprivilegedServer: a user's own server mounts by fusermount3, and may read no more than that user.
+func TestUnprivilegedServer(t *testing.T) {
+	p := newPlace(t)
+	letThrough(t, p.dir)
+	m := makeModel(t, p.file("disk.raw"), 3*mib, 21)
+	secret := makeModel(t, p.file("secret.raw"), mib, 22)
+	for path, mode := range map[string]os.FileMode{secret.path: 0o600, m.path: 0o644, program: 0o755} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openFuse(t, p.file("dev"))
+	do(t, "mkdir", p.store)
+	do(t, "chown", "65534:65534", p.store, p.mnt)
+	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	d := start(t, p, cmd)
+	d.log.await(t, "msg=serving")
+	if r := asNobody(t, `"$1" register disk "$2" && cmp "$2" "$3"`, program, m.path, p.disk("disk")); r.code != 0 {
+		t.Errorf("a user's own disk: %+v", r)
+	}
+	asNobody(t, `"$1" register secret "$2"`, program, secret.path).refused(t, secret.path, "permission denied")
+	asNobody(t, `echo "register secret $2" >"$1"`, p.ctl(""), secret.path).failed(t, 1, "Permission denied")
+	if r := asNobody(t, `ls "$1"`, p.path("images")); r.stdout != "disk\n" {
+		t.Errorf("images: %+v", r)
+	}
+	d.stop(t)
+}
+
+// openFuse makes /dev/fuse, as this run sees it, one that every user may open, which it is on most machines.
+func openFuse(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ do, undo []string }{
+		{[]string{"mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", dir}, []string{"umount", dir}},
+		{[]string{"mknod", "-m", "666", dir + "/fuse", "c", "10", "229"}, []string{"rm", dir + "/fuse"}},
+		{[]string{"mount", "--bind", dir + "/fuse", "/dev/fuse"}, []string{"umount", "/dev/fuse"}},
+	} {
+		do(t, step.do[0], step.do[1:]...)
+		t.Cleanup(func() { do(t, step.undo[0], step.undo[1:]...) })
+	}
+}
+
+// TestServiceManagerIsTold when the server is ready, as systemd has it.
+func TestServiceManagerIsTold(t *testing.T) {
+	p := newPlace(t)
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: p.file("notify")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+p.file("notify"))
+	start(t, p, cmd)
+	if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	n, err := socket.Read(b)
+	if err != nil || !strings.Contains(string(b[:n]), "READY=1") {
+		t.Errorf("the service manager is told %q, %v", b[:n], err)
+	}
+	if images := p.images(t); len(images) != 0 {
+		t.Errorf("images are %q", images)
+	}
+}
