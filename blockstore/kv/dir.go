@@ -95,14 +95,7 @@ func markerText() string { return fmt.Sprintf("imsfs store layout %d", layout) }
 func create(dir string) error {
 	marker, fresh, whole := filepath.Join(dir, markerFile), filepath.Join(dir, newDir), filepath.Join(dir, dbDir)
 	if _, err := os.Stat(marker); errors.Is(err, iofs.ErrNotExist) {
-		if err := os.RemoveAll(fresh); err != nil {
-			return err
-		}
-		db, err := openBadger(fresh, slog.New(slog.DiscardHandler))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(db.Close(), syncDir(dir)); err != nil {
+		if err := makeFresh(dir); err != nil {
 			return err
 		}
 		if err := renameio.WriteFile(marker, []byte(markerText()+"\n"), 0o600); err != nil {
@@ -116,6 +109,60 @@ func create(dir string) error {
 		return damaged("its database, %s, is missing", whole)
 	}
 	return syncDir(dir)
+}
+
+// makeFresh makes an empty database in db.new.
+func makeFresh(dir string) error {
+	fresh := filepath.Join(dir, newDir)
+	if err := os.RemoveAll(fresh); err != nil {
+		return err
+	}
+	db, err := openBadger(fresh, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Close(), syncDir(dir))
+}
+
+// Reset gives the store in dir an empty database, for who rebuilds it from elsewhere. What is left of the old one is kept
+// beside it: its directory's path, or "" if there was none, is returned. A kill leaves the old one or the new.
+func Reset(dir string) (old string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("store %s: reset: %w", dir, err)
+		}
+	}()
+	if _, err := os.Stat(filepath.Join(dir, markerFile)); err != nil {
+		return "", err
+	}
+	l, err := claim(dir)
+	if err != nil {
+		return "", err
+	}
+	defer l.release()
+	if err := errors.Join(makeFresh(dir), unseal(dir)); err != nil {
+		return "", err
+	}
+	if old, err = setAside(dir); err != nil {
+		return "", err
+	}
+	return old, create(dir)
+}
+
+// setAside renames db to the first free of db.old-1, db.old-2, and so on.
+func setAside(dir string) (string, error) {
+	whole := filepath.Join(dir, dbDir)
+	if _, err := os.Stat(whole); errors.Is(err, iofs.ErrNotExist) {
+		return "", nil
+	}
+	for n := 1; ; n++ {
+		old := fmt.Sprintf("%s.old-%d", whole, n)
+		if _, err := os.Lstat(old); errors.Is(err, iofs.ErrNotExist) {
+			return old, os.Rename(whole, old)
+		} else if err != nil {
+			return "", err
+		}
+	}
 }
 
 func syncDir(dir string) error {

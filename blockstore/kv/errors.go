@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
 )
 
 var (
@@ -11,6 +12,12 @@ var (
 	// ErrDamaged is what Open returns for a store whose files are not as they were left.
 	ErrDamaged = errors.New("the store is damaged")
 )
+
+// missingError is worded when someone reads it: most are only asked what they are.
+type missingError struct{ key []byte }
+
+func (e *missingError) Error() string        { return fmt.Sprintf("key %q: %v", e.key, iofs.ErrNotExist) }
+func (e *missingError) Is(target error) bool { return target == iofs.ErrNotExist }
 
 type inUseError struct{ holder string }
 

@@ -142,7 +142,7 @@ func (db *DB) Update(fn func(*WriteTx) error) error {
 func (tx *Tx) Get(key []byte) ([]byte, error) {
 	item, err := tx.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, fmt.Errorf("key %q: %w", key, iofs.ErrNotExist)
+		return nil, &missingError{key}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key %q: %w", key, err)

@@ -1,0 +1,71 @@
+package packs
+
+import (
+	"errors"
+
+	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/blockstore/kv"
+)
+
+// enter makes the batch's changes in the database, now that the packs have the bytes, and then in memory.
+func (b *batch) enter() error {
+	s := b.s
+	defer func() {
+		changed := make(map[place]blockstore.Segment, len(b.changed))
+		for p, c := range b.changed {
+			changed[p] = c.entries
+		}
+		s.maps.replace(changed)
+	}()
+	// A transaction that failed may yet be there when the store is opened again: what it names must stay.
+	defer s.tail.commit()
+	if len(b.index) > 0 {
+		first := append([]op{{[]byte(tailKey), s.tail.encode(b.counts)}}, b.index...)
+		if err := s.writeGroups([][]op{first}); err != nil {
+			b.forget()
+			return errors.Join(err, s.recount())
+		}
+		s.counts = b.counts
+		s.used += b.appended
+		for _, id := range b.healed {
+			s.quarantine.remove(id)
+		}
+	}
+	err := s.write(b.shared...)
+	if err == nil {
+		err = s.writeGroups(b.maps)
+	}
+	if err != nil {
+		b.forget()
+		return err
+	}
+	s.punch(b.freed)
+	return nil
+}
+
+// recount reads the counts again after a transaction that may have failed or not.
+func (s *Store) recount() error {
+	return s.db.View(func(tx *kv.Tx) error {
+		v, err := find(tx, []byte(tailKey))
+		if err == nil && v != nil {
+			s.counts, err = new(tail).decode(v)
+		}
+		return err
+	})
+}
+
+// forget makes the changed segments be read again, because nobody knows how far the changes came.
+func (b *batch) forget() {
+	for _, c := range b.changed {
+		c.entries = nil
+	}
+}
+
+// punch gives the space of records back that the index does not name any more. It is best effort: a sweep does it again.
+func (s *Store) punch(freed []location) {
+	for _, loc := range freed {
+		if f, err := s.files.get(loc.pack); err == nil {
+			_ = f.Punch(loc.off, loc.size())
+		}
+	}
+}

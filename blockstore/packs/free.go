@@ -1,0 +1,202 @@
+package packs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/blockstore/kv"
+)
+
+// indexed is an entry of the index.
+type indexed struct {
+	kind kind
+	id   name
+	loc  location
+}
+
+func parseIndexed(e kv.Entry) (indexed, error) {
+	if len(e.Key) != len(indexPrefix)+1+len(name{}) {
+		return indexed{}, damagedKey(e.Key, "it has another length")
+	}
+	loc, err := parseLocation(e.Value)
+	if err != nil {
+		return indexed{}, damagedKey(e.Key, err.Error())
+	}
+	return indexed{kind(e.Key[len(indexPrefix)]), name(e.Key[len(indexPrefix)+1:]), loc}, nil
+}
+
+// atOnce is how many records are freed or moved under one hold of the writer's lock.
+const atOnce = 256
+
+// index frees the records that nothing needs.
+func (sw *sweep) index() error {
+	var dead []indexed
+	for e, err := range sw.tx.Prefix([]byte(indexPrefix)) {
+		if err == nil {
+			err = sw.ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		entry, err := parseIndexed(e)
+		if err != nil {
+			return err
+		}
+		if sw.alive(entry.kind, entry.id) {
+			sw.kept = append(sw.kept, extentOf(entry.loc))
+			continue
+		}
+		if dead = append(dead, entry); len(dead) == atOnce {
+			if err := sw.free(dead); err != nil {
+				return err
+			}
+			dead = dead[:0]
+		}
+	}
+	return sw.free(dead)
+}
+
+// free takes records out of the index that were not touched meanwhile.
+func (sw *sweep) free(dead []indexed) error {
+	s := sw.s
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	var freed blockstore.Freed
+	err := s.change(func(b *batch) error {
+		for _, e := range dead {
+			now, ok, err := lookUp(b.tx, e.kind, e.id)
+			if err != nil {
+				return err
+			}
+			if ok && now == e.loc && s.touched.has(e.kind, e.id) {
+				sw.kept = append(sw.kept, extentOf(e.loc))
+			}
+			if !ok || now != e.loc || s.touched.has(e.kind, e.id) {
+				continue
+			}
+			if err := b.drop(e.kind, e.id); err != nil {
+				return err
+			}
+			freed.Bytes += e.loc.size()
+			if e.kind == blockKind {
+				freed.Blocks++
+			}
+		}
+		b.freed = nil // they are punched with their neighbours
+		return nil
+	})
+	if err == nil {
+		sw.freed.Bytes += freed.Bytes
+		sw.freed.Blocks += freed.Blocks
+	}
+	return err
+}
+
+// shared deletes map segments that no map has any more.
+func (sw *sweep) shared() error {
+	var dead []op
+	for e, err := range sw.tx.Prefix([]byte(segmentPrefix)) {
+		if err != nil {
+			return err
+		}
+		if _, ok := sw.segments[blockstore.SegmentID(e.Key[len(segmentPrefix):])]; !ok {
+			dead = append(dead, op{e.Key, nil})
+		}
+	}
+	sw.s.writer.Lock()
+	defer sw.s.writer.Unlock()
+	dead = slices.DeleteFunc(dead, func(o op) bool {
+		return sw.s.touched.has(segmentKind, name(o.key[len(segmentPrefix):]))
+	})
+	return sw.s.write(dead...)
+}
+
+// quarantined forgets damaged blocks that no map names any more.
+func (sw *sweep) quarantined() error {
+	sw.s.writer.Lock()
+	defer sw.s.writer.Unlock()
+	for _, id := range sw.s.quarantine.all() {
+		if sw.alive(blockKind, name(id)) || sw.s.touched.has(blockKind, name(id)) {
+			continue
+		}
+		if err := sw.s.write(op{quarantineKey(id), nil}); err != nil {
+			return err
+		}
+		sw.s.quarantine.remove(id)
+	}
+	return nil
+}
+
+// orphans deletes the maps of disks whose making or deleting was cut off.
+func (sw *sweep) orphans() error {
+	sw.s.writer.Lock()
+	defer sw.s.writer.Unlock()
+	for _, disk := range sw.orphaned {
+		var there bool
+		err := sw.s.db.View(func(tx *kv.Tx) error {
+			v, err := find(tx, diskKey(diskPrefix, disk))
+			there = v != nil
+			return err
+		})
+		if err == nil && !there { // it may have been made since
+			err = sw.s.clearDisk(disk)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// punch gives back what lies between the records that stay, and packs that have none.
+func (sw *sweep) punch() error {
+	slices.SortFunc(sw.kept, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(a.pack, b.pack), cmp.Compare(a.begin, b.begin))
+	})
+	packs, err := sw.s.files.list()
+	if err != nil {
+		return err
+	}
+	first := func(pack uint32) int {
+		n, _ := slices.BinarySearchFunc(sw.kept, pack, func(e extent, pack uint32) int { return cmp.Compare(e.pack, pack) })
+		return n
+	}
+	for _, pack := range packs {
+		if err := sw.ctx.Err(); err != nil || pack > sw.pack {
+			return err
+		}
+		// Not all that is kept must lie in a pack that is there: one may be lost.
+		if err := sw.punchPack(pack, sw.kept[first(pack):first(pack+1)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (sw *sweep) punchPack(pack uint32, kept []extent) error {
+	if len(kept) == 0 && pack < sw.pack {
+		return sw.s.files.remove(pack)
+	}
+	f, err := sw.s.files.get(pack)
+	if err != nil {
+		return nil // reads of it, if there are any, find what is wrong with it
+	}
+	end := sw.end
+	if pack < sw.pack {
+		if end, _, err = f.Size(); err != nil {
+			return err
+		}
+	}
+	at := int64(packHead)
+	for _, e := range append(slices.Clip(kept), extent{begin: uint32(end / align), end: uint32(end / align)}) {
+		if begin := int64(e.begin) * align; begin > at {
+			if err := f.Punch(at, begin-at); err != nil {
+				return fmt.Errorf("punch a hole in %s: %w", sw.s.files.path(pack), err)
+			}
+		}
+		at = max(at, int64(e.end)*align)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package packs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/blockstore/kv"
+)
+
+// Read is blockstore.Reader's.
+func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) error {
+	if off < 0 || len(p) > blockstore.BlockSize || off > blockstore.BlockSize-len(p) {
+		return fmt.Errorf("block %s has no bytes %d to %d: %w", id, off, off+len(p), iofs.ErrInvalid)
+	}
+	var last location
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		loc, err := s.find(id)
+		if err != nil {
+			return err
+		}
+		err = s.readAt(loc, id, p, off)
+		if err == nil {
+			return nil
+		}
+		// It may have been moved or freed meanwhile: only twice the same place is damage.
+		if loc == last {
+			return readError(loc, id, err)
+		}
+		last = loc
+	}
+}
+
+// find looks a block up.
+func (s *Store) find(id blockstore.ID) (loc location, err error) {
+	err = s.db.View(func(tx *kv.Tx) error {
+		var ok bool
+		loc, ok, err = lookUp(tx, blockKind, name(id))
+		if err == nil && !ok {
+			err = fmt.Errorf("block %s: %w", id, blockstore.ErrNotFound)
+		}
+		return err
+	})
+	if err == nil && loc.count != blockstore.Slices {
+		err = damagedKey(indexKey(blockKind, name(id)), "it is not a whole block's")
+	}
+	return loc, err
+}
+
+// readAt reads the slices that p needs, in one read of the pack.
+func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error {
+	if len(p) == 0 {
+		return nil
+	}
+	f, err := s.files.get(loc.pack)
+	if err != nil {
+		return err
+	}
+	first, last := off/blockstore.SliceSize, (off+len(p)-1)/blockstore.SliceSize
+	begin := loc.slice(first)
+	buf := s.bufs.Get().(*[]byte)
+	defer s.bufs.Put(buf)
+	b := (*buf)[:loc.slice(last+1)-begin]
+	if n, err := f.ReadAt(b, loc.off+begin); n < len(b) {
+		return err
+	}
+	for i := first; i <= last; i++ {
+		stored := b[loc.slice(i)-begin : loc.slice(i+1)-begin]
+		if err := s.readSlice(p, off, id, i, stored); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSlice decodes slice i and copies what p, the block's bytes from off on, has of it; all of it is decoded in place.
+func (s *Store) readSlice(p []byte, off int, id blockstore.ID, i int, stored []byte) error {
+	at := i*blockstore.SliceSize - off // of the slice in p
+	if at >= 0 && at+blockstore.SliceSize <= len(p) {
+		return decodeSlice(p[at:at+blockstore.SliceSize], s.dec, name(id), i, stored)
+	}
+	buf := s.bufs.Get().(*[]byte)
+	defer s.bufs.Put(buf)
+	slice := (*buf)[:blockstore.SliceSize]
+	if err := decodeSlice(slice, s.dec, name(id), i, stored); err != nil {
+		return err
+	}
+	if at < 0 {
+		copy(p, slice[-at:])
+	} else {
+		copy(p[at:], slice)
+	}
+	return nil
+}
+
+// readError names the damage, or hands on what says nothing about the pack.
+func readError(loc location, id blockstore.ID, err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) && errno != unix.EIO && errno != unix.ENOENT || errors.Is(err, iofs.ErrClosed) {
+		return fmt.Errorf("block %s in pack %d at %#x: %w", id, loc.pack, loc.off, err)
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the pack ends before it does")
+	}
+	return &blockstore.DamagedError{ID: id, Pack: loc.pack, Off: loc.off, Why: err.Error()}
+}
+
+// whole reads a record with all checks: header, padding, every slice, and the plain bytes against their name. The bytes
+// returned are those of the record and the plain ones, in the buffers given.
+func (s *Store) whole(record, plain *[]byte, k kind, id name, loc location) error {
+	f, err := s.files.get(loc.pack)
+	if err != nil {
+		return err
+	}
+	*record = (*record)[:0]
+	if int64(cap(*record)) < loc.size() {
+		*record = make([]byte, 0, maxRecord)
+	}
+	*record = (*record)[:loc.size()]
+	if n, err := f.ReadAt(*record, loc.off); n < len(*record) {
+		return err
+	}
+	h, found, err := locate(*record)
+	if err != nil {
+		return err
+	}
+	if found.pack, found.off = loc.pack, loc.off; found != loc || h.kind != k || h.id != id {
+		return errors.New("the record is not the one the index says")
+	}
+	return s.check(plain, k, id, *record)
+}
+
+// checkRecord is what whole checks of a record that was met by a scan.
+func (s *Store) checkRecord(plain *[]byte, r found) error {
+	return s.check(plain, r.kind, r.id, r.bytes)
+}
+
+func (s *Store) check(plain *[]byte, k kind, id name, record []byte) (err error) {
+	if *plain, err = decodeRecord(*plain, s.dec, k, id, record); err != nil {
+		return err
+	}
+	switch k {
+	case blockKind:
+		if len(*plain) != blockstore.BlockSize || blockstore.IDOf(*plain) != blockstore.ID(id) {
+			return errors.New("its bytes are not those of its ID")
+		}
+	case segmentKind:
+		segment, err := blockstore.ParseSegment(*plain)
+		if err != nil {
+			return err
+		}
+		if !segment.Complete() || segment.ID() != blockstore.SegmentID(id) {
+			return errors.New("the segment is not the one of its ID")
+		}
+	case rootKind:
+		_, err = parseRoot(id, *plain)
+	default:
+		err = fmt.Errorf("records of kind %d are not known", k)
+	}
+	return err
+}
+
+// Quarantine is blockstore.Reader's. A block that reads right by now, or is gone, is left as it is.
+func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
+	s.writer.Lock()
+	defer s.writer.Unlock()
+	loc, err := s.find(id)
+	if errors.Is(err, blockstore.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var record, plain []byte
+	err = s.whole(&record, &plain, blockKind, name(id), loc)
+	if err == nil {
+		return nil
+	}
+	if err := readError(loc, id, err); !errors.Is(err, blockstore.ErrDamaged) {
+		return err
+	}
+	return s.setAside(id, loc)
+}
+
+// setAside takes a damaged block out of the index. The caller holds the writer's lock.
+func (s *Store) setAside(id blockstore.ID, loc location) error {
+	err := s.change(func(b *batch) error {
+		if err := b.drop(blockKind, name(id)); err != nil {
+			return err
+		}
+		b.freed = nil // its bytes stay until a sweep, for who wants to look at them
+		b.index = append(b.index, op{quarantineKey(id), loc.encode()})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("quarantine block %s: %w", id, err)
+	}
+	s.quarantine.add(id)
+	return nil
+}

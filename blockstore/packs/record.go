@@ -1,0 +1,181 @@
+package packs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/imsfs/imsfs/blockstore"
+)
+
+// encoder and decoder are what records need of formats/codec.
+type (
+	encoder interface{ Encode(dst, src []byte) []byte }
+	decoder interface{ Decode(dst, src []byte) error }
+)
+
+// appendRecord appends a record of plain, at most BlockSize bytes, and tells how it is cut. Without an encoder all is
+// stored as it is: then the slices alone tell how long plain is.
+func appendRecord(b []byte, enc encoder, k kind, id name, plain []byte) ([]byte, location) {
+	start := len(b)
+	b = append(b, make([]byte, recordHead)...)
+	loc := location{count: (len(plain) + blockstore.SliceSize - 1) / blockstore.SliceSize}
+	for i := range loc.count {
+		begin := len(b)
+		p := plain[i*blockstore.SliceSize:][:sliceLen(len(plain), i)]
+		b = appendSlice(b, enc, id, i, p)
+		loc.lens[i] = uint16(len(b) - begin - sliceHead)
+	}
+	b = append(b, make([]byte, loc.size()-int64(len(b)-start))...)
+
+	head := b[start : start+recordHead]
+	binary.LittleEndian.PutUint32(head, recordMagic)
+	binary.LittleEndian.PutUint32(head[4:], uint32(loc.size()))
+	head[8], head[9], head[10] = byte(k), blockstore.SHA256, byte(loc.count)
+	copy(head[12:], id[:])
+	binary.LittleEndian.PutUint32(head[44:], checksum(head[:44]))
+	return b, loc
+}
+
+func appendSlice(b []byte, enc encoder, id name, i int, plain []byte) []byte {
+	begin := len(b)
+	b = append(b, make([]byte, sliceHead)...)
+	codec := zstdCodec
+	switch {
+	case enc == nil:
+		codec = plainCodec
+	case blockstore.IsZero(plain):
+		codec = zeroCodec
+	default:
+		b = enc.Encode(b, plain)
+		if len(b)-begin-sliceHead > len(plain)-len(plain)/16 { // what saves less is not worth decoding
+			b = b[:begin+sliceHead]
+			codec = plainCodec
+		}
+	}
+	if codec == plainCodec {
+		b = append(b, plain...)
+	}
+	head, stored := b[begin:begin+sliceHead], b[begin+sliceHead:]
+	binary.LittleEndian.PutUint32(head, uint32(len(stored))|uint32(codec)<<24)
+	binary.LittleEndian.PutUint32(head[4:], sliceSum(id, i, head[:4], stored))
+	return b
+}
+
+// decodeSlice fills dst, all of slice i, from its stored bytes, head included.
+func decodeSlice(dst []byte, dec decoder, id name, i int, b []byte) error {
+	head, stored := b[:sliceHead], b[sliceHead:]
+	lengthAndCodec := binary.LittleEndian.Uint32(head)
+	if sum := binary.LittleEndian.Uint32(head[4:]); sum != sliceSum(id, i, head[:4], stored) {
+		return fmt.Errorf("slice %d: its checksum does not fit", i)
+	}
+	if int(lengthAndCodec&0xffffff) != len(stored) {
+		return fmt.Errorf("slice %d: it has another length than the index says", i)
+	}
+	switch codec := codecID(lengthAndCodec >> 24); codec {
+	case zeroCodec:
+		clear(dst)
+	case plainCodec:
+		if len(stored) != len(dst) {
+			return fmt.Errorf("slice %d: %d plain bytes where %d are due", i, len(stored), len(dst))
+		}
+		copy(dst, stored)
+	case zstdCodec:
+		if err := dec.Decode(dst, stored); err != nil {
+			return fmt.Errorf("slice %d: %w", i, err)
+		}
+	default:
+		return fmt.Errorf("slice %d: codec %d is not known", i, codec)
+	}
+	return nil
+}
+
+// head is what a record's first bytes say.
+type head struct {
+	kind   kind
+	id     name
+	length int64
+	count  int
+}
+
+var errNoRecord = errors.New("no record begins here")
+
+func parseHead(b []byte) (head, error) {
+	if len(b) < recordHead || binary.LittleEndian.Uint32(b) != recordMagic {
+		return head{}, errNoRecord
+	}
+	if binary.LittleEndian.Uint32(b[44:]) != checksum(b[:44]) {
+		return head{}, errors.New("the record's header: its checksum does not fit")
+	}
+	h := head{kind(b[8]), name(b[12:44]), int64(binary.LittleEndian.Uint32(b[4:])), int(b[10])}
+	if b[9] != blockstore.SHA256 || b[11] != 0 || h.count > blockstore.Slices ||
+		h.length < recordHead || h.length > maxRecord || h.length%align != 0 {
+		return head{}, errors.New("the record's header holds what no record has")
+	}
+	return h, nil
+}
+
+// locate reads how a record is cut from the record itself, as a rebuild must. The place is for the caller to fill in.
+func locate(b []byte) (head, location, error) {
+	h, err := parseHead(b)
+	if err != nil {
+		return h, location{}, err
+	}
+	if int64(len(b)) < h.length {
+		return h, location{}, errors.New("the record is cut off")
+	}
+	loc := location{count: h.count}
+	for i := range loc.count {
+		at := loc.slice(i)
+		if at+sliceHead > h.length {
+			return h, loc, errors.New("the record's slices are longer than it is")
+		}
+		n := binary.LittleEndian.Uint32(b[at:]) & 0xffffff
+		if n > blockstore.SliceSize {
+			return h, loc, fmt.Errorf("slice %d: a stored length of %d bytes", i, n)
+		}
+		loc.lens[i] = uint16(n)
+	}
+	if loc.size() != h.length {
+		return h, loc, errors.New("the record's slices are not as long as it is")
+	}
+	if !blockstore.IsZero(b[loc.slice(loc.count):h.length]) {
+		return h, loc, errors.New("the record's padding is not zeros")
+	}
+	return h, loc, nil
+}
+
+// decodeRecord returns the plain bytes of a whole record, which must be of that kind and name. They are in dst if it is
+// large enough.
+func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, error) {
+	h, loc, err := locate(b)
+	if err != nil {
+		return nil, err
+	}
+	if h.kind != k || h.id != id {
+		return nil, fmt.Errorf("the record is another one: kind %d, %x", h.kind, h.id)
+	}
+	n := loc.plain(k)
+	dst = slices.Grow(dst[:0], n)[:n]
+	for i := range loc.count {
+		at := loc.slice(i)
+		p := dst[i*blockstore.SliceSize:][:sliceLen(n, i)]
+		if err := decodeSlice(p, dec, id, i, b[at:at+sliceHead+int64(loc.lens[i])]); err != nil {
+			return nil, err
+		}
+	}
+	return dst, nil
+}
+
+// plain is the number of plain bytes of a record of kind k; only blocks are compressed, and all blocks are of one size.
+func (l location) plain(k kind) int {
+	if k == blockKind {
+		return l.count * blockstore.SliceSize
+	}
+	n := 0
+	for _, stored := range l.lens[:l.count] {
+		n += int(stored)
+	}
+	return n
+}

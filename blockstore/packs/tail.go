@@ -1,0 +1,112 @@
+package packs
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// tail is where records are appended: to one pack, behind the last record that is in the index. The writer's lock
+// guards it. What the database says of it, with the counts, is written together with the index entries.
+type tail struct {
+	files *files
+	limit int64 // a pack this long gets no more records
+
+	pack uint32 // 0: there is none yet
+	end  int64  // behind the last record in the index
+
+	f       file // nil: the next append makes a new pack
+	buf     []byte
+	written int64 // behind the last byte written
+	unsure  bool  // a sync failed
+}
+
+// flushAt is how many bytes of records are written at once.
+const flushAt = 4 << 20
+
+// append adds a record and says where it will be. Nothing counts until sync has returned.
+func (t *tail) append(record []byte) (pack uint32, off int64, err error) {
+	if t.f != nil && t.written+int64(len(t.buf)) >= t.limit {
+		if err := t.sync(); err != nil {
+			return 0, 0, err
+		}
+		t.f = nil
+	}
+	if t.f == nil {
+		f, err := t.files.create(t.pack + 1)
+		if err != nil {
+			return 0, 0, fmt.Errorf("new pack: %w", err)
+		}
+		t.pack, t.f, t.end, t.written = t.pack+1, f, packHead, packHead
+	}
+	pack, off = t.pack, t.written+int64(len(t.buf))
+	if t.buf = append(t.buf, record...); len(t.buf) >= flushAt {
+		err = t.flush()
+	}
+	return pack, off, err
+}
+
+func (t *tail) flush() error {
+	if _, err := t.f.WriteAt(t.buf, t.written); err != nil {
+		return fmt.Errorf("append to %s: %w", t.files.path(t.pack), err)
+	}
+	t.written += int64(len(t.buf))
+	t.buf = t.buf[:0]
+	return nil
+}
+
+// sync brings all that was appended to the disk.
+func (t *tail) sync() error {
+	if t.f == nil || len(t.buf) == 0 && t.written == t.end {
+		return nil
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if err := t.f.Sync(); err != nil {
+		t.unsure = true
+		return fmt.Errorf("sync %s: %w", t.files.path(t.pack), err)
+	}
+	return nil
+}
+
+// commit is called when what was synced is in the index, or may be.
+func (t *tail) commit() { t.end = t.written }
+
+// abandon gives up what was appended since the last commit. After a failed sync nobody knows what of the file's end is
+// on disk, so the pack gets no more records then; what hangs over is nobody's, and a sweep's to free.
+func (t *tail) abandon() {
+	t.buf = t.buf[:0]
+	if t.f == nil {
+		return
+	}
+	if err := t.f.Truncate(t.end); err != nil || t.unsure {
+		t.f = nil
+	}
+	t.written, t.unsure = t.end, false
+}
+
+const tailKey = "packs/tail"
+
+// counts are kept with the tail.
+type counts struct{ blocks, stored int64 }
+
+// encode makes the value of tailKey: pack, end, blocks, bytes of all records in the index.
+func (t *tail) encode(c counts) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, t.pack)
+	for _, v := range []int64{t.written, c.blocks, c.stored} {
+		b = binary.LittleEndian.AppendUint64(b, uint64(v))
+	}
+	return b
+}
+
+const tailLen = 28
+
+func (t *tail) decode(b []byte) (counts, error) {
+	if len(b) != tailLen {
+		return counts{}, fmt.Errorf("the record at key %q has %d bytes", tailKey, len(b))
+	}
+	t.pack = binary.LittleEndian.Uint32(b)
+	t.end = int64(binary.LittleEndian.Uint64(b[4:]))
+	t.written = t.end
+	return counts{int64(binary.LittleEndian.Uint64(b[12:])), int64(binary.LittleEndian.Uint64(b[20:]))}, nil
+}
