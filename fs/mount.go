@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -94,16 +93,12 @@ func (s *Server) Unmount() error {
 }
 
 // Detach takes the tree out of sight at once: open files end with it, those of a tree that is out of sight already with
-// the process.
+// the process. Only root may: EPERM.
 func (s *Server) Detach() error {
 	if !s.inPlace() {
 		return nil
 	}
-	err := unix.Unmount(s.mountpoint, unix.MNT_DETACH|unix.MNT_FORCE)
-	if errors.Is(err, unix.EPERM) { // not root: the helper that mounted may
-		err = exec.Command("fusermount3", "-u", "-z", s.mountpoint).Run()
-	}
-	if err != nil {
+	if err := unix.Unmount(s.mountpoint, unix.MNT_DETACH|unix.MNT_FORCE); err != nil {
 		return fmt.Errorf("detaching %s: %w", s.mountpoint, err)
 	}
 	return nil

@@ -62,6 +62,7 @@ var guests = []guest{
 	{"github.com/moby/sys/mountinfo", []string{"cmd/imsfs"}, "only the command line looks for trees that are mounted"},
 	{"github.com/coreos/go-systemd/v22", []string{"cmd/imsfs"}, "only the process has a service manager"},
 	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
+	{"golang.org/x/time", []string{"fs"}, "only what others can call for at will needs a limit of rate"},
 	{"golang.org/x/sync", []string{"formats/convert", "blockstore", "blockstore/packs"}, "pipelines end together"},
 	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
 

@@ -78,7 +78,7 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 		return err
 	}
 	fmt.Fprintln(env.stdout, filepath.Join(mountpoint, "disk"))
-	return waitUnmounted(server, signals, log)
+	return waitUnmounted(server, mountpoint, signals, log)
 }
 
 // status is what the mount tells of the image: the keys are those of a registered image's status.

@@ -138,7 +138,7 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	if err := ready(); err != nil {
 		log.Warn("telling the starter", "error", err)
 	}
-	err = waitUnmounted(server, signals, log)
+	err = waitUnmounted(server, opts.mountpoint, signals, log)
 	log.Info("stopped", "mountpoint", opts.mountpoint)
 	return err
 }

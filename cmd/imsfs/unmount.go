@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 
@@ -15,7 +18,7 @@ const retryUnmount = 250 * time.Millisecond
 
 // waitUnmounted returns when the tree is gone: unmounted by somebody, after a first signal once nobody uses it any
 // more, or after a second one at once.
-func waitUnmounted(server *fs.Server, signals <-chan os.Signal, log *slog.Logger) error {
+func waitUnmounted(server *fs.Server, mountpoint string, signals <-chan os.Signal, log *slog.Logger) error {
 	gone := make(chan struct{})
 	go func() {
 		server.Wait()
@@ -32,7 +35,7 @@ func waitUnmounted(server *fs.Server, signals <-chan os.Signal, log *slog.Logger
 			}
 			if asked {
 				log.Warn("taking the tree away from its users", "signal", sig)
-				return server.Detach()
+				return takeAway(server, mountpoint)
 			}
 			asked = true
 			log.Info("unmounting", "signal", sig)
@@ -45,6 +48,18 @@ func waitUnmounted(server *fs.Server, signals <-chan os.Signal, log *slog.Logger
 			retry = time.After(retryUnmount)
 		}
 	}
+}
+
+// takeAway detaches the tree; for who is not root, the helper that mounted it does.
+func takeAway(server *fs.Server, mountpoint string) error {
+	err := server.Detach()
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	if out, err := exec.Command("fusermount3", "-u", "-z", mountpoint).CombinedOutput(); err != nil {
+		return fmt.Errorf("detaching %s: %w: %s", mountpoint, err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 func cause(err error) error {
