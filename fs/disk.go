@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -70,7 +70,7 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if err != nil {
 		return nil, 0, errno(d.log, "opening the disk of "+d.name, err)
 	}
-	return &diskHandle{node: d, disk: open, direct: flags&syscall.O_DIRECT != 0}, fuse.FOPEN_KEEP_CACHE, 0
+	return newDiskHandle(d, open, flags&syscall.O_DIRECT != 0), fuse.FOPEN_KEEP_CACHE, 0
 }
 
 // diskHandle is one open disk file.
@@ -78,7 +78,23 @@ type diskHandle struct {
 	node   *disk
 	disk   Disk
 	direct bool // opened to go past the page cache
-	pushes sync.WaitGroup
+
+	// uses counts the open file itself and each view, from the read that made it until it was given back: that may be
+	// after the kernel has its bytes and closes the file. The last one closes unused.
+	uses   atomic.Int64
+	unused chan struct{}
+}
+
+func newDiskHandle(node *disk, open Disk, direct bool) *diskHandle {
+	h := &diskHandle{node: node, disk: open, direct: direct, unused: make(chan struct{})}
+	h.uses.Store(1)
+	return h
+}
+
+func (h *diskHandle) unuse() {
+	if h.uses.Add(-1) == 0 {
+		close(h.unused)
+	}
 }
 
 func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -86,14 +102,9 @@ func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Rea
 	if err != nil {
 		return nil, h.node.failed("reading the disk", err)
 	}
-	if h.pushed(v) {
-		h.pushes.Add(1) // here and not when it is pushed: the kernel, once answered, may release the handle before that
-	}
+	h.uses.Add(1)
 	return &reply{View: v, handle: h}, 0
 }
-
-// pushed tells whether a view has something for the page cache, and its reader a use for that.
-func (h *diskHandle) pushed(v *lazyload.View) bool { return v.Fresh != nil && !h.direct }
 
 // reply sends a view's slices to the kernel as they are, and gives them back when that is done.
 type reply struct {
@@ -115,8 +126,12 @@ func (r *reply) Bytes(buf []byte) ([]byte, fuse.Status) {
 	return buf, fuse.OK
 }
 
-func (r *reply) Done() {
-	r.handle.node.push(r)
+// Done is called once the kernel has the bytes.
+func (r *reply) Done() { r.handle.node.push(r) }
+
+func (r *reply) giveBack() {
+	r.Release()
+	r.handle.unuse()
 }
 
 func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
@@ -150,7 +165,8 @@ func seek(ctx context.Context, d Disk, off int64, data bool) (int64, error) {
 }
 
 func (h *diskHandle) Release(context.Context) syscall.Errno {
-	h.pushes.Wait()
+	h.unuse()
+	<-h.unused
 	if err := h.disk.Close(); err != nil && !errors.Is(err, context.Canceled) {
 		h.node.log.Error("closing the disk of "+h.node.name, "error", err)
 	}

@@ -5,13 +5,12 @@ package fs
 // cluster has left our own cache long since. (Never from within the read itself: the kernel holds the page
 // that is being read, and storing it would wait for the answer.) Who reads past the page cache has no use for that.
 func (d *disk) push(r *reply) {
-	if !r.handle.pushed(r.View) {
-		r.Release()
+	if r.Fresh == nil || r.handle.direct {
+		r.giveBack()
 		return
 	}
 	go func() {
-		defer r.handle.pushes.Done()
-		defer r.Release()
+		defer r.giveBack()
 		// A kernel that has dropped the inode, or has no memory to spare, says so; the data is only offered.
 		_ = d.WriteCache(r.FreshOff, r.Fresh.Bytes())
 	}()

@@ -79,25 +79,30 @@ func TestNeighboursAreInThePageCache(t *testing.T) {
 	}
 }
 
-// The kernel may release a handle while the server is still between its answer to a read and the pushing.
-func TestReleaseWaitsForWhatIsToBePushed(t *testing.T) {
+// The kernel may release a handle while the server is still between its answer to a read and the giving back of its view.
+func TestReleaseWaitsForViews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 16 << 20
 		l := lazyload.New(lazyload.Config{})
 		d := l.Open(&island{size: size})
 		closed := make(chan struct{}, 1)
-		h := &diskHandle{node: &disk{log: logTo(t)}, disk: watched{diskOf{d}, new(atomic.Int64), closed}}
-		res, no := h.Read(t.Context(), make([]byte, 4096), size/2)
-		if no != 0 {
-			t.Fatal(no)
+		h := newDiskHandle(&disk{log: logTo(t)}, watched{diskOf{d}, new(atomic.Int64), closed}, false)
+		var held []*reply
+		for range 2 { // the second view has nothing to push
+			res, no := h.Read(t.Context(), make([]byte, 4096), size/2)
+			if no != 0 {
+				t.Fatal(no)
+			}
+			held = append(held, res.(*reply))
 		}
 		go h.Release(t.Context())
-		synctest.Wait()
-		if len(closed) != 0 {
-			t.Error("the disk was closed under a view")
+		for _, r := range held {
+			synctest.Wait()
+			if len(closed) != 0 {
+				t.Error("the disk was closed under a view")
+			}
+			r.giveBack()
 		}
-		res.(*reply).Release()
-		h.pushes.Done()
 		<-closed
 		d.Close()
 		if err := l.Close(); err != nil {
