@@ -121,3 +121,38 @@ func (d *daemon) readsWithoutServer(t *testing.T, m model) bool {
 	}
 	return without
 }
+
+// TestShortReaders: readers who are gone as soon as they have their bytes, each from a block that nobody has read before.
+func TestShortReaders(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), 32*mib, 23)
+	source := m.as(t, "zvhd2")
+	for _, image := range []string{"a", "b"} {
+		d.register(t, image, source)
+		var readers sync.WaitGroup
+		for reader := range int64(4) {
+			readers.Go(func() {
+				for off := reader * 2 * mib; off < m.size; off += 8 * mib {
+					m.readOnce(t, d.disk(image), off)
+				}
+			})
+		}
+		readers.Wait()
+	}
+}
+
+func (m model) readOnce(t *testing.T, disk string, off int64) {
+	f, err := os.Open(disk)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	got, want := make([]byte, 4*kib), make([]byte, 4*kib)
+	if _, err := f.ReadAt(got, off); err != nil {
+		t.Error(err)
+	}
+	if m.want(t, want, off); !bytes.Equal(got, want) {
+		t.Errorf("wrong bytes at %#x", off)
+	}
+}
