@@ -11,8 +11,8 @@ import (
 
 // Config is common to the passes over a disk. The zero value is usable.
 type Config struct {
-	// Workers is the number of units that are worked on at once; 0 is one a CPU and one more, as buffered writes
-	// to one file exclude each other, and a CPU should have work while a worker waits to write. Memory grows with
+	// Workers is the number of units that are worked on at once; 0 is two a CPU, as buffered writes to
+	// one file exclude each other, and a CPU should have work while a worker waits to write. Memory grows with
 	// them, by a few units each, and with nothing else.
 	Workers int
 	// Progress, if set, is told the bytes of data that are done and how many there are. It is called by one
@@ -24,7 +24,7 @@ func (c Config) workers() int {
 	if c.Workers > 0 {
 		return c.Workers
 	}
-	return runtime.GOMAXPROCS(0) + 1
+	return 2 * runtime.GOMAXPROCS(0)
 }
 
 // parallel hands the items, in order, to workers; newWorker makes one, with the buffers it keeps. The first error
