@@ -69,6 +69,7 @@ func TestIdleDisksAreBounded(t *testing.T) {
 	for i := range maxIdle + 5 {
 		images = append(images, h.register("i"+strconv.Itoa(i), "x"))
 	}
+	h.jobs.Wait() // and what they had to close
 	if n := descriptors(t, h.sources); n != maxIdle {
 		t.Errorf("%d disks are open after registering %d, want %d", n, len(images), maxIdle)
 	}

@@ -154,6 +154,7 @@ func TestDeleteEndsARegistration(t *testing.T) {
 		if len(h.Images()) != 0 || h.records() != 0 || img.State() != Deleted {
 			t.Errorf("%d images, %d records, state %s", len(h.Images()), h.records(), img.State())
 		}
+		h.jobs.Wait() // and what they had to close
 		if n := descriptors(t, h.sources); n != 0 {
 			t.Errorf("%d files are open", n)
 		}
@@ -269,6 +270,7 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 		if err := img.Do(t.Context(), "delete"); !errors.Is(err, iofs.ErrClosed) || img.State() != Killed || len(h.Images()) != 1 {
 			t.Errorf("delete = %v, state %s, %d images", err, img.State(), len(h.Images()))
 		}
+		h.jobs.Wait() // and what they had to close
 		if n := descriptors(t, h.sources); n != 0 {
 			t.Errorf("%d files are open", n)
 		}

@@ -98,7 +98,7 @@ func create(dir string) error {
 		if err := makeFresh(dir); err != nil {
 			return err
 		}
-		if err := renameio.WriteFile(marker, []byte(markerText()+"\n"), 0o600); err != nil {
+		if err := renameio.WriteFile(marker, []byte(markerText()+"\n"), 0o600, renameio.WithTempDir(dir)); err != nil {
 			return err
 		}
 	}

@@ -92,7 +92,7 @@ func seal(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(renameio.WriteFile(filepath.Join(dir, sealFile), []byte(list), 0o600), syncDir(dir))
+	return errors.Join(renameio.WriteFile(filepath.Join(dir, sealFile), []byte(list), 0o600, renameio.WithTempDir(dir)), syncDir(dir))
 }
 
 func unseal(dir string) error {
