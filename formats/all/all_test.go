@@ -3,25 +3,16 @@ package all_test
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/all"
+	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-type source []byte
-
-func (s source) Size() int64 { return int64(len(s)) }
-
-func (s source) ReadAt(_ context.Context, p []byte, off int64) error {
-	if off < 0 || off+int64(len(p)) > int64(len(s)) {
-		return io.ErrUnexpectedEOF
-	}
-	copy(p, s[off:])
-	return nil
-}
+// source is a file in memory.
+type source = formattest.Bytes
 
 // with is a file of n zeros but for magic at off.
 func with(n, off int, magic string) source {

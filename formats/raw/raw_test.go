@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,27 +15,14 @@ import (
 	"github.com/imsfs/imsfs/formats/raw"
 )
 
-// plainSource is a file in memory that knows nothing of holes.
-type plainSource []byte
-
-func (s plainSource) Size() int64 { return int64(len(s)) }
-
-func (s plainSource) ReadAt(_ context.Context, p []byte, off int64) error {
-	if off < 0 || off+int64(len(p)) > int64(len(s)) {
-		return io.ErrUnexpectedEOF
-	}
-	copy(p, s[off:])
-	return nil
-}
-
 // sparseSource has a hole wherever a whole block of 4096 bytes is zero.
-type sparseSource struct{ plainSource }
+type sparseSource struct{ formattest.Bytes }
 
 const block = 4096
 
 func (s sparseSource) hole(off int64) bool {
 	b := off / block * block
-	return len(bytes.Trim(s.plainSource[b:min(b+block, s.Size())], "\x00")) == 0
+	return len(bytes.Trim(s.Bytes[b:min(b+block, s.Size())], "\x00")) == 0
 }
 
 func (s sparseSource) Hole(_ context.Context, off, n int64) (bool, int64, error) {
@@ -139,7 +125,7 @@ func TestExtents(t *testing.T) {
 			{Off: 4 * block, Len: 100, State: formats.Data},
 			{Off: 4*block + 100, Len: 412, State: formats.Zero},
 		}},
-		{"plain", plainSource(file), []formats.Extent{
+		{"plain", formattest.Bytes(file), []formats.Extent{
 			{Off: 0, Len: 4*block + 100, State: formats.Data},
 			{Off: 4*block + 100, Len: 412, State: formats.Zero},
 		}},
