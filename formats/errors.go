@@ -3,6 +3,8 @@ package formats
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // ErrCorrupt is what every error about damaged or hostile content is (errors.Is). A format or feature that is
@@ -19,4 +21,30 @@ func (e *corruptError) Is(target error) bool { return target == ErrCorrupt }
 // the field or structure and the rule it breaks.
 func Corrupt(driver string, off int64, format string, args ...any) error {
 	return &corruptError{fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
+}
+
+// NoSnapshot is the error of a driver without internal snapshots that is asked for one, nil if it is not.
+func NoSnapshot(driver string, opts OpenOptions) error {
+	if opts.Snapshot == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: snapshot %q: the format has no internal snapshots: %w", driver, opts.Snapshot, errors.ErrUnsupported)
+}
+
+// CheckSet refuses keys in CreateOptions.Set that a format does not know, and names those it does.
+func CheckSet(driver string, known []Option, set map[string]string) error {
+	for key := range set {
+		if slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
+			continue
+		}
+		if len(known) == 0 {
+			return fmt.Errorf("%s: unknown option %q: the format has none", driver, key)
+		}
+		var keys []string
+		for _, o := range known {
+			keys = append(keys, o.Key)
+		}
+		return fmt.Errorf("%s: unknown option %q: known are %s", driver, key, strings.Join(keys, ", "))
+	}
+	return nil
 }

@@ -16,7 +16,7 @@ func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, err
 				return
 			}
 			off = e.End()
-			if run.Len > 0 && run.State == e.State && run.Compressed == e.Compressed {
+			if run.Len > 0 && run.State == e.State && run.Compressed == e.Compressed && run.Depth == e.Depth {
 				run.Len += e.Len
 				continue
 			}

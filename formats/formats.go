@@ -66,6 +66,9 @@ type Extent struct {
 	// Compressed data can only be decoded a whole cluster at a time, so that a decoded cluster is worth
 	// keeping. Other data costs no more than the bytes read.
 	Compressed bool
+	// Depth is which image of a backing chain decides the state: 0 is the image itself, 1 its backing image. Drivers
+	// know one image and leave it 0.
+	Depth int
 }
 
 // End is the offset of the first byte behind the extent.
@@ -89,12 +92,50 @@ type Image interface {
 
 // Info is what is known of an image once it is open.
 type Info struct {
-	Format      string   // the driver's name
-	Size        int64    // virtual size, bytes
-	ClusterSize int64    // the unit of decoding, bytes: a power of two
-	Allocated   int64    // bytes of the disk in Data extents
-	Compression string   // codec of compressed clusters: "zstd", "zlib"; "" if there are none
-	Details     []Detail // in the format's own words, in a stable order
+	Format      string // the driver's name
+	Size        int64  // virtual size, bytes
+	ClusterSize int64  // the unit of decoding, bytes: a power of two
+	Allocated   int64  // bytes of the disk in Data extents; Unknown if only a walk through all tables could tell
+	Compression string // codec of the compressed clusters, if any: "zstd", "zlib"; "" if the image can have none
+	ID          string // names the image's content for those that are based on it (Backing.ID); "" if the format has no such name
+	Backing     *Backing
+	Snapshots   []Snapshot // internal ones, in the order of the image
+	Details     []Detail   // in the format's own words, in a stable order
+}
+
+// Unknown is Info.Allocated of an image whose tables are only read as they are needed.
+const Unknown = -1
+
+// Backing names the image that has the bytes of Unallocated extents. The driver only reads the name; whether and how it
+// is followed is for others to decide.
+type Backing struct {
+	Paths  []string // as the image has them, the one to be tried first in front
+	Format string   // the driver's name, as the image says; "" if it does not
+	ID     string   // must be the backing image's Info.ID, if both are known
+}
+
+// Snapshot is a state of the disk that an image keeps beside the active one.
+type Snapshot struct {
+	ID, Name string
+	Time     int64 // seconds since 1970
+	Size     int64 // of the disk then, bytes
+	VMState  int64 // bytes of the machine's memory that are kept with it
+}
+
+// OpenOptions are what a driver may need beside the source. The zero value is usable.
+type OpenOptions struct {
+	// Snapshot is the name or ID of an internal snapshot to read instead of the active state. A format without
+	// snapshots refuses it, see NoSnapshot.
+	Snapshot string
+	// Files gives the files that an image consists of beside its source: a VMDK descriptor's extents. Nil refuses all.
+	Files Files
+}
+
+// Files opens other files that an image names.
+type Files interface {
+	// Open opens a file by the name that the image has for it. Whether that is allowed is Files' to decide, and the
+	// source is its own to close.
+	Open(ctx context.Context, name string) (Source, error)
 }
 
 // Detail is one fact about an image in its format's own words, a lower-case key with underscores.
@@ -107,15 +148,30 @@ type Driver interface {
 	// Probe tells by content alone whether the source claims to be of this format: it reads a few KiB at
 	// most, and a damaged file whose magic stands is claimed, so that Open can say what is wrong with it.
 	Probe(ctx context.Context, src Source) (bool, error)
-	// Open reads and checks the metadata. Memory and time are bounded by the source's size and by limits.go.
-	Open(ctx context.Context, src Source) (Image, error)
+	// Open reads and checks the metadata. Memory and time are bounded by the source's size and by limits.go; tables that
+	// grow with the disk are read as they are needed (formats/tables), so that a disk of any size opens at once.
+	Open(ctx context.Context, src Source, opts OpenOptions) (Image, error)
+}
+
+// Indexed is an Image without random access of its own: until it has an index, which takes a pass over the source, a
+// read may have to decode much that is in front of it. Reads are right with and without.
+type Indexed interface {
+	Image
+	// IndexSize is the length of the index in bytes.
+	IndexSize() int64
+	// BuildIndex makes the index in one pass and hands it to write from front to back, in pieces of any size; what write
+	// is given is only valid during the call.
+	BuildIndex(ctx context.Context, write func(p []byte) error) error
+	// UseIndex makes reads use an index that BuildIndex made of the same source. One that does not fit is ErrCorrupt,
+	// and is not used. The index must stay open as long as the image is in use.
+	UseIndex(ctx context.Context, index Source) error
 }
 
 // Checker is a Driver that can look through a whole file for damage.
 type Checker interface {
 	// Check reports every problem it finds, in file order, through report, and goes on as far as the
 	// damage allows. The error is for what kept it from looking, never for damage.
-	Check(ctx context.Context, src Source, report func(Problem)) error
+	Check(ctx context.Context, src Source, opts OpenOptions, report func(Problem)) error
 }
 
 // Problem is one finding of a Checker.
@@ -128,6 +184,8 @@ type Problem struct {
 
 // Creator is a Driver that can write its layout.
 type Creator interface {
+	// Options lists the keys that CreateOptions.Set may have, in a stable order; nil if there are none.
+	Options() []Option
 	// Create prepares writing a disk of size bytes (a multiple of 512). A size or an option the format
 	// cannot hold is refused with the limit named.
 	Create(size int64, opts CreateOptions) (Encoder, error)
@@ -139,7 +197,13 @@ type CreateOptions struct {
 	Level     int      // compression level in zstd's or zlib's numbers; 0 is the format's usual one
 	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation; if it cannot hold that, the nearest
 	UUID      [16]byte // where the format records one
+	// Set are choices particular to the format, values by the keys that Creator.Options lists; what is missing is at
+	// its default. See CheckSet.
+	Set map[string]string
 }
+
+// Option is a choice that a format leaves to who writes it, the K=V of the command line.
+type Option struct{ Key, Help string }
 
 // Encoder writes one image. The caller walks the disk cluster by cluster: Encode may run on many goroutines at
 // once, Place is called for one chunk after another in ascending order, the caller then writes the chunk

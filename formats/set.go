@@ -108,12 +108,12 @@ func (f Signature) match(ctx context.Context, src Source) (bool, error) {
 
 // Open opens the source with the driver of the given name, or, if name is "", with the one that claims it,
 // and wraps the image in the checks all drivers share: see checked.go.
-func (s Set) Open(ctx context.Context, src Source, name string) (Image, error) {
+func (s Set) Open(ctx context.Context, src Source, name string, opts OpenOptions) (Image, error) {
 	d, err := s.Find(ctx, src, name)
 	if err != nil {
 		return nil, err
 	}
-	img, err := d.Open(ctx, src)
+	img, err := d.Open(ctx, src, opts)
 	if err != nil {
 		return nil, err
 	}

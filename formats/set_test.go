@@ -34,8 +34,8 @@ func (w word) Probe(_ context.Context, src Source) (bool, error) {
 	return strings.Contains(string(src.(text)), w.name), nil
 }
 
-func (w word) Open(context.Context, Source) (Image, error) { return w, nil }
-func (w word) Info() Info                                  { return w.info }
+func (w word) Open(context.Context, Source, OpenOptions) (Image, error) { return w, nil }
+func (w word) Info() Info                                               { return w.info }
 
 func (w word) Extent(_ context.Context, off, n int64) (Extent, error) { return w.extent(off, n), nil }
 
@@ -80,7 +80,7 @@ func TestProbe(t *testing.T) {
 func TestUnknownFormatListsTheKnown(t *testing.T) {
 	set := Set{Drivers: []Driver{word{name: "alpha"}, word{name: "beta"}}}
 	for _, name := range []string{"gamma", ""} {
-		_, err := set.Open(t.Context(), text("..."), name)
+		_, err := set.Open(t.Context(), text("..."), name, OpenOptions{})
 		if err == nil || !strings.Contains(err.Error(), "unknown format") || !strings.Contains(err.Error(), "alpha, beta") {
 			t.Errorf("format %q: %v", name, err)
 		}
@@ -98,7 +98,7 @@ func TestImpossibleDisksAreRefused(t *testing.T) {
 		{Size: 512, ClusterSize: 2 * MaxCompressedCluster, Compression: "zstd"},
 	} {
 		set := Set{Drivers: []Driver{word{name: "alpha", info: info}}}
-		if _, err := set.Open(t.Context(), text("alpha"), ""); !errors.Is(err, ErrCorrupt) {
+		if _, err := set.Open(t.Context(), text("alpha"), "", OpenOptions{}); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%+v: %v, want ErrCorrupt", info, err)
 		}
 	}
@@ -107,7 +107,7 @@ func TestImpossibleDisksAreRefused(t *testing.T) {
 func TestRequestsAndAnswersAreChecked(t *testing.T) {
 	var answer Extent
 	d := word{name: "alpha", info: Info{Format: "alpha", Size: 4096, ClusterSize: 512}, extent: func(_, _ int64) Extent { return answer }}
-	img, err := Set{Drivers: []Driver{d}}.Open(t.Context(), text("alpha"), "")
+	img, err := Set{Drivers: []Driver{d}}.Open(t.Context(), text("alpha"), "", OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

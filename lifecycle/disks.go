@@ -78,7 +78,7 @@ func (p *pool) open(ctx context.Context, path, format string) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := p.formats.Open(ctx, src, format)
+	img, err := p.formats.Open(ctx, src, format, formats.OpenOptions{})
 	if err == nil {
 		err = ctx.Err()
 	}

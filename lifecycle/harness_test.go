@@ -33,7 +33,7 @@ func (flat) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return string(b) == "FLAT", err
 }
 
-func (f flat) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
+func (f flat) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if f.gate != nil {
 		if err := f.gate(ctx); err != nil {
 			return nil, err

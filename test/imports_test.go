@@ -35,10 +35,11 @@ var house = []room{
 	{"blockstore/kv", nil, "the database keeps keys and values and knows nobody's"},
 	{"formats", nil, "the contract is at the bottom: it knows none of those who keep it"},
 	{"formats/codec", []string{"formats"}, "codecs give exactly n bytes, or the contract's error"},
+	{"formats/tables", []string{"formats"}, "tables are bytes of a source; what they mean is for the driver"},
 	{"formats/convert", []string{"formats"}, "the pipeline works for any driver"},
 	{"formats/formattest", []string{"formats"}, "the suite works for any driver"},
 	{"formats/all", []string{"formats", "formats/codec", "formats/*"}, "the one list of drivers"},
-	{"formats/*", []string{"formats", "formats/codec"}, "a driver knows its own layout: not another's, no path, no cache"},
+	{"formats/*", []string{"formats", "formats/codec", "formats/tables"}, "a driver knows its own layout: not another's, no path, no cache"},
 	{"test/*", []string{"*", "*/*"}, "programs that measure are outside of the house and look at all of it"},
 	{"test", nil, "the tests use the program as its users do"},
 }

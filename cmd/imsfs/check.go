@@ -66,7 +66,7 @@ func check(ctx context.Context, env *environment, opts checkOptions, path string
 		return fmt.Errorf("%s: %s: %w", path, driver.Name(), errNoChecks)
 	}
 	report := checkReport{Filename: path, Format: driver.Name(), Problems: []checkProblem{}}
-	err = checker.Check(ctx, src, func(p formats.Problem) {
+	err = checker.Check(ctx, src, formats.OpenOptions{}, func(p formats.Problem) {
 		report.count(p)
 		if opts.json {
 			report.Problems = append(report.Problems, checkProblem{p.Off, p.Leak, p.Text})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -225,7 +226,7 @@ func TestConvertPassesReproducibleOptions(t *testing.T) {
 	if version, variant := first.UUID[6]>>4, first.UUID[8]>>6; version != 8 || variant != 2 {
 		t.Errorf("UUID %x: version %d, variant %d, want 8, 2", first.UUID, version, variant)
 	}
-	if again := created("--threads", "1"); again != first {
+	if again := created("--threads", "1"); !reflect.DeepEqual(again, first) {
 		t.Errorf("options %+v, then %+v", first, again)
 	}
 	if got := created("--level", "9").Level; got != 9 {

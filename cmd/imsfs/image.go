@@ -24,7 +24,7 @@ func openImage(ctx context.Context, env *environment, path, format string) (*ima
 	if err != nil {
 		return nil, err
 	}
-	img, err := env.formats.Open(ctx, src, format)
+	img, err := env.formats.Open(ctx, src, format, formats.OpenOptions{})
 	if err != nil {
 		src.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)

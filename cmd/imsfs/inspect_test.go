@@ -169,8 +169,8 @@ type fakeDriver struct {
 
 func (*fakeDriver) Name() string { return "fake" }
 
-func (d *fakeDriver) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
-	img, err := d.Driver.Open(ctx, src)
+func (d *fakeDriver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
+	img, err := d.Driver.Open(ctx, src, opts)
 	return &fakeImage{img, d}, err
 }
 
@@ -180,7 +180,7 @@ func (d *fakeDriver) Create(size int64, opts formats.CreateOptions) (formats.Enc
 	return d.Driver.Create(size, opts)
 }
 
-func (d *fakeDriver) Check(_ context.Context, _ formats.Source, report func(formats.Problem)) error {
+func (d *fakeDriver) Check(_ context.Context, _ formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	for _, p := range d.problems {
 		report(p)
 	}

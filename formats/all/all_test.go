@@ -50,11 +50,11 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := all.Formats().Open(t.Context(), tt.src, "")
+			_, err := all.Formats().Open(t.Context(), tt.src, "", formats.OpenOptions{})
 			if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), tt.name) {
 				t.Errorf("Open: %v, want a refusal that names %s", err, tt.name)
 			}
-			img, err := all.Formats().Open(t.Context(), tt.src, "raw")
+			img, err := all.Formats().Open(t.Context(), tt.src, "raw", formats.OpenOptions{})
 			if err != nil {
 				t.Fatalf("Open as raw by name: %v", err)
 			}
@@ -68,7 +68,7 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 func TestTwoClaimsAreRefused(t *testing.T) {
 	both := with(10240, 257, "ustar\x0000")
 	copy(both, "QFI\xfb\x00\x00\x00\x03")
-	_, err := all.Formats().Open(t.Context(), both, "")
+	_, err := all.Formats().Open(t.Context(), both, "", formats.OpenOptions{})
 	if err == nil || !strings.Contains(err.Error(), "qcow2") || !strings.Contains(err.Error(), "tar") {
 		t.Errorf("Open: %v, want both claims named", err)
 	}
@@ -91,7 +91,7 @@ func TestWhatNobodyClaimsIsRaw(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			img, err := all.Formats().Open(t.Context(), tt.src, "")
+			img, err := all.Formats().Open(t.Context(), tt.src, "", formats.OpenOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

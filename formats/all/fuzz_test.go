@@ -20,14 +20,14 @@ func FuzzOpen(f *testing.F) {
 	set := all.Formats()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		src := source(data)
-		img, err := set.Open(t.Context(), src, "")
+		img, err := set.Open(t.Context(), src, "", formats.OpenOptions{})
 		if err != nil && !errors.Is(err, formats.ErrCorrupt) && !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("refused without a known reason: %v", err)
 		}
 		if err == nil {
 			readAll(t, img)
 		}
-		img, err = set.Open(t.Context(), src, "raw")
+		img, err = set.Open(t.Context(), src, "raw", formats.OpenOptions{})
 		if len(data) == 0 {
 			return
 		}

@@ -12,7 +12,7 @@ import (
 // use opens a source and reads a little everywhere: the first extents and the bytes around the model's edges. It
 // returns the first error, and says whether all bytes that were read are the model's.
 func (r *runner) use(ctx context.Context, src formats.Source) (right bool, err error) {
-	img, err := r.set.Open(ctx, src, r.name)
+	img, err := r.set.Open(ctx, src, r.name, r.c.Open)
 	if err != nil {
 		return true, err
 	}
@@ -128,11 +128,11 @@ func (r *runner) testRecovery(t *testing.T) {
 		return
 	}
 	open := &Counting{Source: Bytes(r.c.Image)}
-	if _, err := r.set.Open(t.Context(), open, r.name); err != nil {
+	if _, err := r.set.Open(t.Context(), open, r.name, r.c.Open); err != nil {
 		t.Fatal(err)
 	}
 	src := &Faulty{Source: Bytes(r.c.Image), At: open.Calls() + 1, Err: errInjected}
-	img, err := r.set.Open(t.Context(), src, r.name)
+	img, err := r.set.Open(t.Context(), src, r.name, r.c.Open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func (r *runner) testRecovery(t *testing.T) {
 func (r *runner) testShrinking(t *testing.T) {
 	for i := range 8 {
 		src := &Shrinking{Source: Bytes(r.c.Image), End: int64(len(r.c.Image))}
-		img, err := r.set.Open(t.Context(), src, r.name)
+		img, err := r.set.Open(t.Context(), src, r.name, r.c.Open)
 		if err != nil {
 			t.Fatal(err)
 		}

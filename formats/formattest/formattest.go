@@ -30,6 +30,8 @@ type Case struct {
 	Checked []Range
 	// PrefixValid says that a prefix of an image is an image too, as of raw: cutting it is no damage.
 	PrefixValid bool
+	// Open is what the driver is given beside the image: the other files of one that has several.
+	Open formats.OpenOptions
 	// Maximal says that the driver promises maximal extents without formats.Extents joining them.
 	Maximal bool
 }
@@ -68,7 +70,7 @@ type runner struct {
 
 func (r *runner) open(t *testing.T) formats.Image {
 	t.Helper()
-	img, err := r.set.Open(t.Context(), Bytes(r.c.Image), r.name)
+	img, err := r.set.Open(t.Context(), Bytes(r.c.Image), r.name, r.c.Open)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +174,7 @@ func (r *runner) testCancelled(t *testing.T) {
 			t.Errorf("a cancelled ReadAt(off=%d) gave wrong bytes and no error", part.Off)
 		}
 	}
-	if _, err := r.set.Open(ctx, Bytes(r.c.Image), r.name); err == nil {
+	if _, err := r.set.Open(ctx, Bytes(r.c.Image), r.name, r.c.Open); err == nil {
 		t.Error("a cancelled Open succeeded though it must read the source")
 	}
 }

@@ -7,6 +7,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
+// Options is the formats.Creator method: there are none.
+func (Driver) Options() []formats.Option { return nil }
+
 // Create prepares a sparse file: clusters of zeros, which the caller leaves out, become holes.
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	switch {

@@ -29,7 +29,10 @@ func (Driver) Name() string { return name }
 func (Driver) Probe(context.Context, formats.Source) (bool, error) { return false, nil }
 
 // Open takes the whole source as a disk, rounded up to whole sectors.
-func (Driver) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
+func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
+	if err := formats.NoSnapshot(name, opts); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func set() formats.Set { return formats.Set{Fallback: raw.Driver{}} }
 
 func open(t *testing.T, src formats.Source) formats.Image {
 	t.Helper()
-	img, err := set().Open(t.Context(), src, "")
+	img, err := set().Open(t.Context(), src, "", formats.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func (hugeSource) Allocated() int64                                        { ret
 
 func TestRefused(t *testing.T) {
 	for _, size := range []int64{0, 1<<60 + 1, 1<<63 - 1} {
-		if _, err := set().Open(t.Context(), hugeSource(size), "raw"); err == nil {
+		if _, err := set().Open(t.Context(), hugeSource(size), "raw", formats.OpenOptions{}); err == nil {
 			t.Errorf("a file of %d bytes was taken", size)
 		}
 	}

@@ -87,7 +87,7 @@ func BenchmarkOpen(b *testing.B) {
 			d := newDriver()
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := d.Open(b.Context(), src); err != nil {
+				if _, err := d.Open(b.Context(), src, formats.OpenOptions{}); err != nil {
 					b.Fatal(err)
 				}
 			}

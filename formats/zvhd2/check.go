@@ -54,7 +54,7 @@ func (c *checker) release(end int64) {
 
 // Check is the formats.Checker method. Where footer or tables are too damaged to follow, it walks the chunks
 // from the header on and lists those that stand.
-func (d *Driver) Check(ctx context.Context, src formats.Source, report func(formats.Problem)) error {
+func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	s, err := readSeals(ctx, src)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
 	var found []formats.Problem
-	err := newDriver().Check(t.Context(), formattest.Bytes(image), func(p formats.Problem) { found = append(found, p) })
+	err := newDriver().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,18 +105,18 @@ func TestCheckReturnsWhatKeptItFromLooking(t *testing.T) {
 	broken := errors.New("broken cable")
 	count := &formattest.Counting{Source: image}
 	report := func(p formats.Problem) { t.Errorf("a failing source is called damage: %v", p) }
-	if err := newDriver().Check(t.Context(), count, report); err != nil {
+	if err := newDriver().Check(t.Context(), count, formats.OpenOptions{}, report); err != nil {
 		t.Fatal(err)
 	}
 	for at := int64(1); at <= count.Calls(); at++ {
 		src := &formattest.Faulty{Source: image, At: at, Err: broken}
-		if err := newDriver().Check(t.Context(), src, report); !errors.Is(err, broken) {
+		if err := newDriver().Check(t.Context(), src, formats.OpenOptions{}, report); !errors.Is(err, broken) {
 			t.Errorf("read %d of %d failed and Check = %v", at, count.Calls(), err)
 		}
 	}
 	old := bytes.Clone(image)
 	poke(old, int64(len(old)-unit), "zvhd2_version", 2)
-	if err := newDriver().Check(t.Context(), formattest.Bytes(old), report); !errors.Is(err, errors.ErrUnsupported) {
+	if err := newDriver().Check(t.Context(), formattest.Bytes(old), formats.OpenOptions{}, report); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Check of an unknown version = %v", err)
 	}
 }

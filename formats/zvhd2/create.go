@@ -18,6 +18,9 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
+// Options is the formats.Creator method: there are none.
+func (*Driver) Options() []formats.Option { return nil }
+
 // Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
 // written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {

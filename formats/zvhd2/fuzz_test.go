@@ -70,13 +70,13 @@ func FuzzOpen(f *testing.F) {
 		}
 		src := seed{data, entries, bitmap, foot}.source()
 		damage := 0
-		err := d.Check(t.Context(), src, func(p formats.Problem) {
+		err := d.Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
 			if !p.Leak {
 				damage++
 			}
 		})
 		wantKnown(t, err)
-		img, err := formats.Set{Drivers: []formats.Driver{d}}.Open(t.Context(), src, name)
+		img, err := formats.Set{Drivers: []formats.Driver{d}}.Open(t.Context(), src, name, formats.OpenOptions{})
 		wantKnown(t, err)
 		if err != nil {
 			return
@@ -122,7 +122,7 @@ func TestFuzzSeedsOpen(t *testing.T) {
 	disk := formattest.Disk{Bytes: 9 << 20, Parts: []formattest.Part{{Off: 100, Data: pattern(100, 5000)}}}
 	for _, full := range []bool{false, true} {
 		s := makeSeed(t, disk, full)
-		img, err := newDriver().Open(t.Context(), s.source())
+		img, err := newDriver().Open(t.Context(), s.source(), formats.OpenOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

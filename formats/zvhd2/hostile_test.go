@@ -19,7 +19,7 @@ import (
 // openError opens an image that must be refused.
 func openError(t *testing.T, image []byte) error {
 	t.Helper()
-	_, err := newDriver().Open(t.Context(), formattest.Bytes(image))
+	_, err := newDriver().Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 	if err == nil {
 		t.Fatal("a hostile image was opened")
 	}
@@ -148,7 +148,7 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 		d := newDriver()
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, err := d.Open(t.Context(), formattest.Bytes(image))
+		_, err := d.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 		runtime.ReadMemStats(&after)
 		wantError(t, err, formats.ErrCorrupt)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 256<<10 {
@@ -170,7 +170,7 @@ func TestTablesHaveALimit(t *testing.T) {
 	f.checksum = footerSum(f.encode())
 	at := int64(f.bitmapLBA) + int64(f.bitmapSize)
 	src := formattest.Sparse{Bytes: at + unit, Parts: []formattest.Part{{Off: at, Data: f.encode()}}}
-	_, err := newDriver().Open(t.Context(), src)
+	_, err := newDriver().Open(t.Context(), src, formats.OpenOptions{})
 	wantError(t, err, formats.ErrCorrupt, "max_blk_num", "5000000 entries", "memory")
 }
 
@@ -224,7 +224,7 @@ func TestOldChecksumQuirk(t *testing.T) {
 		copy(image[at+28:], c.app)
 		poke(image, at, "creator_version", c.version)
 		image[at+85] = 1 // hidden, set after the checksum was made
-		_, err := newDriver().Open(t.Context(), formattest.Bytes(image))
+		_, err := newDriver().Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 		if (err == nil) != c.want {
 			t.Errorf("creator %s %#x: %v, want it opened: %v", c.app, c.version, err, c.want)
 		}

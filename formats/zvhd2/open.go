@@ -48,7 +48,10 @@ func readSeal(ctx context.Context, src formats.Source, at int64) (f footer, faul
 }
 
 // Open is the formats.Driver method.
-func (d *Driver) Open(ctx context.Context, src formats.Source) (formats.Image, error) {
+func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
+	if err := formats.NoSnapshot(name, opts); err != nil {
+		return nil, err
+	}
 	s, err := readSeals(ctx, src)
 	if err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func newDriver() *Driver { return New(codec.NewZstd()) }
 // openSource opens as the rest of the project does, through formats.Set.
 func openSource(t testing.TB, src formats.Source) formats.Image {
 	t.Helper()
-	img, err := formats.Set{Drivers: []formats.Driver{newDriver()}}.Open(t.Context(), src, "")
+	img, err := formats.Set{Drivers: []formats.Driver{newDriver()}}.Open(t.Context(), src, "", formats.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,127 @@
+// Package tables keeps the metadata tables of one image that are read as they are needed: L2 tables, grain tables, pages of
+// a BAT. A disk of any size opens at once that way, and takes no more memory than its readers' neighbourhood. It caches
+// metadata only; decoded data is lazyload's to keep.
+package tables
+
+import (
+	"container/list"
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// DefaultBytes is what a Cache keeps at most when it is not told otherwise.
+const DefaultBytes = 8 << 20
+
+// Cache reads tables of one source and keeps those used last. It is safe for concurrent use.
+type Cache struct {
+	src    formats.Source
+	driver string
+	limit  int64
+	check  func(off int64, table []byte) error
+
+	mu   sync.Mutex // guards the following
+	held map[int64]*list.Element
+	lru  *list.List // of *table, the one used last in front
+	used int64
+}
+
+// table is one that is held or on its way.
+type table struct {
+	off   int64
+	ready chan struct{} // closed when b or err is set
+	b     []byte
+	err   error
+}
+
+// New makes a cache of the tables in src of at most limit bytes, 0 for DefaultBytes; driver begins its errors. check, unless
+// nil, is called once for each table that was read, before anybody gets it: its error is the readers'.
+func New(src formats.Source, driver string, limit int64, check func(off int64, table []byte) error) *Cache {
+	if limit <= 0 {
+		limit = DefaultBytes
+	}
+	return &Cache{src: src, driver: driver, limit: limit, check: check, held: map[int64]*list.Element{}, lru: list.New()}
+}
+
+// Get returns the n bytes at off, which are always asked for as the same table: the same off with the same n. They are
+// shared and must not be changed. A failed read is met again by the next Get, which tries again. What lies
+// behind the source's end is an error that names what, as in "L2 table".
+func (c *Cache) Get(ctx context.Context, off int64, n int, what string) ([]byte, error) {
+	if off < 0 || n <= 0 || off > c.src.Size()-int64(n) {
+		return nil, formats.Corrupt(c.driver, off, "%s of %d bytes: it must lie within the file of %d bytes", what, n, c.src.Size())
+	}
+	for {
+		t, mine := c.begin(off, n)
+		if mine {
+			return c.load(ctx, t, n, what)
+		}
+		select {
+		case <-t.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if t.err == nil {
+			return t.b, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		// Whoever read it may have been cancelled: that is no answer for us.
+	}
+}
+
+// begin returns the table at off, and whether it is the caller's to load.
+func (c *Cache) begin(off int64, n int) (*table, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.held[off]; e != nil {
+		c.lru.MoveToFront(e)
+		return e.Value.(*table), false
+	}
+	t := &table{off: off, ready: make(chan struct{})}
+	c.held[off] = c.lru.PushFront(t)
+	c.used += int64(n)
+	return t, true
+}
+
+func (c *Cache) load(ctx context.Context, t *table, n int, what string) ([]byte, error) {
+	b := make([]byte, n)
+	err := c.src.ReadAt(ctx, b, t.off)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s: %s at %#x: %w", c.driver, what, t.off, err)
+	case c.check != nil:
+		err = c.check(t.off, b)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer close(t.ready)
+	if err != nil {
+		t.err = err
+		c.drop(c.held[t.off], n)
+		return nil, err
+	}
+	t.b = b
+	c.shrink()
+	return b, nil
+}
+
+// drop takes a table out; the caller holds mu.
+func (c *Cache) drop(e *list.Element, n int) {
+	delete(c.held, e.Value.(*table).off)
+	c.lru.Remove(e)
+	c.used -= int64(n)
+}
+
+// shrink drops the tables used longest ago; those on their way have no bytes yet and stay. The caller holds mu.
+func (c *Cache) shrink() {
+	for e := c.lru.Back(); e != nil && c.used > c.limit; {
+		last := e
+		e = e.Prev()
+		if b := last.Value.(*table).b; b != nil && last != c.lru.Front() {
+			c.drop(last, len(b))
+		}
+	}
+}
