@@ -98,6 +98,8 @@ type Keeper interface {
 	Create(disk uint64, size int64, note string) error
 	// Clone makes a disk to that has from's size, note and map; iofs.ErrExist if it is there.
 	Clone(from, to uint64) error
+	// Disks returns the numbers of all disks, in order.
+	Disks() ([]uint64, error)
 	// Delete forgets a disk; deleting one that is not there is no error.
 	Delete(disk uint64) error
 	// Evict makes all entries of a disk absent.

@@ -19,6 +19,7 @@ const (
 	inoControl
 	inoStatus
 	inoError
+	inoJob
 )
 
 const (
@@ -29,6 +30,7 @@ const (
 	imageJob
 	imageError
 	imageMeta
+	imageDigest
 	imageAttribute // and those behind it
 
 	imageBits = 8
@@ -41,6 +43,7 @@ func Tree(reg *lifecycle.Registry, started time.Time, log *slog.Logger) Root {
 		{"README", inoReadme, &text{time: started, content: func() string { return readme }}},
 		{"ctl", inoControl, &control{commander: reg, time: started, log: log}},
 		{"error", inoError, &text{time: started, content: func() string { return line(reg.LastError()) }}},
+		{"job", inoJob, &text{time: started, content: func() string { return line(reg.Job()) }}},
 		{"images", inoImages, &dir{list: t.images, find: t.image, time: started}},
 		{"status", inoStatus, &text{time: started, content: reg.Status}},
 	}
@@ -83,6 +86,7 @@ func (t *tree) files(img *lifecycle.Image) []child {
 	at := img.Registered()
 	return []child{
 		{"ctl", ino(img, imageControl), &control{commander: img, time: at, log: t.log}},
+		{"digest", ino(img, imageDigest), &text{time: at, content: func() string { return line(img.Digest()) }}},
 		{"disk", ino(img, imageDisk), newDisk(imageFile{img}, at, img.Name(), t.log)},
 		{"error", ino(img, imageError), &text{time: at, content: func() string { return line(img.LastError()) }}},
 		{"job", ino(img, imageJob), &text{time: at, content: func() string { return line(img.Job()) }}},

@@ -108,8 +108,8 @@ func (d *Disk) readAhead(off, n int64) {
 	if s == nil {
 		return
 	}
-	from, end := a.claim(s, s.born, d.cluster, d.size)
-	for ; from < end; from += d.cluster {
+	from, end := a.claim(s, s.born, d.unit, d.size)
+	for ; from < end; from += d.unit {
 		select {
 		case d.loader.workers <- struct{}{}:
 			d.loads.Add(1)
@@ -130,7 +130,7 @@ func (d *Disk) work(s *stream, born int64) {
 			return
 		}
 		d.loads.Add(1)
-		if !d.loader.cache.Ahead(cache.Key{Disk: d.id, Off: off}, d.clusterLen(off), (*decoder)(d)) {
+		if !d.loader.cache.Ahead(cache.Key{Disk: d.id, Off: off}, d.unitLen(off), (*decoder)(d)) {
 			d.loads.Done()
 		}
 	}
@@ -141,18 +141,40 @@ func (d *Disk) nextAhead(s *stream, born int64) (off int64, ok bool) {
 	d.ahead.mu.Lock()
 	defer d.ahead.mu.Unlock()
 	for {
-		off, end := d.ahead.claim(s, born, d.cluster, d.size)
+		off, end := d.ahead.claim(s, born, d.unit, d.size)
 		if off >= end {
 			return 0, false
 		}
-		e, err := d.img.Extent(d.ctx, off, end-off)
+		wanted, until, err := d.wantedAhead(off, end)
 		if err != nil {
 			return 0, false // the reader will meet it and tell
 		}
-		if e.State == formats.Data && e.Compressed {
-			s.done = off + d.cluster
+		s.done = until
+		if wanted {
 			return off, true
 		}
-		s.done = e.End()
 	}
+}
+
+// wantedAhead tells whether the unit at off is to be loaded ahead, and up to where that holds.
+func (d *Disk) wantedAhead(off, end int64) (wanted bool, until int64, err error) {
+	next := off + d.unit
+	if d.stored != nil {
+		if has, err := d.stored.has(off, int64(d.unitLen(off))); err != nil || has {
+			return false, next, err
+		}
+	}
+	img, err := d.image.get(d.ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	e, err := img.Extent(d.ctx, off, end-off)
+	if err != nil {
+		return false, 0, err
+	}
+	if e.State == formats.Data && d.cached(e) {
+		return true, next, nil
+	}
+	// What is in front of the first unit with data needs no look again; a unit that only ends in data is left to its reader.
+	return false, max(next, e.End()/d.unit*d.unit), nil
 }

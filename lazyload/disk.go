@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/cache"
@@ -12,30 +13,23 @@ import (
 
 // Disk is an open image as a raw disk. It is safe for concurrent use.
 type Disk struct {
-	loader  *Loader
-	img     formats.Image
-	id      uint64 // never used twice by a Loader
-	size    int64
-	cluster int64
+	loader *Loader
+	id     uint64 // never used twice by a Loader
+	size   int64
+	unit   int64 // bytes that are loaded at once: a cluster, or a block if that is larger
+	image  imageSlot
+	stored *stored // nil: everything is read through from the image
 
 	// Loads run under ctx, not under a reader's: one reader's end must not fail the others.
 	ctx    context.Context
 	cancel context.CancelFunc
-	loads  sync.WaitGroup
+	loads  sync.WaitGroup // and savings
 
 	ahead ahead
 }
 
 // Size is the virtual size in bytes.
 func (d *Disk) Size() int64 { return d.size }
-
-// Info tells what the image is.
-func (d *Disk) Info() formats.Info { return d.img.Info() }
-
-// Extent is formats.Image's.
-func (d *Disk) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	return d.img.Extent(ctx, off, n)
-}
 
 // ReadAt fills p with the bytes at off; at the disk's end it is short and returns io.EOF, as io.ReaderAt has it.
 func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
@@ -54,11 +48,55 @@ func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close ends the disk's loads and forgets its clusters. No read may be running and no view be held.
+// Close ends the disk's loads, lets what was loaded be saved, and forgets its clusters. No read may be running and no view
+// be held.
 func (d *Disk) Close() {
-	d.cancel()
-	d.loads.Wait()
+	d.loader.saver.hurry(func() {
+		d.cancel()
+		d.loads.Wait()
+	})
 	d.loader.cache.Drop(d.id)
+}
+
+// imageSlot holds a disk's image, which is opened when it is first needed.
+type imageSlot struct {
+	open Opener
+	turn chan struct{} // holds a token while someone opens it
+	img  atomic.Pointer[formats.Image]
+}
+
+func newImageSlot(open Opener) imageSlot {
+	return imageSlot{open: open, turn: make(chan struct{}, 1)}
+}
+
+// get opens the image if nobody has. Who fails leaves it to the next to try again.
+func (s *imageSlot) get(ctx context.Context) (formats.Image, error) {
+	if img := s.opened(); img != nil {
+		return img, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if img := s.opened(); img != nil {
+		return img, nil
+	}
+	img, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.img.Store(&img)
+	return img, nil
+}
+
+// opened returns the image if it is open, nil otherwise.
+func (s *imageSlot) opened() formats.Image {
+	if img := s.img.Load(); img != nil {
+		return *img
+	}
+	return nil
 }
 
 // decoder is the disk as the cache sees it. Whoever hands it to the cache has added one to loads.
@@ -70,23 +108,35 @@ func (d *decoder) Decode(dst []byte, off int64) error {
 	if err := d.ctx.Err(); err != nil {
 		return err // closed while the load waited for its turn
 	}
-	if err := d.img.ReadAt(d.ctx, dst, off); err != nil {
+	img, err := d.image.get(d.ctx)
+	if err != nil {
+		return err
+	}
+	if err := img.ReadAt(d.ctx, dst, off); err != nil {
 		return fmt.Errorf("cluster at %#x: %w", off, err)
 	}
 	return nil
 }
 
-func (d *decoder) Done() { d.loads.Done() }
+// Done offers what was loaded to the store.
+func (d *decoder) Done(off int64, err error) {
+	defer d.loads.Done()
+	if err == nil && d.stored != nil {
+		d.loader.saver.offer((*Disk)(d), off)
+	}
+}
 
 // get returns the decoded cluster at off, which is compressed data.
 func (d *Disk) get(ctx context.Context, off int64) (b *cache.Buffer, led bool, err error) {
 	d.loads.Add(1)
-	b, led, err = d.loader.cache.Get(ctx, cache.Key{Disk: d.id, Off: off}, d.clusterLen(off), (*decoder)(d))
+	b, led, err = d.loader.cache.Get(ctx, cache.Key{Disk: d.id, Off: off}, d.unitLen(off), (*decoder)(d))
 	if !led {
 		d.loads.Done()
+		return b, led, err
 	}
+	d.loader.saver.demand.Add(1)
 	return b, led, err
 }
 
-// clusterLen is the size of the cluster at off: the last one ends with the disk.
-func (d *Disk) clusterLen(off int64) int { return int(min(d.cluster, d.size-off)) }
+// unitLen is the size of the unit at off: the last one ends with the disk.
+func (d *Disk) unitLen(off int64) int { return int(min(d.unit, d.size-off)) }

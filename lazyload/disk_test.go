@@ -226,14 +226,14 @@ func FuzzClusters(f *testing.F) {
 			t.Skip("outside the contract")
 		}
 		at := off
-		for p := range clusters(off, n, size) {
-			if p.cluster%size != 0 || p.cluster+p.skip != at || p.n <= 0 || p.skip+p.n > size {
-				t.Fatalf("clusters(%d, %d, %d): piece %+v at %d", off, n, size, p, at)
+		for p := range pieces(off, n, size) {
+			if p.unit%size != 0 || p.unit+p.skip != at || p.n <= 0 || p.skip+p.n > size {
+				t.Fatalf("pieces(%d, %d, %d): piece %+v at %d", off, n, size, p, at)
 			}
 			at += p.n
 		}
 		if at != off+n {
-			t.Fatalf("clusters(%d, %d, %d) end at %d", off, n, size, at)
+			t.Fatalf("pieces(%d, %d, %d) end at %d", off, n, size, at)
 		}
 	})
 }

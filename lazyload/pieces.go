@@ -2,19 +2,19 @@ package lazyload
 
 import "iter"
 
-// piece is the part of a range that lies in one cluster.
+// piece is the part of a range that lies in one unit.
 type piece struct {
-	cluster int64 // offset of the cluster in the disk
-	skip, n int64 // the part: n bytes, after skip bytes of the cluster
+	unit    int64 // offset of the unit in the disk
+	skip, n int64 // the part: n bytes, after skip bytes of the unit
 }
 
-// clusters cuts [off, off+n) at the borders of clusters of the given size. Pure arithmetic: off, n >= 0, and their
+// pieces cuts [off, off+n) at the borders of units of the given size. Pure arithmetic: off, n >= 0, and their
 // sum does not overflow.
-func clusters(off, n, size int64) iter.Seq[piece] {
+func pieces(off, n, size int64) iter.Seq[piece] {
 	return func(yield func(piece) bool) {
 		for end := off + n; off < end; {
 			skip := off % size
-			p := piece{cluster: off - skip, skip: skip, n: min(size-skip, end-off)}
+			p := piece{unit: off - skip, skip: skip, n: min(size-skip, end-off)}
 			if !yield(p) {
 				return
 			}

@@ -51,36 +51,49 @@ func (d *Disk) View(ctx context.Context, scratch []byte, off int64) (*View, erro
 	return v, nil
 }
 
-// fill walks the extents of [off, end), a cluster at a time where they are compressed.
 func (d *Disk) fill(ctx context.Context, v *View, scratch []byte, off, end int64) error {
-	for start := off; off < end; {
-		e, err := d.img.Extent(ctx, off, end-off)
+	if d.stored != nil {
+		return d.fillStored(ctx, v, scratch, off, end)
+	}
+	return d.fillFromImage(ctx, v, scratch[:end-off], off)
+}
+
+// fillFromImage walks the extents of the len(scratch) bytes at off, a unit at a time where units are cached.
+func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off int64) error {
+	img, err := d.image.get(ctx)
+	if err != nil {
+		return err
+	}
+	for len(scratch) > 0 {
+		e, err := img.Extent(ctx, off, int64(len(scratch)))
 		if err != nil {
 			return err
 		}
-		switch {
+		switch p := scratch[:e.Len]; {
 		case e.State != formats.Data:
 			v.zero(e.Len)
-		case e.Compressed:
-			for s := range clusters(off, e.Len, d.cluster) {
-				if err := d.viewCluster(ctx, v, s); err != nil {
+		case d.cached(e):
+			for s := range pieces(off, e.Len, d.unit) {
+				if err := d.viewUnit(ctx, v, s); err != nil {
 					return err
 				}
 			}
 		default:
-			p := scratch[off-start : e.End()-start]
-			if err := d.img.ReadAt(ctx, p, off); err != nil {
+			if err := img.ReadAt(ctx, p, off); err != nil {
 				return err
 			}
 			v.Slices = append(v.Slices, p)
 		}
-		off = e.End()
+		off, scratch = e.End(), scratch[e.Len:]
 	}
 	return nil
 }
 
-func (d *Disk) viewCluster(ctx context.Context, v *View, s piece) error {
-	b, led, err := d.get(ctx, s.cluster)
+// cached tells whether an extent's units are worth keeping: those that must be decoded whole, and those that go on into the store.
+func (d *Disk) cached(e formats.Extent) bool { return e.Compressed || d.stored != nil }
+
+func (d *Disk) viewUnit(ctx context.Context, v *View, s piece) error {
+	b, led, err := d.get(ctx, s.unit)
 	if err != nil {
 		return err
 	}
@@ -89,7 +102,7 @@ func (d *Disk) viewCluster(ctx context.Context, v *View, s piece) error {
 	if led && v.Fresh == nil {
 		select {
 		case d.loader.offers <- struct{}{}:
-			v.Fresh, v.FreshOff, v.offer = b, s.cluster, d.loader.offers
+			v.Fresh, v.FreshOff, v.offer = b, s.unit, d.loader.offers
 		default:
 		}
 	}

@@ -4,13 +4,13 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"fmt"
+	iofs "io/fs"
 	"sync"
 	"time"
 
+	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
-	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // maxIdle is how many disks are kept open that nobody has open: tables in memory, and a file descriptor each.
@@ -30,11 +30,12 @@ type Handle struct {
 // nothing.
 func (h *Handle) Close() error { return h.giveBack() }
 
-// disk is an image that was opened from its source.
+// disk is an image that is open.
 type disk struct {
 	*lazyload.Disk
-	src *source.File
+	origin *origin
 
+	pool *pool
 	slot *slot         // where it is kept
 	refs int           // handles; guarded by pool.mu
 	idle *list.Element // in pool.idle if refs is 0; guarded by pool.mu
@@ -42,24 +43,34 @@ type disk struct {
 	expiry *time.Timer // set while idle; guarded by pool.mu
 }
 
+// close gives the source back, and the blocks of an image that was deleted.
 func (d *disk) close() error {
 	d.Disk.Close()
-	return d.src.Close()
+	err := d.origin.close()
+	d.pool.mu.Lock()
+	gone := d.slot != nil && d.slot.gone
+	d.pool.mu.Unlock()
+	if gone {
+		err = errors.Join(err, d.pool.erase(d.slot))
+	}
+	return err
 }
 
 // slot is an image's place for its open disk.
 type slot struct {
+	id   uint64
 	turn chan struct{} // holds a token while someone opens the disk
 	disk *disk         // guarded by pool.mu
 	gone bool          // the image was deleted: the disk closes with its last handle; guarded by pool.mu
 }
 
-func newSlot() slot { return slot{turn: make(chan struct{}, 1)} }
+func newSlot(id uint64) slot { return slot{id: id, turn: make(chan struct{}, 1)} }
 
 // pool opens disks, shares them and keeps those that were used last.
 type pool struct {
 	formats formats.Set
 	loader  *lazyload.Loader
+	store   blockstore.Store // nil: there is none
 
 	mu     sync.Mutex
 	idle   *list.List // of *disk, the one used last in front
@@ -68,24 +79,84 @@ type pool struct {
 	expiring sync.WaitGroup // disks being closed after their time
 }
 
-func newPool(set formats.Set, loader *lazyload.Loader) *pool {
-	return &pool{formats: set, loader: loader, idle: list.New()}
+func newPool(set formats.Set, loader *lazyload.Loader, store blockstore.Store) *pool {
+	return &pool{formats: set, loader: loader, store: store, idle: list.New()}
 }
 
-// open opens a disk from its source; it is not in the pool.
-func (p *pool) open(ctx context.Context, path, format string) (*disk, error) {
-	src, err := source.Open(ctx, path)
+// origin is where a record says that its image is.
+func (p *pool) origin(rec record) *origin {
+	return &origin{formats: p.formats, path: rec.Source, format: rec.Format}
+}
+
+// open makes a disk of an active image; it is not in the pool. The source is opened unless the store has all of it.
+func (p *pool) open(ctx context.Context, rec record) (*disk, error) {
+	o := p.origin(rec)
+	o.expect = &rec
+	complete, err := p.complete(rec)
 	if err != nil {
 		return nil, err
 	}
-	img, err := p.formats.Open(ctx, src, format, formats.OpenOptions{})
-	if err == nil {
-		err = ctx.Err()
+	if !complete {
+		if _, err := o.open(ctx); err != nil {
+			return nil, err
+		}
 	}
+	d, err := p.disk(ctx, rec, o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), src.Close())
+		return nil, errors.Join(err, o.close())
 	}
-	return &disk{Disk: p.loader.Open(img), src: src}, nil
+	return d, nil
+}
+
+// complete tells whether an image can be read without its source. A disk that the store does not know, because it was
+// registered without one or the store lost it, is made there now.
+func (p *pool) complete(rec record) (bool, error) {
+	if p.store == nil || !rec.stored() {
+		return false, nil
+	}
+	st, err := p.store.Status(rec.ID)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return false, p.create(rec)
+	}
+	return err == nil && st.Complete(), err
+}
+
+// create makes an image's disk in the store.
+func (p *pool) create(rec record) error {
+	if p.store == nil || !rec.stored() {
+		return nil
+	}
+	if err := p.store.Create(rec.ID, rec.Size, rec.note()); err != nil {
+		return err
+	}
+	return p.store.SetEvictable(rec.ID, rec.Load == Lazy)
+}
+
+// disk makes a disk of an origin.
+func (p *pool) disk(ctx context.Context, rec record, o *origin) (*disk, error) {
+	d := &disk{origin: o, pool: p}
+	if p.store == nil || !rec.stored() {
+		img, err := o.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		d.Disk = p.loader.Open(img)
+		return d, nil
+	}
+	cluster := rec.ClusterSize
+	if rec.Compression == "" {
+		cluster = 0
+	}
+	d.Disk = p.loader.OpenStored(lazyload.Stored{Disk: rec.ID, Size: rec.Size, Cluster: cluster, Image: o.open})
+	return d, nil
+}
+
+// erase frees what the store has of a deleted image; a sweep gives the space back.
+func (p *pool) erase(s *slot) error {
+	if p.store == nil {
+		return nil
+	}
+	return p.store.Delete(s.id)
 }
 
 // handle returns a handle on the disk in a slot; open is called, by one at a time, if it is empty.
@@ -144,15 +215,18 @@ func (p *pool) keep(s *slot, d *disk) *disk {
 	return p.settle(d)
 }
 
-// forget lets an image's disk end with its last handle, and returns it if that is now.
-func (p *pool) forget(s *slot) *disk {
+// forget lets an image's disk end with its last handle, and returns what is left to be done if that is now.
+func (p *pool) forget(s *slot) (end func() error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.gone = true
 	if s.disk == nil {
-		return nil
+		return func() error { return p.erase(s) }
 	}
-	return p.settle(s.disk)
+	if d := p.settle(s.disk); d != nil {
+		return d.close
+	}
+	return func() error { return nil }
 }
 
 // expire closes a disk that has been idle for long.

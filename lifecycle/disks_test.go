@@ -10,6 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // A disk that nobody has open any more gives its source back, so that the file system with it can be unmounted.
@@ -18,15 +19,20 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	id, err := source.Identify(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := record{Source: path, Identity: id, Size: id.Size, Load: None}
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
-		p := newPool(formats.Set{Fallback: raw.Driver{}}, loader)
-		s := newSlot()
+		p := newPool(formats.Set{Fallback: raw.Driver{}}, loader, nil)
+		s := newSlot(1)
 		opens := 0
 		use := func() {
 			h, err := p.handle(t.Context(), &s, func() (*disk, error) {
 				opens++
-				return p.open(t.Context(), path, "")
+				return p.open(t.Context(), rec)
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -12,7 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/blockstore/mem"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
 )
@@ -68,6 +70,7 @@ type house struct {
 	driver  flat
 	log     syncBuffer
 	db      *kv.DB
+	store   blockstore.Store // kept through reopen
 	loader  *lazyload.Loader
 	sources string // a directory
 }
@@ -93,7 +96,7 @@ func (s *syncBuffer) String() string {
 // newHouse opens a registry in a new store; it is closed when the test ends.
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), sources: t.TempDir()}
+	h := &house{t: t, dir: t.TempDir(), sources: t.TempDir(), store: mem.New(0)}
 	h.open()
 	t.Cleanup(h.close)
 	return h
@@ -105,10 +108,11 @@ func (h *house) open() {
 	if h.db, err = kv.Open(h.dir, kv.Options{}); err != nil {
 		h.t.Fatal(err)
 	}
-	h.loader = lazyload.New(lazyload.Config{CacheSize: 1 << 20})
+	h.loader = lazyload.New(lazyload.Config{CacheSize: 1 << 20, Store: h.store})
 	h.Registry, err = Open(h.t.Context(), h.db, Config{
 		Formats: formats.Set{Drivers: []formats.Driver{h.driver}},
 		Loader:  h.loader,
+		Store:   h.store,
 		Log:     slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	iofs "io/fs"
 	"maps"
 	"time"
-
-	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // Image is a registered image. It is safe for concurrent use, and goes on answering after it is deleted.
@@ -24,7 +22,7 @@ type Image struct {
 }
 
 func newImage(r *Registry, rec record) *Image {
-	return &Image{r: r, id: rec.ID, slot: newSlot(), rec: rec, lastErr: rec.Error}
+	return &Image{r: r, id: rec.ID, slot: newSlot(rec.ID), rec: rec, lastErr: rec.Error}
 }
 
 // record returns a copy of the record as it is now.
@@ -194,34 +192,14 @@ func (rec record) openable() error {
 }
 
 func (i *Image) open(ctx context.Context, rec record) (*Handle, error) {
-	now, err := source.Identify(ctx, rec.Source)
+	complete, err := i.r.disks.complete(rec)
 	if err != nil {
 		return nil, err
 	}
-	if err := rec.Identity.Changed(rec.Source, now); err != nil {
-		return nil, err
-	}
-	return i.r.disks.handle(ctx, &i.slot, func() (*disk, error) {
-		d, err := i.r.disks.open(ctx, rec.Source, rec.Format)
-		if err != nil {
+	if !complete {
+		if err := rec.stands(ctx); err != nil {
 			return nil, err
 		}
-		if err := rec.verify(d); err != nil {
-			d.close()
-			return nil, err
-		}
-		return d, nil
-	})
-}
-
-// verify refuses a disk that is not the one that was registered: the source may change between a look and the opening,
-// and what a driver finds in it may change with the program.
-func (rec record) verify(d *disk) error {
-	if err := rec.Identity.Changed(rec.Source, d.src.Identity()); err != nil {
-		return err
 	}
-	if size := d.Info().Size; size != rec.Size {
-		return fmt.Errorf("%s: a disk of %d bytes, which was registered with %d: %w", rec.Source, size, rec.Size, source.ErrChanged)
-	}
-	return nil
+	return i.r.disks.handle(ctx, &i.slot, func() (*disk, error) { return i.r.disks.open(ctx, rec) })
 }

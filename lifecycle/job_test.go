@@ -235,7 +235,7 @@ func TestJobLine(t *testing.T) {
 	check("RUNNING 0.00 - export")
 	now = now.Add(2 * time.Second)
 	j.progress(0.4, 25<<20)
-	check("RUNNING 0.40 12.5MiB/s export")
+	check("RUNNING 0.40 12.5MiB/s export 3s")
 	j.end(errors.New("no\nspace"))
 	check("FAILED 0.40 - export: no space")
 }

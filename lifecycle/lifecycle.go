@@ -32,6 +32,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
@@ -41,6 +42,7 @@ import (
 type Config struct {
 	Formats formats.Set
 	Loader  *lazyload.Loader // to be closed after the Registry
+	Store   blockstore.Store // the Loader's, to be closed after it; nil: every image is read through
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
@@ -57,7 +59,8 @@ type Registry struct {
 	ctx    context.Context // of all jobs; Close ends it
 	cancel context.CancelFunc
 	jobs   sync.WaitGroup
-	slots  chan struct{} // a token a job that is beyond queued
+	caring sync.WaitGroup // the goroutine that looks after the block store
+	slots  chan struct{}  // a token a job that is beyond queued
 
 	// changes is held by who changes what is in the database, from the checks to the publishing: one at a time. The
 	// database's sync is waited for under it, so nobody who only looks takes it. Taken before mu.
@@ -66,7 +69,9 @@ type Registry struct {
 
 	mu      sync.RWMutex
 	images  map[string]*Image // by name
+	job     *job              // the latest on the store
 	lastErr string
+	trouble string // why the store could not keep something the last time
 }
 
 // atOnce is how many sources are opened and checked at once; what comes on top is queued.
@@ -89,7 +94,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		db:     db,
 		cfg:    cfg,
 		ids:    ids,
-		disks:  newPool(cfg.Formats, cfg.Loader),
+		disks:  newPool(cfg.Formats, cfg.Loader, cfg.Store),
 		slots:  make(chan struct{}, atOnce),
 		images: map[string]*Image{},
 	}
@@ -97,7 +102,13 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := r.dropStrays(); err != nil {
+		return nil, err
+	}
 	r.resume()
+	if cfg.Store != nil {
+		r.caring.Go(r.look)
+	}
 	return r, nil
 }
 
@@ -119,8 +130,13 @@ func (r *Registry) resume() {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	for _, img := range r.Images() {
-		if img.State() == Queued {
+		switch rec := img.record(); {
+		case rec.State == Queued:
 			r.startRegistration(img, false)
+		case rec.Hydrating:
+			if err := r.startHydration(img); err != nil {
+				r.cfg.Log.Warn("hydrate", append(imageAttrs(img), slog.String("error", sentence(err)))...)
+			}
 		}
 	}
 }
@@ -133,6 +149,7 @@ func (r *Registry) Close() error {
 	r.changes.Unlock()
 	r.cancel()
 	r.jobs.Wait()
+	r.caring.Wait()
 	return r.disks.close()
 }
 
@@ -215,7 +232,7 @@ func (r *Registry) remove(img *Image) error {
 	delete(r.images, img.rec.Name)
 	img.rec.State = Deleted
 	r.mu.Unlock()
-	r.closeDisk(r.disks.forget(&img.slot))
+	r.end(r.disks.forget(&img.slot))
 	return nil
 }
 

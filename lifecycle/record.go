@@ -30,6 +30,21 @@ const (
 	Deleted State = "deleted"
 )
 
+// LoadMode says how an image's blocks come into the block store.
+type LoadMode string
+
+// Lazy is what an image without a word about it is, one of an older imsfs, too.
+const (
+	Lazy LoadMode = "lazy" // those that were read
+	Full LoadMode = "full" // all, from the registration on
+	None LoadMode = "none" // none: it is read through
+)
+
+var loadModes = []LoadMode{Lazy, Full, None}
+
+// stored tells whether the image has a disk in the block store.
+func (rec record) stored() bool { return rec.Load != None }
+
 // record is all that is known of an image, as the database has it.
 type record struct {
 	ID         uint64            `json:"id"`
@@ -46,6 +61,11 @@ type record struct {
 	Allocated   int64           `json:"allocated,omitempty"`
 	ClusterSize int64           `json:"cluster_size,omitempty"`
 	Compression string          `json:"compression,omitempty"`
+
+	// What of it is to be in the block store.
+	Load      LoadMode `json:"load,omitempty"`
+	Hydrating bool     `json:"hydrating,omitempty"` // all of it, and that is being loaded, also by the next daemon
+	Kept      bool     `json:"kept,omitempty"`      // all of it, and it was loaded: it never leaves by itself
 
 	Error string `json:"error,omitempty"` // why it was killed
 }

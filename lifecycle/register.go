@@ -7,9 +7,11 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/source"
 )
@@ -61,7 +63,7 @@ func (r *Registry) leave(ctx context.Context, j *job) error {
 
 // request makes a record of the words of a command.
 func (r *Registry) request(words []string) (record, error) {
-	rec := record{Name: words[0], State: Queued, Registered: r.cfg.Now().UTC()}
+	rec := record{Name: words[0], State: Queued, Load: Lazy, Registered: r.cfg.Now().UTC()}
 	if err := checkName(rec.Name); err != nil {
 		return record{}, err
 	}
@@ -88,11 +90,18 @@ func (r *Registry) request(words []string) (record, error) {
 
 // ask puts one KEY=VALUE into the record of a registration.
 func (r *Registry) ask(rec *record, key, value string) error {
-	if key == "format" {
+	switch key {
+	case "format":
 		if _, err := r.cfg.Formats.Named(value); err != nil {
 			return refuse(iofs.ErrInvalid, "%v", err)
 		}
 		rec.Format = value
+		return nil
+	case "load":
+		if !slices.Contains(loadModes, LoadMode(value)) {
+			return refuse(iofs.ErrInvalid, "load=%s: it must be lazy, full or none", Quote(value))
+		}
+		rec.Load = LoadMode(value)
 		return nil
 	}
 	if err := checkAttribute(key, value); err != nil {
@@ -154,14 +163,14 @@ func (r *Registry) startRegistration(img *Image, attended bool) *job {
 	r.mu.Unlock()
 	r.jobs.Go(func() {
 		defer cancel()
-		d, err := r.save(ctx, img, j)
-		r.settle(img, j, d, err)
+		o, err := r.save(ctx, img, j)
+		r.settle(img, j, o, err)
 	})
 	return j
 }
 
 // save waits for its turn and opens the source.
-func (r *Registry) save(ctx context.Context, img *Image, j *job) (*disk, error) {
+func (r *Registry) save(ctx context.Context, img *Image, j *job) (*origin, error) {
 	select {
 	case r.slots <- struct{}{}:
 		defer func() { <-r.slots }()
@@ -181,15 +190,19 @@ func (r *Registry) save(ctx context.Context, img *Image, j *job) (*disk, error) 
 	if _, err := source.Identify(ctx, rec.Source); err != nil {
 		return nil, err
 	}
-	return r.disks.open(ctx, rec.Source, rec.Format)
+	o := r.disks.origin(rec)
+	if _, err := o.open(ctx); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // settle makes the outcome of a registration the image's state.
-func (r *Registry) settle(img *Image, j *job, d *disk, err error) {
+func (r *Registry) settle(img *Image, j *job, o *origin, err error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if err == nil {
-		err = r.activate(img, d)
+		err = r.activate(img, o)
 	}
 	switch {
 	case err == nil:
@@ -202,37 +215,68 @@ func (r *Registry) settle(img *Image, j *job, d *disk, err error) {
 		r.kill(img, err)
 	}
 	j.end(err)
+	if rec := img.record(); rec.State == Active && rec.Hydrating {
+		if err := r.startHydration(img); err != nil {
+			r.cfg.Log.Warn("hydrate", append(imageAttrs(img), slog.String("error", sentence(err)))...)
+		}
+	}
 }
 
 // activate writes what was found in the source. The disk is kept for the first who opens it, and that before anyone
 // can, so that none opens another.
-func (r *Registry) activate(img *Image, d *disk) error {
+func (r *Registry) activate(img *Image, o *origin) error {
 	if img.State() == Deleted {
-		return errors.Join(iofs.ErrClosed, d.close())
+		return errors.Join(iofs.ErrClosed, o.close())
 	}
-	r.closeDisk(r.disks.keep(&img.slot, d))
-	info := d.Info()
-	err := r.update(img, func(rec *record) {
-		rec.State = Active
-		rec.Identity = d.src.Identity()
-		rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Allocated
-		rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
-	})
+	rec := img.record()
+	d, err := r.found(&rec, o)
 	if err != nil {
-		r.closeDisk(r.disks.forget(&img.slot))
+		return errors.Join(err, o.close())
 	}
-	return err
+	r.end(closing(r.disks.keep(&img.slot, d)))
+	if err := r.update(img, func(now *record) { *now = rec }); err != nil {
+		r.end(r.disks.forget(&img.slot))
+		return err
+	}
+	return nil
 }
 
-// closeDisk closes a disk that left the pool, if one did. That waits for what is being loaded, so the caller, who holds
+// found puts what was found in the source into a record, and makes the image's disk, in the store, too.
+func (r *Registry) found(rec *record, o *origin) (*disk, error) {
+	img, err := o.open(r.ctx)
+	if err != nil {
+		return nil, err
+	}
+	info := img.Info()
+	rec.State = Active
+	rec.Identity = o.identity()
+	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Allocated
+	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
+	switch {
+	case r.cfg.Store == nil || info.Size > blockstore.MaxDiskSize && rec.Load == Lazy:
+		rec.Load = None
+	case info.Size > blockstore.MaxDiskSize && rec.Load == Full:
+		return nil, refuse(iofs.ErrInvalid, "load=full: a disk of %d bytes: the store keeps at most %d of one", info.Size, int64(blockstore.MaxDiskSize))
+	}
+	rec.Hydrating = rec.Load == Full
+	if err := r.disks.create(*rec); err != nil && !errors.Is(err, iofs.ErrExist) { // it is there if a kill came in between
+		return nil, err
+	}
+	return r.disks.disk(r.ctx, *rec, o)
+}
+
+// end does what a disk that left the pool leaves to do. That waits for what is being loaded, so the caller, who holds
 // changes, does not.
-func (r *Registry) closeDisk(d *disk) {
+func (r *Registry) end(what func() error) {
 	r.jobs.Go(func() {
-		if err := closeDisk(d); err != nil {
+		if err := what(); err != nil {
 			r.cfg.Log.Warn("closing a disk", slog.Any("error", err))
 		}
 	})
 }
+
+// closing is what is left to do of a disk, if there is one.
+func closing(d *disk) func() error { return func() error { return closeDisk(d) } }
 
 // kill keeps an image only for its error to be read. If that cannot be written either, the registration is tried
 // again when the store is next opened.

@@ -21,7 +21,7 @@ func TestRegisterAndRestart(t *testing.T) {
 		t.Helper()
 		registered := img.Registered().Format("2006-01-02T15:04:05Z")
 		want := "id 1\nname web\nstate active\nformat flat\nsize 5\nallocated 5\ncluster_size 4096\ncompression none\n" +
-			"source " + filepath.Join(h.sources, "web") + "\nregistered " + registered + "\nopens 0\n"
+			"source " + filepath.Join(h.sources, "web") + "\nregistered " + registered + "\nopens 0\nload lazy\ncomplete no\nloaded 0\n"
 		if got := img.Status(); got != want {
 			t.Errorf("status\n%swant\n%s", got, want)
 		}
@@ -238,7 +238,7 @@ func TestVerbsTellWhatMayBeUsed(t *testing.T) {
 	for line := range strings.Lines(img.Verbs()) {
 		names = append(names, strings.Fields(line)[0])
 	}
-	if want := []string{"delete", "rename", "set"}; !slices.Equal(names, want) {
+	if want := []string{"delete", "rename", "set", "prefetch", "hydrate", "evict", "verify", "cancel"}; !slices.Equal(names, want) {
 		t.Errorf("verbs %q, want %q", names, want)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/imsfs/imsfs/blockstore"
 )
 
 // lines builds a status: "key value" lines. Keys are only ever added.
@@ -32,7 +34,54 @@ func (r *Registry) Status() string {
 	l.add("cache_hits", cache.Hits)
 	l.add("cache_joins", cache.Joins)
 	l.add("cache_loads", cache.Loads)
+	r.storeStatus(&l)
 	return l.String()
+}
+
+// storeStatus adds what is to be told of the block store.
+func (r *Registry) storeStatus(l *lines) {
+	if r.cfg.Store == nil {
+		return
+	}
+	if st, err := r.cfg.Store.Stats(); err == nil {
+		l.add("store_limit", st.Limit)
+		l.add("store_used", st.Used)
+		l.add("store_stored", st.Stored)
+		l.add("store_blocks", st.Blocks)
+		l.add("store_plain", st.Blocks*blockstore.BlockSize)
+		l.add("store_mapped", st.Mapped)
+		l.add("store_quarantined", st.Quarantined)
+	}
+	saved := r.cfg.Loader.SaveStats()
+	l.add("saved", saved.Units)
+	l.add("save_skipped", saved.Skipped)
+	l.add("save_failures", saved.Failures)
+	r.mu.RLock()
+	trouble := r.trouble
+	r.mu.RUnlock()
+	if trouble != "" {
+		l.add("store_error", trouble)
+	}
+}
+
+// loadStatus adds what of an image is in the block store.
+func (i *Image) loadStatus(l *lines, rec record) {
+	load := rec.Load
+	if load == "" {
+		load = Lazy
+	}
+	l.add("load", load)
+	if i.r.cfg.Store == nil || !rec.stored() {
+		l.add("complete", "no")
+		return
+	}
+	st, err := i.r.cfg.Store.Status(rec.ID)
+	complete := "no"
+	if err == nil && st.Complete() {
+		complete = "yes"
+	}
+	l.add("complete", complete)
+	l.add("loaded", min(st.Loaded*blockstore.BlockSize, rec.Size))
 }
 
 // Status tells what the image is, in "key value" lines: see docs/control-files.md.
@@ -52,6 +101,9 @@ func (i *Image) Status() string {
 	l.add("source", rec.Source)
 	l.add("registered", rec.Registered.Format(time.RFC3339))
 	l.add("opens", i.r.disks.handles(&i.slot))
+	if rec.State == Active {
+		i.loadStatus(&l, rec)
+	}
 	if problem := or(rec.Error, trouble); problem != "" {
 		l.add("error", problem)
 	}

@@ -17,13 +17,22 @@ type verb[T any] struct {
 }
 
 var storeVerbs = []verb[*Registry]{
-	{"register", "NAME SOURCE [KEY=VALUE ...]", "make an image of a file; format=FMT names its format", 2, math.MaxInt, nil, (*Registry).register},
+	{"register", "NAME SOURCE [KEY=VALUE ...]", "make an image of a file; format=FMT names its format, load=lazy|full|none what of it is kept in the store", 2, math.MaxInt, nil, (*Registry).register},
+	{"verify", "", "hash every block of the store again, as a job", 0, 0, nil, (*Registry).verify},
+	{"sweep", "", "free what no image needs, as a job", 0, 0, nil, (*Registry).sweep},
+	{"compact", "", "move blocks out of files that are mostly holes, as a job", 0, 0, nil, (*Registry).compact},
+	{"cancel", "", "end the job on the store", 0, 0, nil, (*Registry).cancelJob},
 }
 
 var imageVerbs = []verb[*Image]{
 	{"delete", "", "forget the image; its file stays as it is", 0, 0, []State{Queued, Saving, Active, Killed}, (*Image).delete},
 	{"rename", "NAME", "give the image another name", 1, 1, []State{Active, Killed}, (*Image).rename},
 	{"set", "KEY VALUE", `say something about the image; "" takes it back`, 2, 2, []State{Active, Killed}, (*Image).set},
+	{"prefetch", "[OFF LEN]", "load a range into the store, in bytes, or all there is, as a job", 0, 2, []State{Active}, (*Image).prefetch},
+	{"hydrate", "", "load all into the store and keep it: then the source is not needed any more; a job", 0, 0, []State{Active}, (*Image).hydrate},
+	{"evict", "", "drop from the store what the source can give again, as a job", 0, 0, []State{Active}, (*Image).evict},
+	{"verify", "", "hash every block that the store has again; what is damaged is loaded again; a job", 0, 0, []State{Active}, (*Image).verify},
+	{"cancel", "", "end the job", 0, 0, []State{Active}, (*Image).cancelJob},
 }
 
 func (v verb[T]) usage() string { return strings.TrimSpace(v.name + " " + v.args) }

@@ -22,10 +22,10 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/source", "blockstore/kv", "formats", "formats/*"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/source", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/source", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
-	{"lazyload", []string{"lazyload/cache", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
+	{"lifecycle", []string{"lazyload", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
+	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/source", []string{"formats"}, "it implements the contract's Source"},
 	{"blockstore", nil, "blocks, maps and digests are computed; where they are kept is for others"},
@@ -64,7 +64,7 @@ var guests = []guest{
 	{"github.com/coreos/go-systemd/v22", []string{"cmd/imsfs"}, "only the process has a service manager"},
 	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
 	{"golang.org/x/time", []string{"fs"}, "only what others can call for at will needs a limit of rate"},
-	{"golang.org/x/sync", []string{"formats/convert", "blockstore", "blockstore/packs"}, "pipelines end together"},
+	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
 	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
 
 	{"os", []string{"cmd/imsfs", "fs", "lazyload/source", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},

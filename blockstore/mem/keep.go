@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"slices"
 
 	"github.com/imsfs/imsfs/blockstore"
@@ -111,6 +112,13 @@ func (s *Store) Clone(from, to uint64) error {
 	clone := &disk{size: d.size, note: d.note, entries: slices.Clone(d.entries), used: make([]uint64, len(d.used))}
 	s.mu.Unlock()
 	return s.add(to, clone)
+}
+
+// Disks is blockstore.Keeper's.
+func (s *Store) Disks() ([]uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.disks)), nil
 }
 
 // Delete is blockstore.Keeper's.

@@ -1,6 +1,7 @@
 package packs
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	iofs "io/fs"
@@ -104,6 +105,23 @@ func (s *Store) Clone(from, to uint64) error {
 		}
 		return err
 	})
+}
+
+// Disks is blockstore.Keeper's.
+func (s *Store) Disks() (disks []uint64, err error) {
+	err = s.db.View(func(tx *kv.Tx) error {
+		for e, err := range tx.Prefix([]byte(diskPrefix)) {
+			if err != nil {
+				return err
+			}
+			if len(e.Key) != len(diskPrefix)+8 {
+				return damagedKey(e.Key, "it has another length")
+			}
+			disks = append(disks, binary.BigEndian.Uint64(e.Key[len(diskPrefix):]))
+		}
+		return nil
+	})
+	return disks, err
 }
 
 // Delete is blockstore.Keeper's.

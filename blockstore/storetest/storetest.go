@@ -10,6 +10,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/imsfs/imsfs/blockstore"
@@ -129,6 +130,9 @@ func testSharedBlocks(t *testing.T, subject Subject) {
 		must(t, s.Create(disk, 5*blockstore.BlockSize-100, ""))
 		must(t, s.Save(t.Context(), disk, 0, Blocks(1, 2, 0, 1)))
 		must(t, s.Save(t.Context(), disk, 4*blockstore.BlockSize, Block(0)[100:]))
+	}
+	if disks, err := s.Disks(); err != nil || !slices.Equal(disks, []uint64{0, 1, 2}) {
+		t.Errorf("Disks() = %v, %v", disks, err)
 	}
 	st, err := s.Stats()
 	must(t, err)

@@ -67,7 +67,7 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	disk := loader.Open(img)
 	defer disk.Close()
 
-	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk}, path, env.now(), img.status(), log), fs.Config{
+	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk, img.Info().Allocated}, path, env.now(), img.status(), log), fs.Config{
 		Type:       singleType,
 		Name:       "imsfs:" + path,
 		AllowOther: opts.allowOther,
@@ -90,10 +90,13 @@ func (f *imageFile) status() string {
 }
 
 // onlyDisk is a disk that is open for as long as it is mounted, as a file of the tree.
-type onlyDisk struct{ *lazyload.Disk }
+type onlyDisk struct {
+	*lazyload.Disk
+	allocated int64
+}
 
-func (d onlyDisk) Allocated() int64                      { return d.Info().Allocated }
-func (d onlyDisk) Open(context.Context) (fs.Disk, error) { return shared(d), nil }
+func (d onlyDisk) Allocated() int64                      { return d.allocated }
+func (d onlyDisk) Open(context.Context) (fs.Disk, error) { return shared{d.Disk}, nil }
 
 // shared is one user's hold on it.
 type shared struct{ *lazyload.Disk }

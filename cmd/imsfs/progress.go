@@ -9,56 +9,80 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// progress shows on stderr how far a long command is: a bar on a terminal, else a line now and then. report may
-// be called as often as one likes, but by one goroutine at a time; end must follow the last report.
+// display shows on stderr how far a long command is: a bar on a terminal, else a line now and then. show may be called
+// as often as one likes, but by one goroutine at a time; end must follow the last one.
+type display struct {
+	show func(share float64, text string)
+	end  func(text string)
+}
+
+func newDisplay(env *environment, label string) display {
+	if env.terminal {
+		return bar(env, label)
+	}
+	return lines(env, label)
+}
+
+// linePause is how long a log that is not a terminal goes without a line.
+const linePause = 5 * time.Second
+
+func lines(env *environment, label string) display {
+	last := env.now()
+	return display{
+		show: func(share float64, text string) {
+			if now := env.now(); share < 1 && now.Sub(last) >= linePause { // the last line is end's
+				last = now
+				fmt.Fprintf(env.stderr, "imsfs: %s: %s\n", label, text)
+			}
+		},
+		end: func(text string) { fmt.Fprintf(env.stderr, "imsfs: %s: %s\n", label, text) },
+	}
+}
+
+// barTotal is what a whole bar stands for.
+const barTotal = 1_000_000
+
+func bar(env *environment, label string) display {
+	container := mpb.New(mpb.WithOutput(env.stderr), mpb.WithAutoRefresh())
+	latest := make(chan string, 1) // what stands behind the bar
+	latest <- ""
+	setText := func(text string) { <-latest; latest <- text }
+	b := container.AddBar(barTotal,
+		mpb.PrependDecorators(decor.Name(label+" ")),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			text := <-latest
+			latest <- text
+			return " " + text
+		})),
+	)
+	return display{
+		show: func(share float64, text string) {
+			setText(text)
+			b.SetCurrent(int64(share * (barTotal - 1))) // a full bar takes no more text
+		},
+		end: func(text string) {
+			setText(text)
+			b.Abort(false) // leaves the bar on the screen as it was last drawn
+			container.Wait()
+		},
+	}
+}
+
+// progress is a display of bytes that are done. report may be called like display.show; end must follow the last one.
 type progress struct {
 	report func(done, total int64)
 	end    func()
 }
 
 func newProgress(env *environment, label string) progress {
-	if env.terminal {
-		return progressBar(env, label)
-	}
-	return progressLines(env, label)
-}
-
-// linePause is how long a log that is not a terminal goes without a line.
-const linePause = 5 * time.Second
-
-func progressLines(env *environment, label string) progress {
+	d := newDisplay(env, label)
 	p := pace{start: env.now()}
-	last := p.start
 	return progress{
 		report: func(done, total int64) {
 			p.done, p.total = done, total
-			if now := env.now(); done < total && now.Sub(last) >= linePause { // the last line is end's
-				last = now
-				fmt.Fprintf(env.stderr, "imsfs: %s: %s\n", label, p.line(now))
-			}
+			d.show(float64(done)/float64(max(total, 1)), p.line(env.now()))
 		},
-		end: func() { fmt.Fprintf(env.stderr, "imsfs: %s: %s\n", label, p.line(env.now())) },
-	}
-}
-
-func progressBar(env *environment, label string) progress {
-	start := env.now()
-	container := mpb.New(mpb.WithOutput(env.stderr), mpb.WithAutoRefresh())
-	bar := container.AddBar(0,
-		mpb.PrependDecorators(decor.Name(label+" ")),
-		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
-			return " " + pace{start, s.Current, s.Total}.line(env.now())
-		})),
-	)
-	return progress{
-		report: func(done, total int64) {
-			bar.SetTotal(total, false)
-			bar.SetCurrent(done)
-		},
-		end: func() {
-			bar.Abort(false) // leaves the bar on the screen as it was last drawn
-			container.Wait()
-		},
+		end: func() { d.end(p.line(env.now())) },
 	}
 }
 

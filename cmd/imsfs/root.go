@@ -42,7 +42,7 @@ func newRoot(env *environment) *cobra.Command {
 		Short: "Disk images as raw disks",
 		Long: `imsfs turns disk images into raw disks.
 
-serve mounts the tree of a store's images, and register, ls, show, set, mv and rm work on a tree that is mounted.
+serve mounts the tree of a store's images; the commands beside it work on a tree that is mounted.
 The other commands work on image files, without a daemon: FILE is opened for reading only, and its format is told
 by its content unless -f names it.`,
 		Args:          cobra.ArbitraryArgs,
@@ -68,6 +68,12 @@ by its content unless -f names it.`,
 		newSet(env),
 		newMv(env),
 		newRm(env),
+		newPrefetch(env),
+		newHydrate(env),
+		newEvict(env),
+		newVerify(env),
+		newCancel(env),
+		newStore(env),
 	)
 	group(root, "Image files, without a daemon:",
 		newInfo(env),
@@ -75,6 +81,7 @@ by its content unless -f names it.`,
 		newCheck(env),
 		newCompare(env),
 		newConvert(env),
+		newDigest(env),
 		newOpen(env),
 	)
 	root.AddCommand(

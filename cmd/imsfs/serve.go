@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/blockstore/packs"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lifecycle"
@@ -22,6 +23,8 @@ type serveOptions struct {
 	store      string
 	cacheSize  byteSize
 	readAhead  byteSize
+	storeLimit byteSize
+	freeFloor  byteSize
 	allowOther bool
 	daemon     bool
 	logFile    string
@@ -29,7 +32,7 @@ type serveOptions struct {
 }
 
 func newServe(env *environment) *cobra.Command {
-	opts := serveOptions{cacheSize: lazyload.DefaultCacheSize, readAhead: 1 << 20}
+	opts := serveOptions{cacheSize: lazyload.DefaultCacheSize, readAhead: 1 << 20, freeFloor: packs.DefaultFreeFloor}
 	cmd := &cobra.Command{
 		Use:   "serve MOUNTPOINT --store DIR",
 		Short: "Mount the tree of a store's images and serve it",
@@ -59,6 +62,8 @@ the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 	flags.StringVar(&opts.store, "store", "", "directory of the store (required)")
 	flags.Var(&opts.cacheSize, "cache-size", "memory for decoded data")
 	flags.Var(&opts.readAhead, "read-ahead", "what the kernel reads ahead of a sequential reader (root only)")
+	flags.Var(&opts.storeLimit, "store-limit", "bytes on disk that blocks may take; those of lazy images leave first, those of hydrated ones never (0: no limit)")
+	flags.Var(&opts.freeFloor, "free-floor", "bytes that are left free on the store's file system")
 	flags.BoolVar(&opts.allowOther, "allow-other", false, "let other users read the tree; commands stay the daemon's and root's")
 	flags.BoolVar(&opts.daemon, "daemon", false, "detach once the tree is mounted")
 	flags.StringVar(&opts.logFile, "log-file", "", "append the log to this file instead of stderr (with --daemon: DIR.log)")
@@ -107,11 +112,17 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize)})
+	blocks, err := packs.Open(opts.store, db, packs.Options{Limit: int64(opts.storeLimit), FreeFloor: int64(opts.freeFloor)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, blocks.Close()) }()
+	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize), Store: blocks, Now: env.now})
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{
 		Formats:    env.formats,
 		Loader:     loader,
+		Store:      blocks,
 		Log:        log,
 		Now:        env.now,
 		Mountpoint: resolve(opts.mountpoint),

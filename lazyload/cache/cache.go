@@ -27,8 +27,9 @@ type Key struct {
 type Decoder interface {
 	// Decode fills dst with the cluster at off, all of it, or returns an error.
 	Decode(dst []byte, off int64) error
-	// Done is called when a load is over, also one that came to no Decode.
-	Done()
+	// Done is called when the load of the cluster at off is over and its readers have been told, also if it came to no
+	// Decode; err is its failure.
+	Done(off int64, err error)
 }
 
 // Cache is safe for concurrent use.
@@ -114,6 +115,18 @@ func (c *Cache) Ahead(key Key, n int, d Decoder) (led bool) {
 	return true
 }
 
+// Peek returns a cluster that is there, or nil, and counts for nothing: not as a hit, nor as a use.
+func (c *Cache) Peek(key Key) *Buffer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	if e == nil || e.elem == nil {
+		return nil
+	}
+	e.buf.refs.Add(1)
+	return e.buf
+}
+
 // begin makes the entry of a load; the caller holds mu.
 func (c *Cache) begin(key Key, n int) *entry {
 	c.stats.Loads++
@@ -125,10 +138,10 @@ func (c *Cache) begin(key Key, n int) *entry {
 // run loads when it is the entry's turn, and publishes: the entry's references, one for the cache and one for each
 // waiter, are all made here, so that no waiter can find its buffer gone.
 func (c *Cache) run(e *entry, d Decoder) {
-	defer d.Done()
 	c.slots <- struct{}{}
 	defer func() { <-c.slots }()
 	buf, err := c.load(e, d)
+	defer func() { d.Done(e.key.Off, err) }()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(e.done)

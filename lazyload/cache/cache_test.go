@@ -36,7 +36,7 @@ func (s *stamped) Decode(dst []byte, off int64) error {
 	return nil
 }
 
-func (s *stamped) Done() { s.over.Add(1) }
+func (s *stamped) Done(int64, error) { s.over.Add(1) }
 
 // loads at once is enough for tests that are about something else.
 const loads = 4

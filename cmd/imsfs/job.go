@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// job is the line of a job file: docs/control-files.md.
+type job struct {
+	phase string
+	share float64
+	rate  string
+	verb  string
+	left  string // seconds, "" if that cannot be told
+	why   string // of a failure
+}
+
+func readJob(path string) (job, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return job{}, err
+	}
+	line, why, _ := strings.Cut(strings.TrimSuffix(string(b), "\n"), ": ")
+	fields := strings.Fields(line)
+	if len(fields) < 4 {
+		return job{}, fmt.Errorf("%s: %q is no job", path, line)
+	}
+	j := job{phase: fields[0], rate: fields[2], verb: fields[3], why: why}
+	if j.share, err = strconv.ParseFloat(fields[1], 64); err != nil {
+		return job{}, fmt.Errorf("%s: %q is no job", path, line)
+	}
+	if len(fields) > 4 {
+		j.left = fields[4]
+	}
+	return j, nil
+}
+
+// text reads "40 %, 120 MiB/s, 5s left".
+func (j job) text() string {
+	text := fmt.Sprintf("%.0f %%", j.share*100)
+	if j.rate != "-" {
+		text += ", " + j.rate
+	}
+	if j.left != "" {
+		text += ", " + j.left + " left"
+	}
+	return text
+}
+
+// jobPause is how often a job file is read: nothing tells when it has changed.
+const jobPause = 200 * time.Millisecond
+
+// await shows a job until it ends, and returns its outcome. When the waiting is ended the job goes on.
+func await(ctx context.Context, env *environment, path, label string) error {
+	d := newDisplay(env, label)
+	ticks := time.NewTicker(jobPause)
+	defer ticks.Stop()
+	for {
+		j, err := readJob(path)
+		if err != nil {
+			d.end("lost sight of the job")
+			return err
+		}
+		switch j.phase {
+		case "DONE":
+			d.end("done")
+			return nil
+		case "FAILED", "CANCELLED":
+			d.end(strings.ToLower(j.phase))
+			return errors.New(j.why)
+		}
+		d.show(j.share, j.text())
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			d.end(j.text() + "; the job goes on")
+			return ctx.Err()
+		}
+	}
+}
+
+// jobCommand is a command on an image that starts a job and waits for its end.
+func jobCommand(env *environment, cmd *cobra.Command, words func(args []string) ([]string, error)) *cobra.Command {
+	noWait := noWaitFlag(cmd)
+	cmd.Long += waitHelp
+	return treeCommand(env, cmd, func(c *client, args []string) error {
+		line, err := words(args)
+		if err != nil {
+			return err
+		}
+		if err := c.imageCommand(args[0], line...); err != nil || *noWait {
+			return err
+		}
+		path, err := c.image(args[0], "job")
+		if err != nil {
+			return err
+		}
+		return await(cmd.Context(), env, path, line[0]+" "+args[0])
+	})
+}
+
+const waitHelp = `
+
+Waits for the end, and exits by the outcome; interrupting that leaves the job alone, imsfs cancel ends it.`
+
+func noWaitFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("no-wait", false, "return as soon as the job is accepted; its progress is in the file job")
+}
+
+func newPrefetch(env *environment) *cobra.Command {
+	return jobCommand(env, &cobra.Command{
+		Use:     "prefetch NAME [OFF LEN]",
+		Short:   "Load a range of an image, or all of it, into the store",
+		Long:    `Load a range of an image's disk, or all of it, into the store, as reading it would. Sizes may have units: 64MiB.`,
+		Example: "  imsfs prefetch web\n  imsfs prefetch web 0 64MiB",
+		Args:    oneOrThree,
+	}, func(args []string) ([]string, error) {
+		words := []string{"prefetch"}
+		for _, arg := range args[1:] {
+			var n byteSize
+			if err := n.Set(arg); err != nil {
+				return nil, err
+			}
+			words = append(words, strconv.FormatInt(int64(n), 10))
+		}
+		return words, nil
+	})
+}
+
+func oneOrThree(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 || len(args) == 3 {
+		return nil
+	}
+	return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants NAME, or NAME, OFF and LEN: %d given", cmd.Name(), len(args))}
+}
+
+// plainJob is a job command whose verb takes no words.
+func plainJob(env *environment, verb, short, long string) *cobra.Command {
+	return jobCommand(env, &cobra.Command{Use: verb + " NAME", Short: short, Long: long, Example: "  imsfs " + verb + " web", Args: exactly("NAME")},
+		func([]string) ([]string, error) { return []string{verb}, nil })
+}
+
+func newHydrate(env *environment) *cobra.Command {
+	return plainJob(env, "hydrate", "Load all of an image into the store and keep it",
+		`Load all of an image into the store. From then on it needs its source no more, and it never leaves the store by itself. A
+job that a restart ended goes on by itself.`)
+}
+
+func newEvict(env *environment) *cobra.Command {
+	return plainJob(env, "evict", "Drop from the store what the source can give again",
+		`Drop an image's blocks from the store. They are loaded from the source again when they are read, so it must still be what
+was registered.`)
+}
+
+func newVerify(env *environment) *cobra.Command {
+	return plainJob(env, "verify", "Hash again what the store has of an image",
+		`Read every block that the store has of an image and compare it with its SHA-256. What is damaged is loaded again from the
+source, if that can be.`)
+}
+
+func newCancel(env *environment) *cobra.Command {
+	return treeCommand(env, &cobra.Command{
+		Use:     "cancel [NAME]",
+		Short:   "End the job of an image, or of the store",
+		Example: "  imsfs cancel web",
+		Args:    cobra.MaximumNArgs(1),
+	}, func(c *client, args []string) error {
+		if len(args) == 0 {
+			return c.command(filepath.Join(c.root, "ctl"), "cancel")
+		}
+		return c.imageCommand(args[0], "cancel")
+	})
+}
