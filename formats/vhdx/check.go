@@ -9,34 +9,34 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxHeld bounds the findings that are kept to be put in the file's order.
+// maxHeld bounds the findings, which are kept to be put in the file's order: whoever reads so many learns nothing from
+// more, and a hostile file can have millions.
 const maxHeld = 10_000
 
 // checker is one Check under way.
-type checker struct {
-	found []formats.Problem
-	lost  int // findings beyond maxHeld
-}
+type checker struct{ found []formats.Problem }
 
 func (c *checker) damage(off int64, format string, args ...any) {
 	c.add(formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
 }
 
-func (c *checker) add(p formats.Problem) {
-	if len(c.found) == maxHeld {
-		c.lost++
-		return
+// add keeps a finding and tells whether there is room for another.
+func (c *checker) add(p formats.Problem) bool {
+	if !c.full() {
+		c.found = append(c.found, p)
 	}
-	c.found = append(c.found, p)
+	return !c.full()
 }
+
+func (c *checker) full() bool { return len(c.found) == maxHeld }
 
 func (c *checker) release(end int64, out func(formats.Problem)) {
 	slices.SortStableFunc(c.found, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
 	for _, p := range c.found {
 		out(p)
 	}
-	if c.lost > 0 {
-		out(formats.Problem{Off: end, Text: fmt.Sprintf("%d more problems are not listed", c.lost)})
+	if c.full() {
+		out(formats.Problem{Off: end, Text: fmt.Sprintf("after %d problems nothing more was looked at", maxHeld)})
 	}
 }
 
@@ -97,7 +97,7 @@ func (c *checker) blocks(ctx context.Context, m *image) error {
 	s := newSpace(m)
 	var pg page
 	bitmapNeeded := int64(-1) // the first payload block of the chunk that is partially present
-	for index := range m.entries() {
+	for index := int64(0); index < m.entries() && !c.full(); index++ {
 		if index%entriesPerPage == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -121,7 +121,9 @@ func (c *checker) blocks(ctx context.Context, m *image) error {
 			bitmapNeeded = block
 		}
 	}
-	s.leaks(c.add)
+	if !c.full() {
+		s.leaks(c.add)
+	}
 	return nil
 }
 

@@ -92,19 +92,24 @@ func decodeUTF16(b []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// backing names the parent. Its paths are in the order in which the format wants them tried; of these the relative one
-// gets the separators of the rest of the project, the others only mean something to Windows.
+// pathKeys are in the order in which the format wants the paths tried.
+var pathKeys = []string{"relative_path", "volume_path", "absolute_win32_path"}
+
+// backing names the parent. Paths get the separators of the rest of the project. One that begins at a drive or a volume
+// says nothing here but its last element, which is looked for beside the image: if it is another disk, its ID tells.
 func (l *locator) backing() *formats.Backing {
 	b := &formats.Backing{Format: name, ID: l.linkage()}
-	for _, key := range []string{"relative_path", "volume_path", "absolute_win32_path"} {
-		path, ok := l.values[key]
-		if !ok {
-			continue
+	for _, key := range pathKeys {
+		path := strings.ReplaceAll(l.values[key], `\`, "/")
+		if key != pathKeys[0] {
+			path = path[strings.LastIndexAny(path, "/:")+1:]
 		}
-		if key == "relative_path" {
-			path = strings.ReplaceAll(path, `\`, "/")
+		for strings.HasPrefix(path, "./") {
+			path = strings.TrimLeft(path[2:], "/")
 		}
-		b.Paths = append(b.Paths, path)
+		if path != "" && !slices.Contains(b.Paths, path) {
+			b.Paths = append(b.Paths, path)
+		}
 	}
 	return b
 }
@@ -122,10 +127,10 @@ func (l *locator) linkage() string {
 // details are the keys and values as they stand, in a stable order.
 func (l *locator) details() []formats.Detail {
 	var d []formats.Detail
-	for _, key := range []string{"parent_linkage", "parent_linkage2", "relative_path", "volume_path", "absolute_win32_path"} {
+	for _, key := range append([]string{"parent_linkage", "parent_linkage2"}, pathKeys...) {
 		if v, ok := l.values[key]; ok {
 			d = append(d, formats.Detail{Key: key, Value: printable(v)})
 		}
 	}
-	return slices.Clip(d)
+	return d
 }

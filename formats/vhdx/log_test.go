@@ -166,6 +166,27 @@ func TestReplayGrowsTheFile(t *testing.T) {
 	}
 }
 
+// TestManyDescriptors has an entry whose descriptors take several sectors, in front of its data and round the log's end.
+func TestManyDescriptors(t *testing.T) {
+	f := small.build()
+	e := built{sequence: 1 << 40, tail: mib - 2*logSector, last: uint64(len(f.b)), pad: 3}
+	want := pattern(2*mib, mib)
+	for i := range uint64(200) {
+		data := pattern(int64(i)*mib, logSector)
+		copy(want[i*logSector:], data)
+		e.updates = append(e.updates, update{off: uint64(f.at[2]) + i*logSector, data: data}, update{off: uint64(f.at[0]), zeros: logSector})
+	}
+	f.log(mib-2*logSector, e.bytes())
+	img := openSource(t, formattest.Bytes(f.b))
+	got := make([]byte, mib)
+	if err := img.ReadAt(t.Context(), got, 2*mib); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("wrong bytes, or %v", err)
+	}
+	if err := img.ReadAt(t.Context(), got, 0); err != nil || !bytes.Equal(got[:logSector], make([]byte, logSector)) || got[logSector] == 0 {
+		t.Errorf("not just one sector of zeros, or %v", err)
+	}
+}
+
 // TestLaterWritesWin reads every range of a few bytes over writes that lie upon another.
 func TestLaterWritesWin(t *testing.T) {
 	src := formattest.Bytes(bytes.Repeat([]byte("s"), 3*logSector))

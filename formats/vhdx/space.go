@@ -50,8 +50,8 @@ func (s *space) set(b bitmap, off, n int64) bool {
 }
 
 // leaks reports what belongs to nothing. What lies in front of the first block is none: writers leave room there for
-// the BAT to grow.
-func (s *space) leaks(report func(formats.Problem)) {
+// the BAT to grow. It ends when report wants no more.
+func (s *space) leaks(report func(formats.Problem) (more bool)) {
 	from := int64(-1)
 	for u := s.first / mib; u*mib < s.size; u++ {
 		used := s.taken.has(u) || s.kept.has(u)
@@ -59,7 +59,9 @@ func (s *space) leaks(report func(formats.Problem)) {
 		case !used && from < 0:
 			from = u * mib
 		case used && from >= 0:
-			report(leak(from, u*mib))
+			if !report(leak(from, u*mib)) {
+				return
+			}
 			from = -1
 		}
 	}
