@@ -56,7 +56,7 @@ func mustGUID(text string) guid {
 
 func (d disk) build() *file {
 	f := &file{at: map[int64]int64{}, g: geometry{d.size, d.blockSize, d.sector, d.locator != nil}}
-	f.b = make([]byte, builtBlocks)
+	f.b = make([]byte, builtBlocks, builtBlocks+int64(len(d.blocks))*(d.blockSize+mib)+3*mib)
 	copy(f.b, identifier)
 	copy(f.b[8:], utf16Bytes("a test"))
 	for i, at := range headerAt {
@@ -79,6 +79,15 @@ func (d disk) build() *file {
 
 // clone is a copy to be damaged.
 func (f *file) clone() *file { return &file{bytes.Clone(f.b), f.at, f.g} }
+
+// copies gives the same file again and again, in memory that is used anew each time.
+func (f *file) copies() func() *file {
+	b := bytes.Clone(f.b)
+	return func() *file {
+		copy(b, f.b)
+		return &file{b[:len(b):len(b)], f.at, f.g}
+	}
+}
 
 // region is an entry of the region table.
 type region struct {
@@ -159,9 +168,8 @@ func (f *file) put(n int64, b block) {
 	}
 	f.at[n] = int64(len(f.b))
 	f.entry(f.g.index(n), uint64(len(f.b))|uint64(b.state))
-	data := pattern(n*f.g.blockSize, f.g.blockSize)
-	clear(data[f.g.used(n):])
-	f.b = append(f.b, data...)
+	f.b = append(f.b, pattern(n*f.g.blockSize, f.g.used(n))...)
+	f.b = f.b[:f.at[n]+f.g.blockSize]
 }
 
 func (f *file) bitmap(n int64, present []formattest.Range) {

@@ -51,6 +51,7 @@ func TestCheckFindsNothingWrong(t *testing.T) {
 }
 
 func TestCheckFindsDamage(t *testing.T) {
+	copies := map[bool]func() *file{false: small.build().copies(), true: child.build().copies()}
 	for _, c := range []struct {
 		name   string
 		disk   disk
@@ -78,7 +79,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"metadata and a header", small, func(f *file) { f.b[builtMetadata]++; f.b[headerAt[0]]++ }, [][]string{{"header: signature"}, {"metadata table: signature"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := c.disk.build()
+			f := copies[c.disk.locator != nil]()
 			c.change(f)
 			expect(t, problems(t, formattest.Bytes(f.b)), c.want...)
 		})

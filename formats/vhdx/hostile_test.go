@@ -58,7 +58,7 @@ func TestHostileHeaders(t *testing.T) {
 		}, formats.ErrCorrupt, "entry_count is 2048"},
 		{"no BAT", regions(meta), formats.ErrCorrupt, "there is no BAT region"},
 		{"no metadata", regions(bat), formats.ErrCorrupt, "there is no metadata region"},
-		{"two BATs", regions(bat, meta, region{batRegion, 4 * mib, mib, true}), formats.ErrCorrupt, "a second BAT"},
+		{"two BATs", regions(bat, region{batRegion, builtMetadata, mib, true}, meta), formats.ErrCorrupt, "a second BAT"},
 		{"an unknown region", regions(bat, meta, region{unknownGUID, 100 * mib, mib, false}), nil, ""},
 		{"an unknown region that is required", regions(bat, meta, region{unknownGUID, 4 * mib, mib, true}), errors.ErrUnsupported, unknownGUID},
 		{"overlap", regions(bat, region{metadataRegion, builtBAT, mib, true}), formats.ErrCorrupt, "overlaps the BAT"},
@@ -183,6 +183,9 @@ func TestHostileLocators(t *testing.T) {
 	refuse(t, cases)
 }
 
+// empty is small without its blocks.
+var empty = disk{size: small.size, blockSize: mib, sector: 512}
+
 // hostile is a change to a good file that keeps it from being opened, or, without a kind, does not.
 type hostile struct {
 	name   string
@@ -192,10 +195,10 @@ type hostile struct {
 }
 
 func refuse(t *testing.T, cases []hostile) {
-	whole := small.build()
+	fresh := empty.build().copies()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			f := whole.clone()
+			f := fresh()
 			c.change(f)
 			_, err := Driver{}.Open(t.Context(), formattest.Bytes(f.b), formats.OpenOptions{})
 			if !errors.Is(err, c.kind) || err != nil && !strings.Contains(err.Error(), c.words) {
@@ -214,6 +217,7 @@ func refuse(t *testing.T, cases []hostile) {
 // TestHostileBlocks: an entry of the BAT is refused when it is used, and only then.
 func TestHostileBlocks(t *testing.T) {
 	partial := uint64(4*mib | partiallyPresent)
+	copies := map[bool]func() *file{false: small.build().copies(), true: child.build().copies()}
 	for _, c := range []struct {
 		name    string
 		disk    disk
@@ -242,7 +246,7 @@ func TestHostileBlocks(t *testing.T) {
 		{"bitmap with reserved bits", child, 2048, 4*mib | 8 | 6, "reserved bits", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := c.disk.build()
+			f := copies[c.disk.locator != nil]()
 			f.entry(c.index, c.entry)
 			img := openSource(t, formattest.Bytes(f.b))
 			p := make([]byte, 512)
@@ -271,7 +275,7 @@ func TestHugeFile(t *testing.T) {
 	if _, err := (Driver{}).Open(t.Context(), src, formats.OpenOptions{}); !errors.Is(err, formats.ErrCorrupt) {
 		t.Errorf("Open = %v", err)
 	}
-	src.Bytes = maxFileSize
+	src.Bytes = 16 * tib
 	if found := problems(t, src); len(found) != 1 || !found[0].Leak {
 		t.Errorf("Check: %v", found)
 	}

@@ -27,12 +27,14 @@ func tool(t testing.TB, name string) string {
 	return path
 }
 
-func run(t testing.TB, name string, args ...string) {
+func run(t testing.TB, name string, args ...string) (output string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), tool(t, name), args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
 		t.Fatalf("%s: %v\n%s", cmd, err, out)
 	}
+	return string(out)
 }
 
 // onDisk is a source that is a file.

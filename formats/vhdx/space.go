@@ -34,17 +34,19 @@ func (s *space) take(off, n int64) bool {
 // keep says that [off, off+n) is not lost, whoever else may have it.
 func (s *space) keep(off, n int64) { s.set(s.kept, off, n) }
 
-// bitmap has a bit for each MiB.
+// bitmap has a bit for each MiB of a file, or each block of a disk.
 type bitmap []uint64
 
 func (b bitmap) has(u int64) bool { return b[u/64]>>(u%64)&1 != 0 }
+
+func (b bitmap) set(u int64) { b[u/64] |= 1 << (u % 64) }
 
 // set sets the bits of [off, off+n) and tells whether all were clear. What lies behind the file's end has none.
 func (s *space) set(b bitmap, off, n int64) bool {
 	free := true
 	for u := off / mib; u < (min(off+n, s.size)+mib-1)/mib; u++ {
 		free = free && !b.has(u)
-		b[u/64] |= 1 << (u % 64)
+		b.set(u)
 	}
 	return free
 }

@@ -5,8 +5,8 @@
 //
 // header.go finds the current header, log.go and sequence.go what its log still has to do, replay.go does it in memory:
 // from there on nobody knows of the log. region.go and metadata.go say where things are and what the disk is like,
-// locator.go who its parent is, bat.go where a block is. On these stand open.go and read.go (the image), check.go and
-// create.go.
+// locator.go who its parent is, bat.go where a block is. On these stand open.go and read.go (the image), and check.go.
+// create.go and finish.go write.
 package vhdx
 
 import (
@@ -23,6 +23,7 @@ type Driver struct{}
 var (
 	_ formats.Driver  = Driver{}
 	_ formats.Checker = Driver{}
+	_ formats.Creator = Driver{}
 )
 
 // Name is the formats.Driver method.

@@ -36,7 +36,9 @@ var sealed = []formattest.Range{
 
 func TestConformance(t *testing.T) {
 	dirty, dirtyDisk := dirtyFile()
+	ours := formattest.Disk{Bytes: 3*mib + 512, Parts: []formattest.Part{{Off: 100, Data: pattern(100, 5000)}, {Off: 2*mib - 512, Data: pattern(2*mib-512, 1024)}}}
 	formattest.Run(t, Driver{}, []formattest.Case{
+		{Name: "written", Image: writeFile(t, ours, formats.CreateOptions{Set: setBlockSize("1M")}), Disk: ours, Checked: sealed},
 		{Name: "small", Image: small.build().b, Disk: small.model(), Checked: sealed},
 		{Name: "differencing", Image: child.build().b, Disk: child.model(), Checked: sealed},
 		{Name: "sectors of 4096", Image: wide.build().b, Disk: wide.model(), Checked: sealed},
@@ -100,7 +102,7 @@ func TestChunks(t *testing.T) {
 		{size: 33 << 30, blockSize: 256 * mib, sector: 512},
 		{size: 33 << 30, blockSize: 256 * mib, sector: 512, locator: child.locator},
 		{size: 5 << 30, blockSize: mib, sector: 512},
-		{size: 129 << 30, blockSize: 2 * mib, sector: 4096},
+		{size: 65 << 30, blockSize: 256 * mib, sector: 4096},
 	} {
 		g := geometry{c.size, c.blockSize, c.sector, false}
 		last := g.blocks() - 1
@@ -141,6 +143,15 @@ func TestInfo(t *testing.T) {
 	}
 	b.Paths[0] = "changed"
 	info.Details[0].Value = "changed"
+}
+
+// TestTextIsPrintable: a creator cannot clear the screen of whoever asks.
+func TestTextIsPrintable(t *testing.T) {
+	f := small.build()
+	copy(f.b[8:], utf16Bytes("a\x1b[2Jb"))
+	if got := detail(openSource(t, formattest.Bytes(f.b)).Info().Details, "creator"); got != "a\ufffd[2Jb" {
+		t.Errorf("creator = %q", got)
+	}
 }
 
 func TestParentPaths(t *testing.T) {
