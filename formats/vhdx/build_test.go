@@ -56,7 +56,13 @@ func mustGUID(text string) guid {
 
 func (d disk) build() *file {
 	f := &file{at: map[int64]int64{}, g: geometry{d.size, d.blockSize, d.sector, d.locator != nil}}
-	f.b = make([]byte, builtBlocks, builtBlocks+int64(len(d.blocks))*(d.blockSize+mib)+3*mib)
+	room := int64(builtBlocks + 3*mib)
+	for _, b := range d.blocks {
+		if entry(b.state).present() {
+			room += d.blockSize + mib
+		}
+	}
+	f.b = make([]byte, builtBlocks, room)
 	copy(f.b, identifier)
 	copy(f.b[8:], utf16Bytes("a test"))
 	for i, at := range headerAt {
