@@ -1,0 +1,128 @@
+package vhdx
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+const (
+	// clusterSize is a choice, not a fact of the format: the granularity at which written files are sparse, within a block too.
+	clusterSize = 64 * kib
+	blockOption = "block_size"
+)
+
+// Where a written file has what.
+const (
+	writtenLog      = 1 * mib
+	writtenMetadata = 2 * mib
+	writtenBAT      = 3 * mib
+)
+
+// encoder writes dynamic disks. Blocks lie in the file in the disk's order, each from the first of its clusters that is
+// not all zeros, so that one bit a block says all of the BAT.
+type encoder struct {
+	geometry
+	id     guid // as CreateOptions has it; the others are derived from it
+	placed bitmap
+	count  int64 // blocks placed
+	last   int64 // cluster placed last, -1 before the first
+}
+
+// Options is the formats.Creator method.
+func (Driver) Options() []formats.Option {
+	return []formats.Option{{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"}}
+}
+
+// Create is the formats.Creator method. The format records no time.
+func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
+	switch {
+	case size <= 0 || size%formats.SectorSize != 0:
+		return nil, fmt.Errorf("vhdx: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)
+	case size > maxDiskSize:
+		return nil, fmt.Errorf("vhdx: a disk of %d bytes: the format holds at most 64 TiB (%d bytes)", size, int64(maxDiskSize))
+	case opts.Level != 0:
+		return nil, fmt.Errorf("vhdx: compression level %d: VHDX is not compressed", opts.Level)
+	}
+	if err := formats.CheckSet(name, Driver{}.Options(), opts.Set); err != nil {
+		return nil, err
+	}
+	blockSize := usualBlockSize(size)
+	if text, ok := opts.Set[blockOption]; ok {
+		if blockSize, ok = parseBlockSize(text); !ok {
+			return nil, fmt.Errorf("vhdx: %s=%q: must be a power of two from 1MiB to 256MiB", blockOption, text)
+		}
+	}
+	e := &encoder{geometry: geometry{size: size, blockSize: blockSize, sector: formats.SectorSize}, id: guid(opts.UUID).swapped(), last: -1}
+	e.placed = make(bitmap, e.blocks()/64+1)
+	return e, nil
+}
+
+// usualBlockSize is qemu-img's rule.
+func usualBlockSize(size int64) int64 {
+	switch {
+	case size > 32*tib:
+		return 64 * mib
+	case size > 100<<30:
+		return 32 * mib
+	case size > 1<<30:
+		return 16 * mib
+	}
+	return 8 * mib
+}
+
+// parseBlockSize takes 2097152, 2M, 2MiB or 2048k.
+func parseBlockSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "KMkmiB")
+	units := map[string]int64{"": 1, "k": kib, "kib": kib, "m": mib, "mib": mib}
+	unit, ok := units[strings.ToLower(text[len(digits):])]
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if !ok || err != nil || n > maxBlockSize/unit {
+		return 0, false
+	}
+	return n * unit, powerOfTwo(n*unit, minBlockSize, maxBlockSize)
+}
+
+// ClusterSize is the formats.Encoder method.
+func (e *encoder) ClusterSize() int64 { return clusterSize }
+
+// Encode is the formats.Encoder method. It returns plain itself.
+func (e *encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
+	if len(plain) != clusterSize || !e.onDisk(ci) {
+		return nil, fmt.Errorf("vhdx: %d bytes for cluster %d: clusters are %d bytes and the disk has %d", len(plain), ci, clusterSize, e.size)
+	}
+	return plain, nil
+}
+
+func (e *encoder) onDisk(ci int64) bool { return ci >= 0 && ci <= (e.size-1)/clusterSize }
+
+// Place is the formats.Encoder method. What is never written of a block stays a hole.
+func (e *encoder) Place(ci int64, n int) (int64, error) {
+	if ci <= e.last || !e.onDisk(ci) || n != clusterSize {
+		return 0, fmt.Errorf("vhdx: %d bytes for cluster %d behind cluster %d: clusters are %d bytes, placed in ascending order, and the disk has %d", n, ci, e.last, clusterSize, e.size)
+	}
+	e.last = ci
+	block, in := ci*clusterSize/e.blockSize, ci*clusterSize%e.blockSize
+	if !e.placed.has(block) {
+		e.placed.set(block)
+		e.count++
+	}
+	return e.blockAt(e.count-1) + in, nil
+}
+
+// blockAt is where the n-th block in the file lies.
+func (e *encoder) blockAt(n int64) int64 { return writtenBAT + e.batSize() + n*e.blockSize }
+
+func (e *encoder) batSize() int64 { return roundUp(e.entries()*8, mib) }
+
+// derived is a GUID of the file, of version 8 (RFC 9562): one of its own for each purpose and each id.
+func (e *encoder) derived(purpose string) guid {
+	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs vhdx %s\x00%s", purpose, e.id))
+	u := guid(sum[:16])
+	u[6] = u[6]&0x0f | 0x80
+	u[8] = u[8]&0x3f | 0x80
+	return u.swapped()
+}
