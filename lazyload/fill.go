@@ -35,10 +35,10 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 	if err != nil || img == nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // some read while others compress
-	for off < end && ctx.Err() == nil {
-		zeros, err := l.zeros(ctx, img, off, end, unit)
+	for off < end && working.Err() == nil {
+		zeros, err := l.zeros(working, img, off, end, unit)
 		if err != nil {
 			group.Go(func() error { return err })
 			break
@@ -48,7 +48,7 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 			continue
 		}
 		at, length := off, min(unit, end-off)
-		group.Go(func() error { return l.piece(ctx, img, at, length) })
+		group.Go(func() error { return l.piece(working, img, at, length) })
 		off += length
 	}
 	if err := group.Wait(); err != nil {
