@@ -18,6 +18,7 @@ type Store struct {
 	mu          sync.Mutex
 	clock       uint64
 	blocks      map[blockstore.ID][]byte
+	damaged     map[blockstore.ID]bool // blocks whose next read must notice
 	quarantined map[blockstore.ID]bool
 	disks       map[uint64]*disk
 }
@@ -37,6 +38,7 @@ func New(limit int64) *Store {
 	return &Store{
 		limit:       limit,
 		blocks:      map[blockstore.ID][]byte{},
+		damaged:     map[blockstore.ID]bool{},
 		quarantined: map[blockstore.ID]bool{},
 		disks:       map[uint64]*disk{},
 	}
@@ -59,6 +61,9 @@ func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) e
 	if !ok {
 		return fmt.Errorf("block %s: %w", id, blockstore.ErrNotFound)
 	}
+	if s.damaged[id] {
+		return &blockstore.DamagedError{ID: id, Why: "a test damaged it"}
+	}
 	copy(p, block[off:])
 	return nil
 }
@@ -69,17 +74,19 @@ func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
 	defer s.mu.Unlock()
 	if block, ok := s.blocks[id]; ok && blockstore.IDOf(block) != id {
 		delete(s.blocks, id)
+		delete(s.damaged, id)
 		s.quarantined[id] = true
 	}
 	return nil
 }
 
-// Damage flips a bit of a block, for tests of what happens then; a read of it does not notice, Verify does.
+// Damage flips a bit of a block, for tests of what happens then.
 func (s *Store) Damage(id blockstore.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if block, ok := s.blocks[id]; ok {
 		block[0] ^= 1
+		s.damaged[id] = true
 	}
 }
 
