@@ -42,6 +42,7 @@ func sections() []section {
 		{"rand", true, (*bench).random},
 		{"register", false, (*bench).register},
 		{"memory", true, (*bench).memory},
+		{"store", true, (*bench).storeBench},
 		{"convert", true, (*bench).convert},
 		{"many", false, (*bench).many},
 	}

@@ -1,0 +1,269 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// finish waits for the end of an image's job, "" for the store's, and returns its line.
+func (p place) finish(t *testing.T, image string) string {
+	t.Helper()
+	path := p.path("job")
+	if image != "" {
+		path = p.path("images", image, "job")
+	}
+	line := ""
+	eventually(t, func() string {
+		line = read(t, path)
+		if strings.HasPrefix(line, "QUEUED") || strings.HasPrefix(line, "RUNNING") {
+			return "the job is still at it: " + line
+		}
+		return ""
+	})
+	return line
+}
+
+// TestHydratedImageOutlivesItsSource: all of it is in the store, by the command line and after a restart.
+func TestHydratedImageOutlivesItsSource(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t)
+	m := makeModel(t, p.file("disk.raw"), 20*mib+512, 21)
+	want := strings.TrimSpace(do(t, program, "digest", m.path))
+	for _, format := range written {
+		d.register(t, format, m.as(t, format))
+		do(t, program, "hydrate", format, "--mount", p.mnt)
+		if got := strings.TrimSpace(read(t, p.path("images", format, "digest"))); got != want {
+			t.Errorf("%s: digest %s, want %s", format, got, want)
+		}
+	}
+	stats := do(t, program, "store", "stats", "--mount", p.mnt)
+	wantWords(t, "store stats", stats, "images:      "+strconv.Itoa(len(written)), "blocks:", "no limit")
+	d.stop(t)
+	for _, format := range written {
+		if err := os.RemoveAll(p.file("disk.raw." + format)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := m.path
+	m.path = p.file("model")
+	if err := os.Rename(source, m.path); err != nil {
+		t.Fatal(err)
+	}
+	p.serve(t)
+	for _, format := range written {
+		m.same(t, p.disk(format))
+		if got := p.status(t, format, "complete"); got != "yes" {
+			t.Errorf("%s: complete %s", format, got)
+		}
+		imsfs(t, "evict", format, "--mount", p.mnt).refused(t, "cannot give again")
+		do(t, program, "verify", format, "--mount", p.mnt)
+	}
+}
+
+// TestReadsAreKept: what was read once is not read from the source again, also after a restart.
+func TestReadsAreKept(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t)
+	m := makeModel(t, p.file("disk.raw"), 9*mib, 22)
+	d.register(t, "web", m.as(t, "zvhd2"))
+	m.same(t, p.disk("web"))
+	d.stop(t) // what waits to be saved is saved
+	p.serve(t)
+	m.same(t, p.disk("web"))
+	if got := p.status(t, "", "cache_loads"); got != "0" {
+		t.Errorf("%s clusters were decoded again", got)
+	}
+}
+
+// damage flips bits all over the packs of a store whose server has ended.
+func (p place) damage(t *testing.T, flips int) {
+	t.Helper()
+	packs, err := filepath.Glob(filepath.Join(p.store, "packs", "*.pack"))
+	if err != nil || len(packs) == 0 {
+		t.Fatalf("packs %q, %v", packs, err)
+	}
+	for _, path := range packs {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range flips {
+			b[64+rand.IntN(len(b)-64)] ^= 1 << rand.IntN(8)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDamagedPacks: readers never notice while the source stands, and never get wrong bytes when it does not.
+func TestDamagedPacks(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t)
+	m := makeModel(t, p.file("disk.raw"), 16*mib, 23)
+	d.register(t, "web", m.as(t, "zvhd2"))
+	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	d.stop(t)
+	p.damage(t, 20)
+	d = p.serve(t)
+	m.same(t, p.disk("web"))
+	d.stop(t)
+
+	p.damage(t, 20)
+	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	d = p.serve(t)
+	if r := imsfs(t, "store", "verify", "--mount", p.mnt); r.code == 0 {
+		t.Error("verify found nothing in damaged packs")
+	} else {
+		wantWords(t, "stderr", r.stderr, "damaged", "out of use")
+	}
+	d.log.expect("verify found damage")
+	if got := p.status(t, "web", "complete"); got != "no" {
+		t.Errorf("complete %s with damaged blocks", got)
+	}
+	if err := os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")); err != nil {
+		t.Fatal(err)
+	}
+	m.same(t, p.disk("web"))
+}
+
+// TestKilledWhileLoading kills the server while it loads, sweeps and compacts, IMSFS_ROUNDS times: what was acknowledged is
+// there, and every byte reads right, with an empty cache.
+func TestKilledWhileLoading(t *testing.T) {
+	rounds := 5
+	if n, err := strconv.Atoi(os.Getenv("IMSFS_ROUNDS")); err == nil {
+		rounds = n
+	}
+	p := newPlace(t)
+	m := makeModel(t, p.file("disk.raw"), 24*mib, 24)
+	image := m.as(t, "zvhd2")
+	other := makeModel(t, p.file("other.raw"), 8*mib, 25)
+	complete := map[string]string{} // images that were complete, and their digests
+	for round := range rounds {
+		d := p.serve(t)
+		for name, digest := range complete {
+			if got := strings.TrimSpace(read(t, p.path("images", name, "digest"))); got != digest {
+				t.Fatalf("round %d: the digest of %s is %q, want %q", round, name, got, digest)
+			}
+		}
+		name := fmt.Sprintf("image-%d", round)
+		d.register(t, name, image)
+		d.register(t, "garbage", other.path)
+		do(t, program, "prefetch", "garbage", "--mount", p.mnt)
+		d.tell(t, "garbage", "delete")
+		if round%2 == 1 { // one that is complete before the kill
+			done := fmt.Sprintf("done-%d", round)
+			d.register(t, done, other.path)
+			do(t, program, "hydrate", done, "--mount", p.mnt)
+			complete[done] = strings.TrimSpace(read(t, p.path("images", done, "digest")))
+		}
+		d.tell(t, name, "hydrate")
+		d.tell(t, "", []string{"sweep", "compact", "verify"}[round%3])
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the kill's moment is the test's input
+		d.kill(t)
+	}
+	p.serve(t)
+	for round := range rounds {
+		name := fmt.Sprintf("image-%d", round)
+		m.same(t, p.disk(name))
+		if line := p.finish(t, name); !strings.HasPrefix(line, "DONE") { // taken up again by the last server
+			t.Errorf("%s: %s", name, line)
+		}
+	}
+	for name := range complete {
+		other.same(t, p.disk(name))
+	}
+	do(t, program, "store", "verify", "--mount", p.mnt)
+}
+
+// TestFullDisk: a store on a small file system that fills up fails no read, says so, and keeps to its floor.
+func TestFullDisk(t *testing.T) {
+	p := newPlace(t)
+	disk := p.file("small.img")
+	do(t, "truncate", "-s", "160M", disk)
+	do(t, "mkfs.ext4", "-q", "-m", "0", disk)
+	p.store = p.file("small")
+	if err := os.Mkdir(p.store, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	do(t, "mount", "-o", "loop", disk, p.store)
+	t.Cleanup(func() { do(t, "umount", p.store) })
+	p.store = filepath.Join(p.store, "store")
+
+	d := p.serve(t, "--free-floor", "40MiB")
+	var models []model
+	for n := range 4 { // noise enough for twice the room
+		m := makeModel(t, p.file(fmt.Sprintf("disk-%d.raw", n)), 96*mib, uint64(30+n))
+		models = append(models, m)
+		d.register(t, fmt.Sprintf("disk-%d", n), m.path)
+	}
+	d.log.expect("the store could not keep")
+	for n, m := range models {
+		m.same(t, p.disk(fmt.Sprintf("disk-%d", n)))
+	}
+	r := imsfs(t, "hydrate", "disk-0", "--mount", p.mnt)
+	if r.code == 0 {
+		t.Log("disk-0 fits")
+	}
+	if r := imsfs(t, "prefetch", "disk-1", "--mount", p.mnt); r.code != 0 {
+		wantWords(t, "stderr", r.stderr, "full")
+	}
+	for n, m := range models {
+		m.same(t, p.disk(fmt.Sprintf("disk-%d", n)))
+	}
+	free := strings.Fields(do(t, "df", "--output=avail", "-B1", filepath.Dir(p.store)))
+	if n, err := strconv.ParseInt(free[len(free)-1], 10, 64); err != nil || n < 16*mib {
+		t.Errorf("%d bytes are left on the store's file system (%v)", n, err)
+	}
+}
+
+// TestStoreLimit: lazy blocks leave for others, hydrated images never.
+func TestStoreLimit(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t, "--store-limit", "24MiB")
+	kept := makeModel(t, p.file("kept.raw"), 8*mib, 40)
+	d.register(t, "kept", kept.path)
+	do(t, program, "hydrate", "kept", "--mount", p.mnt)
+	for n := range 4 {
+		m := makeModel(t, p.file(fmt.Sprintf("lazy-%d.raw", n)), 24*mib, uint64(41+n))
+		name := fmt.Sprintf("lazy-%d", n)
+		d.register(t, name, m.path)
+		imsfs(t, "prefetch", name, "--mount", p.mnt) // may be refused at the limit
+		m.same(t, p.disk(name))
+	}
+	if got := p.status(t, "kept", "complete"); got != "yes" {
+		t.Errorf("the hydrated image is complete %s", got)
+	}
+	used, err := strconv.ParseInt(p.status(t, "", "store_used"), 10, 64)
+	if err != nil || used > 26*mib {
+		t.Errorf("%d bytes are used of 24 MiB (%v)", used, err)
+	}
+}
+
+// TestRebuild: a lost database is made anew from the packs.
+func TestRebuild(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t)
+	m := makeModel(t, p.file("disk.raw"), 16*mib, 50)
+	d.register(t, "web", m.as(t, "zvhd2"))
+	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	d.stop(t)
+	if err := os.RemoveAll(filepath.Join(p.store, "db")); err != nil {
+		t.Fatal(err)
+	}
+	imsfs(t, "serve", p.mnt, "--store", p.store).refused(t, "store")
+	wantWords(t, "rebuild", do(t, program, "store", "rebuild", "--store", p.store), "image web is back")
+	if err := os.Remove(p.file("disk.raw.zvhd2")); err != nil {
+		t.Fatal(err)
+	}
+	p.serve(t)
+	m.same(t, p.disk("web"))
+}
