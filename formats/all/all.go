@@ -4,14 +4,19 @@ package all
 import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/qcow2"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
 
 // Formats returns the set every part of the program opens images with.
 func Formats() formats.Set {
+	zstd := codec.NewZstd()
 	return formats.Set{
-		Drivers:  []formats.Driver{zvhd2.New(codec.NewZstd())},
+		Drivers: []formats.Driver{
+			zvhd2.New(zstd),
+			qcow2.New(zstd),
+		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),
 	}
