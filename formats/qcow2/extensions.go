@@ -45,7 +45,7 @@ func decodeExtensions(first []byte, h *header) (extensions, error) {
 	end := int64(len(first))
 	if h.backingOffset != 0 && h.backingSize != 0 {
 		if !inside(h.backingOffset, uint64(h.backingSize), uint64(len(first))) {
-			return ext, formats.Corrupt(name, offBackingOffset, "header: the backing file's name, %d bytes at %#x, must lie within the first cluster and the file", h.backingSize, h.backingOffset)
+			return ext, corrupt(offBackingOffset, "header: the backing file's name, %d bytes at %#x, must lie within the first cluster and the file", h.backingSize, h.backingOffset)
 		}
 		end = int64(h.backingOffset)
 		ext.backing = string(first[end : end+int64(h.backingSize)])
@@ -58,7 +58,7 @@ func decodeExtensions(first []byte, h *header) (extensions, error) {
 		case kind == extEnd:
 			return ext, nil
 		case size > end-body:
-			return ext, formats.Corrupt(name, at, "header extension %#x: its length is %d, must be within the %d bytes up to the backing file's name or the cluster's end", kind, size, end-body)
+			return ext, corrupt(at, "header extension %#x: its length is %d, must be within the %d bytes up to the backing file's name or the cluster's end", kind, size, end-body)
 		}
 		if err := ext.add(kind, first[body:body+size], at); err != nil {
 			return ext, err
@@ -73,7 +73,7 @@ func (e *extensions) add(kind uint32, body []byte, at int64) error {
 	switch kind {
 	case extBackingFormat:
 		if len(body) > maxBackingFormat {
-			return formats.Corrupt(name, at, "backing file format: the name has %d bytes, must have at most %d", len(body), maxBackingFormat)
+			return corrupt(at, "backing file format: the name has %d bytes, must have at most %d", len(body), maxBackingFormat)
 		}
 		e.backingFormat = string(body)
 	case extDataFile:
@@ -82,7 +82,7 @@ func (e *extensions) add(kind uint32, body []byte, at int64) error {
 		e.features = featureNames(body)
 	case extBitmaps:
 		if len(body) != bitmapsExtSize {
-			return formats.Corrupt(name, at, "bitmaps extension: it has %d bytes, must have %d", len(body), bitmapsExtSize)
+			return corrupt(at, "bitmaps extension: it has %d bytes, must have %d", len(body), bitmapsExtSize)
 		}
 		e.bitmaps = bitmapsExtension{
 			count: binary.BigEndian.Uint32(body),

@@ -1,7 +1,6 @@
 package qcow2
 
 import (
-	"errors"
 	"fmt"
 	"math/bits"
 
@@ -29,10 +28,6 @@ const (
 	compressionZlib = 0
 	compressionZstd = 1
 )
-
-func unsupported(format string, args ...any) error {
-	return fmt.Errorf("qcow2: %s is not read: %w", fmt.Sprintf(format, args...), errors.ErrUnsupported)
-}
 
 func (h *header) extended() bool { return h.incompatible&incompatExtendedL2 != 0 }
 
@@ -89,7 +84,7 @@ type rule struct {
 func (h *header) verify(file int64) error {
 	for _, r := range h.rules(file) {
 		if !r.ok {
-			return formats.Corrupt(name, r.off, "header: %s is %d, must be %s", r.field, r.got, r.must)
+			return corrupt(r.off, "header: %s is %d, must be %s", r.field, r.got, r.must)
 		}
 	}
 	return nil

@@ -142,18 +142,18 @@ func readHeader(ctx context.Context, src formats.Source) (h header, first []byte
 	}
 	switch {
 	case len(b) < v2HeaderSize:
-		return h, nil, formats.Corrupt(name, 0, "header: the file has %d bytes, must have at least %d", len(b), v2HeaderSize)
+		return h, nil, corrupt(0, "header: the file has %d bytes, must have at least %d", len(b), v2HeaderSize)
 	case binary.BigEndian.Uint32(b) != magic:
-		return h, nil, formats.Corrupt(name, 0, "header: magic is %x, must be %x", b[:4], uint32(magic))
+		return h, nil, corrupt(0, "header: magic is %x, must be %x", b[:4], uint32(magic))
 	}
 	if version := binary.BigEndian.Uint32(b[offVersion:]); version != 2 && version != 3 {
 		return h, nil, unsupported("version %d", version)
 	} else if version == 3 && len(b) < v3HeaderSize {
-		return h, nil, formats.Corrupt(name, 0, "header: the file has %d bytes, must have at least %d for version 3", len(b), v3HeaderSize)
+		return h, nil, corrupt(0, "header: the file has %d bytes, must have at least %d for version 3", len(b), v3HeaderSize)
 	}
 	h = decodeHeader(b)
 	if h.clusterBits < minClusterBits || h.clusterBits > maxClusterBits {
-		return h, nil, formats.Corrupt(name, offClusterBits, "header: cluster_bits is %d, must be %d to %d", h.clusterBits, minClusterBits, maxClusterBits)
+		return h, nil, corrupt(offClusterBits, "header: cluster_bits is %d, must be %d to %d", h.clusterBits, minClusterBits, maxClusterBits)
 	}
 	first = make([]byte, min(src.Size(), 1<<h.clusterBits))
 	return h, first, readAt(ctx, src, first, 0, "first cluster")

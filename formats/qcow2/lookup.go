@@ -53,7 +53,7 @@ func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 		return stretch{n: min(n, l.emptyEnd(page, first, index)-off), state: formats.Unallocated}, nil
 	}
 	if l2%l.cluster() != 0 || l2 > l.file-l.cluster() {
-		return stretch{}, formats.Corrupt(name, l.l1Table+index*8, "L1 table: the L2 table for the disk's bytes at %d is at %#x, must be at a multiple of the cluster size within the file", index*l.l2Span(), l2)
+		return stretch{}, corrupt(l.l1Table+index*8, "L1 table: the L2 table for the disk's bytes at %d is at %#x, must be at a multiple of the cluster size within the file", index*l.l2Span(), l2)
 	}
 	at := l.l2Offset(off)
 	base := l2 + at&^(l.pageSize()-1)
@@ -87,7 +87,7 @@ func (l *lookup) inPage(page []byte, base, at, off, n int64) (stretch, error) {
 	for ; s.n < n && at < int64(len(page)); at += 1 << l.entryBits {
 		next, problem := l.piece(l.entryAt(page, at), off+s.n, n-s.n)
 		if problem != "" && s.n == 0 {
-			return s, formats.Corrupt(name, base+at, "L2 table: entry for the disk's bytes at %d: %s", off&^(l.cluster()-1), problem)
+			return s, corrupt(base+at, "L2 table: entry for the disk's bytes at %d: %s", off&^(l.cluster()-1), problem)
 		}
 		// A problem further on is met by the read that begins there.
 		if problem != "" || !s.join(next) || (off+s.n)%l.cluster() != 0 {

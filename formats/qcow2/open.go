@@ -39,7 +39,7 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 		return nil, err
 	}
 	if f.incompatible&incompatCorrupt != 0 {
-		return nil, formats.Corrupt(name, offIncompatible, "header: the corrupt bit is set: whoever wrote to the image last found it damaged")
+		return nil, corrupt(offIncompatible, "header: the corrupt bit is set: whoever wrote to the image last found it damaged")
 	}
 	if f.snapshots, f.snapshotBytes, err = readSnapshots(ctx, src, &f.header); err != nil {
 		return nil, err

@@ -30,7 +30,8 @@ type Driver struct {
 }
 
 var (
-	_ formats.Driver = (*Driver)(nil)
+	_ formats.Driver  = (*Driver)(nil)
+	_ formats.Checker = (*Driver)(nil)
 )
 
 // New makes a driver that decodes with z, which may serve others too.

@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-// sameAsQEMU compares content and map of an image file with what qemu-img makes of them.
+// sameAsQEMU compares content and map of an image file with what qemu-img makes of them. The file must be sound.
 func sameAsQEMU(t *testing.T, path string) {
 	t.Helper()
 	image := readFile(t, path)
@@ -25,6 +26,7 @@ func sameAsQEMU(t *testing.T, path string) {
 	if got, want := fmt.Sprint(ourMap(t, img)), fmt.Sprint(qemuMap(t, path)); got != want {
 		t.Errorf("map\n%v, want\n%v", got, want)
 	}
+	wantSound(t, formattest.Bytes(image))
 }
 
 // content is a disk of size bytes: parts that compress, parts that do not, holes, and data up to its end.

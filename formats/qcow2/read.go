@@ -85,7 +85,7 @@ func (m *image) decode(ctx context.Context, dst []byte, off int64, s stretch) er
 		return err
 	}
 	if err := m.driver.decode(dst, *buf, m.compression); err != nil {
-		return formats.Corrupt(name, s.host, "compressed cluster of the disk's bytes at %d: %v", off&^(m.cluster()-1), err)
+		return corrupt(s.host, "compressed cluster of the disk's bytes at %d: %v", off&^(m.cluster()-1), err)
 	}
 	return nil
 }

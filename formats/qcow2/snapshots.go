@@ -32,7 +32,7 @@ type snapshot struct {
 func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []snapshot, size int64, err error) {
 	off := int64(h.snapshotTable)
 	if off > src.Size() {
-		return nil, 0, formats.Corrupt(name, offSnapshotTable, "header: snapshots_offset is %d, must be within the file of %d bytes", off, src.Size())
+		return nil, 0, corrupt(offSnapshotTable, "header: snapshots_offset is %d, must be within the file of %d bytes", off, src.Size())
 	}
 	r := bufio.NewReader(&sourceReader{ctx, src, off})
 	for range h.snapshots {
@@ -42,7 +42,7 @@ func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []s
 		}
 		size += n
 		if size > maxSnapshotTable {
-			return list, size, formats.Corrupt(name, off, "snapshot table: more than %d bytes in %d of %d entries, which is more than is read", maxSnapshotTable, len(list), h.snapshots)
+			return list, size, corrupt(off, "snapshot table: more than %d bytes in %d of %d entries, which is more than is read", maxSnapshotTable, len(list), h.snapshots)
 		}
 		list = append(list, s)
 	}
@@ -62,10 +62,10 @@ func readSnapshot(r *bufio.Reader, at int64, h *header) (s snapshot, n int64, er
 	s.about.Size = h.diskSize() // version 2 may say nothing else
 	idSize, nameSize, extraSize := int64(u16(b[12:])), int64(u16(b[14:])), int64(u32(b[36:]))
 	if extraSize > maxSnapshotExtra {
-		return s, 0, formats.Corrupt(name, at, "snapshot: its extra data takes %d bytes, must take at most %d", extraSize, maxSnapshotExtra)
+		return s, 0, corrupt(at, "snapshot: its extra data takes %d bytes, must take at most %d", extraSize, maxSnapshotExtra)
 	}
 	if h.version >= 3 && extraSize < snapshotExtraSize {
-		return s, 0, formats.Corrupt(name, at, "snapshot: its extra data takes %d bytes, must take at least %d in version 3", extraSize, snapshotExtraSize)
+		return s, 0, corrupt(at, "snapshot: its extra data takes %d bytes, must take at least %d in version 3", extraSize, snapshotExtraSize)
 	}
 	n = (snapshotSize + extraSize + idSize + nameSize + 7) &^ 7
 	rest := make([]byte, n-snapshotSize)
@@ -91,7 +91,7 @@ func readSnapshot(r *bufio.Reader, at int64, h *header) (s snapshot, n int64, er
 func readFull(r io.Reader, p []byte, at int64) error {
 	_, err := io.ReadFull(r, p)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return formats.Corrupt(name, at, "snapshot: the table must lie within the file")
+		return corrupt(at, "snapshot: the table must lie within the file")
 	}
 	return err
 }
@@ -116,9 +116,9 @@ func (s *snapshot) verify(g *geometry, file int64) error {
 	size := s.about.Size
 	switch {
 	case size < 0 || size > formats.MaxDiskSize:
-		return formats.Corrupt(name, s.off, "snapshot %q: the disk's size is %d, must be at most %d", s.about.Name, size, int64(formats.MaxDiskSize))
+		return corrupt(s.off, "snapshot %q: the disk's size is %d, must be at most %d", s.about.Name, size, int64(formats.MaxDiskSize))
 	case int64(s.l1Size) < g.l1Entries(size):
-		return formats.Corrupt(name, s.off, "snapshot %q: l1_size is %d, must be at least %d for the disk's size", s.about.Name, s.l1Size, g.l1Entries(size))
+		return corrupt(s.off, "snapshot %q: l1_size is %d, must be at least %d for the disk's size", s.about.Name, s.l1Size, g.l1Entries(size))
 	}
 	return s.verifyL1(g, file)
 }
@@ -129,9 +129,9 @@ func (s *snapshot) verifyL1(g *geometry, file int64) error {
 	case s.l1Size == 0:
 		return nil
 	case s.l1Table == 0 || s.l1Table%uint64(g.cluster()) != 0:
-		return formats.Corrupt(name, s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size behind the header", s.about.Name, s.l1Table)
+		return corrupt(s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size behind the header", s.about.Name, s.l1Table)
 	case !inside(s.l1Table, 8*uint64(s.l1Size), uint64(file)):
-		return formats.Corrupt(name, s.off, "snapshot %q: its L1 table of %d entries at %#x must lie within the file of %d bytes", s.about.Name, s.l1Size, s.l1Table, file)
+		return corrupt(s.off, "snapshot %q: its L1 table of %d entries at %#x must lie within the file of %d bytes", s.about.Name, s.l1Size, s.l1Table, file)
 	}
 	return nil
 }
