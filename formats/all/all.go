@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/qcow2"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/zvhd2"
@@ -11,8 +12,13 @@ import (
 
 // Formats returns the set every part of the program opens images with.
 func Formats() formats.Set {
+	zstd := codec.NewZstd()
 	return formats.Set{
-		Drivers:  []formats.Driver{zvhd2.New(codec.NewZstd()), vhdx.Driver{}},
+		Drivers: []formats.Driver{
+			zvhd2.New(zstd),
+			qcow2.New(zstd),
+			vhdx.Driver{},
+		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),
 	}

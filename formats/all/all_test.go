@@ -28,7 +28,7 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 		src  source
 	}{
 		{"qcow", with(4096, 0, "QFI\xfb\x00\x00\x00\x01")},
-		{"qcow2", with(4096, 0, "QFI\xfb\x00\x00\x00\x03")},
+		{"version 4", with(4096, 0, "QFI\xfb\x00\x00\x00\x04")},
 		{"QED", with(4096, 0, "QED\x00")},
 		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
 		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},

@@ -108,6 +108,8 @@ func variants() []variant {
 		{"zstd-no-size", z, zstdStream},
 		{"zlib-flushed", zl, func(t testing.TB, p []byte) []byte { return zlibStream(t, p, false) }},
 		{"zlib-finished", zl, func(t testing.TB, p []byte) []byte { return zlibStream(t, p, true) }},
+		{"deflate", NewDeflate(), deflateStream},
+		{"zstd-prefix", prefix{z}, func(t testing.TB, p []byte) []byte { return newEncoder(t, 0).Encode(nil, p) }},
 	}
 }
 

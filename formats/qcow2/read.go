@@ -1,0 +1,91 @@
+package qcow2
+
+import (
+	"context"
+	"slices"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// image is an open qcow2 file, or a snapshot in one. All of it is immutable.
+type image struct {
+	*lookup
+	driver      *Driver
+	src         formats.Source
+	info        formats.Info
+	compression uint8
+}
+
+// Info is the formats.Image method.
+func (m *image) Info() formats.Info {
+	info := m.info
+	info.Details = slices.Clone(info.Details)
+	info.Snapshots = slices.Clone(info.Snapshots)
+	return info
+}
+
+// Extent is the formats.Image method. The run is as long as one page of an L2 table tells.
+func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	s, err := m.at(ctx, off, n)
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
+	end := min(off+n, off-off%m.pageSpan()+m.pageSpan())
+	for e.End() < end {
+		s, err := m.at(ctx, e.End(), end-e.End())
+		if err != nil || s.state != e.State || s.compressed != e.Compressed {
+			break // an error is met again by who asks for what is there
+		}
+		e.Len += s.n
+	}
+	return e, nil
+}
+
+// ReadAt is the formats.Image method.
+func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	for len(p) > 0 {
+		s, err := m.at(ctx, off, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		if err := m.read(ctx, p[:s.n], off, s); err != nil {
+			return err
+		}
+		p, off = p[s.n:], off+s.n
+	}
+	return nil
+}
+
+// read fills p with the stretch that begins at off.
+func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error {
+	switch {
+	case s.state != formats.Data:
+		clear(p)
+		return nil
+	case !s.compressed:
+		return readAt(ctx, m.src, p, s.host, "data")
+	case int64(len(p)) == m.cluster():
+		return m.decode(ctx, p, off, s)
+	}
+	whole := m.driver.buffer(m.cluster())
+	defer m.driver.buffers.Put(whole)
+	if err := m.decode(ctx, *whole, off, s); err != nil {
+		return err
+	}
+	copy(p, (*whole)[off%m.cluster():])
+	return nil
+}
+
+// decode fills dst, a whole cluster, with the compressed one that holds the disk's byte at off.
+func (m *image) decode(ctx context.Context, dst []byte, off int64, s stretch) error {
+	buf := m.driver.buffer(s.length)
+	defer m.driver.buffers.Put(buf)
+	if err := readAt(ctx, m.src, *buf, s.host, "compressed cluster"); err != nil {
+		return err
+	}
+	if err := m.driver.decode(dst, *buf, m.compression); err != nil {
+		return corrupt(s.host, "compressed cluster of the disk's bytes at %d: %v", off&^(m.cluster()-1), err)
+	}
+	return nil
+}
