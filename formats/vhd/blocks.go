@@ -32,7 +32,7 @@ func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, erro
 	}
 	var end int64
 	if stored && m.sparse {
-		end, stored, err = m.sectors(ctx, at, off%size)
+		end, stored, err = m.sectors(ctx, at, off%size, n)
 		end += block * size
 	} else {
 		end = m.bat.run(page, from, block, (off+n-1)/size+1, stored) * size
@@ -44,13 +44,15 @@ func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, erro
 	return e, err
 }
 
-// sectors gives the end of the run of sectors that are present, or not, as the one at offset in of the block at at is.
-func (m *blocks) sectors(ctx context.Context, at, in int64) (end int64, present bool, err error) {
+// sectors gives the end, at most the first n bytes', of the run of sectors that are present, or not, as the one at offset in
+// of the block at at is.
+func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, present bool, err error) {
 	bitmap, err := m.bat.cache.Get(ctx, at, int(m.bat.bitmap), "sector bitmap")
 	if err != nil {
 		return 0, false, err
 	}
-	end, present = sectorRun(bitmap, in/sectorSize, m.bat.blockSize/sectorSize)
+	limit := (min(in+n, m.bat.blockSize) + sectorSize - 1) / sectorSize
+	end, present = sectorRun(bitmap, in/sectorSize, limit)
 	return end * sectorSize, present, nil
 }
 
@@ -92,7 +94,7 @@ func (m *blocks) readBlock(ctx context.Context, p []byte, block, in int64) error
 		return m.src.ReadAt(ctx, p, at+m.bat.bitmap+in)
 	}
 	for len(p) > 0 {
-		end, present, err := m.sectors(ctx, at, in)
+		end, present, err := m.sectors(ctx, at, in, int64(len(p)))
 		if err != nil {
 			return err
 		}

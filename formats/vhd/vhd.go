@@ -6,7 +6,7 @@
 //
 // layout.go holds the structures as bytes, geometry.go the size of a disk, seals.go the footers, verify.go what footer
 // and header must say, parent.go the parent's names. On these stand open.go, bat.go, fixed.go and blocks.go (the images), check.go and
-// sweep.go, and create.go.
+// sweep.go, and options.go and create.go.
 package vhd
 
 import (
@@ -23,6 +23,7 @@ type Driver struct{}
 var (
 	_ formats.Driver  = Driver{}
 	_ formats.Checker = Driver{}
+	_ formats.Creator = Driver{}
 )
 
 // Name is the formats.Driver method.

@@ -23,7 +23,7 @@ func conform(name string, b *builder, size int64) formattest.Case {
 }
 
 func TestConformance(t *testing.T) {
-	wide := &builder{kind: typeDynamic, size: 90 << 20, blockSize: 2 << 20, blocks: []block{patterned(44, 2<<20), patterned(7, 2<<20), patterned(8, 2<<20)}, gap: 4096}
+	wide := &builder{kind: typeDynamic, size: 30 << 20, blockSize: 512 << 10, blocks: []block{patterned(44, 512<<10), patterned(7, 512<<10), patterned(8, 512<<10)}, gap: 4096}
 	many := &builder{kind: typeDynamic, size: 40000 * 512, blockSize: 512}
 	for i := range int64(200) {
 		many.blocks = append(many.blocks, patterned(16300+i+i/50, 512))
@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		conform("fixed", fixedDisk(100<<10), 100<<10),
 		conform("dynamic", small(), small().size),
 		conform("empty", &builder{kind: typeDynamic, size: 1 << 20, blockSize: 4096}, 1<<20),
-		conform("aligned blocks", wide, 90<<20),
+		conform("aligned blocks", wide, 30<<20),
 		conform("many small blocks", many, 40000*512),
 		conform("differencing", child(), child().size),
 		conform("size by geometry", chs, 30*512),
