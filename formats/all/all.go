@@ -6,6 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/qcow2"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
@@ -17,6 +18,7 @@ func Formats() formats.Set {
 		Drivers: []formats.Driver{
 			zvhd2.New(zstd),
 			qcow2.New(zstd),
+			vhd.Driver{},
 			vhdx.Driver{},
 		},
 		Fallback: raw.Driver{},

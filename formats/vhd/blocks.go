@@ -1,0 +1,112 @@
+package vhd
+
+import (
+	"context"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// blocks is a dynamic or differencing disk. A block of a dynamic disk that is stored is data, whatever its sector bitmap
+// says, as with qemu; of a differencing disk's the bitmap decides sector by sector.
+type blocks struct {
+	src    formats.Source
+	bat    *bat
+	sparse bool // differencing: bitmaps count
+	info   formats.Info
+}
+
+// Info is the formats.Image method.
+func (m *blocks) Info() formats.Info { return cloned(m.info) }
+
+// Extent is the formats.Image method. The run ends with a page of the BAT, or with a block whose bitmap counts.
+func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	size := m.bat.blockSize
+	block := off / size
+	page, from, err := m.bat.page(ctx, block)
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	at, stored, err := m.bat.place(block, page[(block-from)*entrySize:])
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	var end int64
+	if stored && m.sparse {
+		end, stored, err = m.sectors(ctx, at, off%size, n)
+		end += block * size
+	} else {
+		end = m.bat.run(page, from, block, (off+n-1)/size+1, stored) * size
+	}
+	e := formats.Extent{Off: off, Len: min(end-off, n), State: formats.Unallocated}
+	if stored {
+		e.State = formats.Data
+	}
+	return e, err
+}
+
+// sectors gives the end, at most the first n bytes', of the run of sectors that are present, or not, as the one at offset in
+// of the block at at is.
+func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, present bool, err error) {
+	bitmap, err := m.bat.cache.Get(ctx, at, int(m.bat.bitmap), "sector bitmap")
+	if err != nil {
+		return 0, false, err
+	}
+	limit := (min(in+n, m.bat.blockSize) + sectorSize - 1) / sectorSize
+	end, present = sectorRun(bitmap, in/sectorSize, limit)
+	return end * sectorSize, present, nil
+}
+
+// sectorRun gives the end, at most limit, of the run of sectors that are present, or not, as this one is.
+func sectorRun(bitmap []byte, sector, limit int64) (end int64, present bool) {
+	present = bit(bitmap, sector)
+	for end = sector + 1; end < limit && bit(bitmap, end) == present; end++ {
+	}
+	return end, present
+}
+
+// bit tells whether the bitmap has the sector: the first is the most significant bit of the first byte.
+func bit(bitmap []byte, sector int64) bool { return bitmap[sector/8]<<(sector%8)&0x80 != 0 }
+
+// ReadAt is the formats.Image method.
+func (m *blocks) ReadAt(ctx context.Context, p []byte, off int64) error {
+	size := m.bat.blockSize
+	for len(p) > 0 {
+		in := off % size
+		n := min(size-in, int64(len(p)))
+		if err := m.readBlock(ctx, p[:n], off/size, in); err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+// readBlock fills p with the bytes at offset in of one block.
+func (m *blocks) readBlock(ctx context.Context, p []byte, block, in int64) error {
+	at, stored, err := m.bat.lookup(ctx, block)
+	switch {
+	case err != nil:
+		return err
+	case !stored:
+		clear(p)
+		return nil
+	case !m.sparse:
+		return m.src.ReadAt(ctx, p, at+m.bat.bitmap+in)
+	}
+	for len(p) > 0 {
+		end, present, err := m.sectors(ctx, at, in, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		n := min(end-in, int64(len(p)))
+		clear(p[:n])
+		if present {
+			err = m.src.ReadAt(ctx, p[:n], at+m.bat.bitmap+in)
+		}
+		if err != nil {
+			return err
+		}
+		p, in = p[n:], in+n
+	}
+	return nil
+}

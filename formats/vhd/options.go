@@ -1,0 +1,98 @@
+package vhd
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+const (
+	subformatOption = "subformat"
+	alignOption     = "align"
+)
+
+// Options is the formats.Creator method.
+func (Driver) Options() []formats.Option {
+	return []formats.Option{
+		{Key: subformatOption, Help: "dynamic (the usual one) or fixed"},
+		{Key: alignOption, Help: "pad the disk with zeros to a multiple of this size, as in 1MiB, which Azure asks for"},
+	}
+}
+
+// choices are what a writer is asked for.
+type choices struct {
+	size     int64 // of the disk, padded
+	diskType uint32
+}
+
+// choose checks what Create is given.
+func choose(size int64, opts formats.CreateOptions) (choices, error) {
+	c := choices{size: size, diskType: typeDynamic}
+	if size <= 0 || size%sectorSize != 0 {
+		return c, fmt.Errorf("vhd: a disk of %d bytes: the size must be a positive multiple of 512", size)
+	}
+	if opts.Level != 0 {
+		return c, fmt.Errorf("vhd: compression level %d: the format has no compression", opts.Level)
+	}
+	if err := formats.CheckSet(name, Driver{}.Options(), opts.Set); err != nil {
+		return c, err
+	}
+	switch text, ok := opts.Set[subformatOption]; {
+	case !ok || text == "dynamic":
+	case text == "fixed":
+		c.diskType = typeFixed
+	default:
+		return c, fmt.Errorf("vhd: %s=%q: must be dynamic or fixed", subformatOption, text)
+	}
+	if text, ok := opts.Set[alignOption]; ok {
+		align, ok := parseSize(text)
+		if !ok || align%sectorSize != 0 || align > maxSize {
+			return c, fmt.Errorf("vhd: %s=%q: must be a multiple of 512 bytes up to 2040GiB, as in 1MiB", alignOption, text)
+		}
+		c.size = (min(size, maxSize+sectorSize) + align - 1) / align * align
+	}
+	if size > maxSize || c.size > maxSize {
+		return c, fmt.Errorf("vhd: a disk of %d bytes: the format holds at most %d (2040 GiB); vhdx, vdi, qcow2, vmdk and raw hold more", max(size, c.size), int64(maxSize))
+	}
+	return c, nil
+}
+
+// parseSize takes 1048576, 1024k, 1M or 1MiB: units are powers of 1024.
+func parseSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "KMGkmgiB")
+	shift, ok := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30}[strings.ToUpper(strings.TrimSuffix(text[len(digits):], "iB"))]
+	if !ok {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || u == 0 || u > math.MaxInt64>>shift {
+		return 0, false
+	}
+	return int64(u << shift), true
+}
+
+// footer is that of a new disk. The creator is one whose disks are as large as current_size says, for all readers: qemu
+// marks its own that are not by geometry as "qem2", which others do not know.
+func (c *choices) footer(opts formats.CreateOptions) footer {
+	f := footer{
+		features:       featuresFixed,
+		version:        fileVersion,
+		dataOffset:     footerSize,
+		timestamp:      uint32(min(max(opts.Timestamp, epoch)-epoch, math.MaxUint32)),
+		creatorApp:     [4]byte([]byte("win ")),
+		creatorVersion: 0x000A_0000,
+		creatorOS:      [4]byte([]byte("Wi2k")),
+		originalSize:   uint64(c.size),
+		currentSize:    uint64(c.size),
+		geometry:       geometryOf(c.size),
+		diskType:       c.diskType,
+		uuid:           opts.UUID,
+	}
+	if c.diskType == typeFixed {
+		f.dataOffset = noOffset
+	}
+	return f
+}
