@@ -127,6 +127,9 @@ func (c *Chain) openImage(ctx context.Context, set formats.Set, src *Source, b f
 // backingFormat is the name of the driver. An image that nobody claims may be a raw disk, whose bytes are its guest's: that
 // guest could make it an image of any format, with names of its own choosing in it. So raw is never a guess.
 func backingFormat(ctx context.Context, set formats.Set, src formats.Source, name string) (string, error) {
+	if name == "vpc" {
+		name = "vhd" // as QEMU calls it in the images that it writes
+	}
 	if name != "" {
 		if _, err := set.Named(name); err != nil {
 			return "", err
