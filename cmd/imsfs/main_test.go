@@ -49,6 +49,15 @@ func (c *console) expect(t *testing.T, code int, args ...string) {
 	}
 }
 
+// expectSame compares two images, which must hold the same disk of the same size.
+func (c *console) expectSame(t *testing.T, a, b string) {
+	t.Helper()
+	c.expect(t, 0, "compare", a, b)
+	if got := c.out.String(); got != "The disks are equal.\n" {
+		t.Errorf("%s and %s: %s", a, b, got)
+	}
+}
+
 // qemuImg runs qemu-img and returns its output and exit code.
 func qemuImg(t *testing.T, args ...string) (string, int) {
 	t.Helper()

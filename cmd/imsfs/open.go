@@ -9,12 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
 )
 
 type openOptions struct {
-	format     string
+	image      imageOptions
+	allow      []string
 	cacheSize  byteSize
 	readAhead  byteSize
 	allowOther bool
@@ -33,7 +35,8 @@ gets SIGINT, SIGTERM or SIGHUP.`,
 			return open(cmd.Context(), env, opts, args[0], args[1])
 		},
 	}
-	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
+	allowFlag(cmd, &opts.allow)
 	flags := cmd.Flags()
 	flags.Var(&opts.cacheSize, "cache-size", "memory for decoded data")
 	flags.Var(&opts.readAhead, "read-ahead", "what the kernel reads ahead of a sequential reader (root only)")
@@ -57,7 +60,7 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	}
 	signals, stop := env.signals()
 	defer stop()
-	img, err := openImage(ctx, env, path, opts.format)
+	img, err := openImage(ctx, env, path, opts.image, opts.allow)
 	if err != nil {
 		return err
 	}
@@ -85,14 +88,25 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 func (f *imageFile) status() string {
 	var b strings.Builder
 	i := f.Info()
-	fmt.Fprintf(&b, "format %s\nsize %d\nallocated %d\ncluster_size %d\nsource %s\n", i.Format, i.Size, i.Allocated, i.ClusterSize, f.path)
+	fmt.Fprintf(&b, "format %s\nsize %d\n", i.Format, i.Size)
+	if i.Allocated != formats.Unknown {
+		fmt.Fprintf(&b, "allocated %d\n", i.Allocated)
+	}
+	fmt.Fprintf(&b, "cluster_size %d\nsource %s\n", i.ClusterSize, f.path)
 	return b.String()
 }
 
 // onlyDisk is a disk that is open for as long as it is mounted, as a file of the tree.
 type onlyDisk struct{ *lazyload.Disk }
 
-func (d onlyDisk) Allocated() int64                      { return d.Info().Allocated }
+// Allocated is all of the disk if nobody knows: who copies it then looks for holes nevertheless.
+func (d onlyDisk) Allocated() int64 {
+	if i := d.Info(); i.Allocated == formats.Unknown {
+		return i.Size
+	}
+	return d.Info().Allocated
+}
+
 func (d onlyDisk) Open(context.Context) (fs.Disk, error) { return shared(d), nil }
 
 // shared is one user's hold on it.

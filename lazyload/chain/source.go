@@ -98,6 +98,19 @@ func (s *Source) Open(ctx context.Context, name string) (formats.Source, error) 
 	return part, nil
 }
 
+// Path is the file's path, as it was named.
+func (s *Source) Path() string { return s.path }
+
+// Locate returns the path of the file that a name in the image leads to. The file itself is not opened.
+func (s *Source) Locate(ctx context.Context, name string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.locate(ctx, name); err != nil {
+		return "", err
+	}
+	return s.beside(name), nil
+}
+
 // Files lists the image's own file and those that it consists of beside it.
 func (s *Source) Files() []File {
 	s.mu.Lock()
