@@ -205,7 +205,7 @@ func TestInfoOfAnOverlay(t *testing.T) {
 	want := fmt.Sprintf(`image: %s
 file format: overlay
 virtual size: 2.0 KiB (2048 bytes)
-disk size: 525 B (525 bytes)
+disk size: 4.0 KiB (4096 bytes)
 cluster size: 512 B (512 bytes)
 backing file: mid (actual path: %s/mid)
 snapshot list:

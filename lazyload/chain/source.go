@@ -115,9 +115,9 @@ func (s *Source) Locate(ctx context.Context, name string) (string, error) {
 func (s *Source) Files() []File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := []File{{s.path, s.Identity(), s.Allocated()}}
+	list := []File{{s.path, s.Identity(), s.Space()}}
 	for _, name := range s.names {
-		list = append(list, File{s.beside(name), s.parts[name].Identity(), s.parts[name].Allocated()})
+		list = append(list, File{s.beside(name), s.parts[name].Identity(), s.parts[name].Space()})
 	}
 	return list
 }

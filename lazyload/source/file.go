@@ -24,7 +24,7 @@ type File struct {
 	id     Identity
 	device uint64
 	size   int64
-	space  int64 // bytes of it that occupy space
+	space  int64 // bytes that it occupies
 }
 
 func openFile(path string) (*File, error) {
@@ -65,7 +65,7 @@ func (s *File) look() error {
 	if s.id, err = identity(s.path, &st); err != nil {
 		return err
 	}
-	s.device, s.size, s.space = st.Dev, st.Size, min(st.Blocks*512, st.Size)
+	s.device, s.size, s.space = st.Dev, st.Size, st.Blocks*512
 	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
 		if s.size, err = unix.Seek(fd, 0, io.SeekEnd); err != nil {
 			return fmt.Errorf("%s: size of the device: %w", s.path, err)
@@ -97,7 +97,10 @@ func (s *File) Same(other *File) bool {
 func (s *File) Size() int64 { return s.size }
 
 // Allocated implements formats.Sparse.
-func (s *File) Allocated() int64 { return s.space }
+func (s *File) Allocated() int64 { return min(s.space, s.size) }
+
+// Space is the number of bytes that the file takes, with what its file system adds to the last.
+func (s *File) Space() int64 { return s.space }
 
 // Close gives the file back; no read may be running.
 func (s *File) Close() error { return s.f.Close() }
