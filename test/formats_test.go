@@ -63,18 +63,20 @@ func (f imageFormat) known(t *testing.T) bool {
 	return false
 }
 
-// formatShapes are the disks that images are made of. make writes a raw file.
+// formatShapes are the disks that images are made of: all of them in a format's usual variant, some in the others.
+// make writes a raw file.
 var formatShapes = []struct {
-	name string
-	make func(t *testing.T, path string)
+	name  string
+	usual bool // only in the usual variant
+	make  func(t *testing.T, path string)
 }{
-	{"one sector", mixed(512)},
-	{"odd sectors", mixed(5*mib + 3*512)},
-	{"empty", sparse(7 * mib)},
-	{"full", func(t *testing.T, path string) {
+	{"one sector", true, mixed(512)},
+	{"odd sectors", false, mixed(5*mib + 3*512)},
+	{"empty", true, sparse(7 * mib)},
+	{"full", true, func(t *testing.T, path string) {
 		do(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=3", "status=none")
 	}},
-	{"last cluster", sparse(33*mib+512, 33*mib+100)},
+	{"last cluster", false, sparse(33*mib+512, 33*mib+100)},
 }
 
 // TestImagesOfQemuImg: whatever qemu-img makes of a disk, the program reads as qemu-img does: bytes, extents, facts.
@@ -87,6 +89,9 @@ func TestImagesOfQemuImg(t *testing.T) {
 				}
 				t.Parallel()
 				for _, shape := range formatShapes {
+					if shape.usual && variant != "" {
+						continue
+					}
 					t.Run(shape.name, func(t *testing.T) {
 						dir := t.TempDir()
 						disk, image := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "image."+format.name)

@@ -198,6 +198,33 @@ func TestNamesThatStayInside(t *testing.T) {
 	}
 }
 
+func TestLocateOpensNothing(t *testing.T) {
+	own, out := neighbours(t)
+	s, err := OpenSource(t.Context(), image(t, filepath.Join(own, "top")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	opened := watch(t, own)
+	for name, want := range map[string]string{"base": own + "/base", "./sub/base": own + "/sub/base", "to-absolute": own + "/to-absolute"} {
+		if path, err := s.Locate(t.Context(), name); path != want || err != nil {
+			t.Errorf("%s: %s, %v, want %s", name, path, err, want)
+		}
+	}
+	for _, c := range forbidden {
+		name := strings.NewReplacer("OUT", out, "OWN", own).Replace(c.name)
+		if _, err := s.Locate(t.Context(), name); !errors.Is(err, iofs.ErrPermission) || !strings.Contains(err.Error(), c.rule) {
+			t.Errorf("%q: %v, want a refusal with %q", name, err, c.rule)
+		}
+	}
+	if _, err := s.Locate(t.Context(), "missing"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("missing: %v", err)
+	}
+	if names := opened(); names != "" {
+		t.Errorf("%s were opened", names)
+	}
+}
+
 func TestAllowedDirectories(t *testing.T) {
 	own, out := neighbours(t)
 	alias := filepath.Join(t.TempDir(), "alias")

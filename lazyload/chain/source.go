@@ -101,14 +101,16 @@ func (s *Source) Open(ctx context.Context, name string) (formats.Source, error) 
 // Path is the file's path, as it was named.
 func (s *Source) Path() string { return s.path }
 
-// Locate returns the path of the file that a name in the image leads to. The file itself is not opened.
+// Locate returns the path of the file that a name in the image leads to, or why it is not followed. The file itself is not
+// opened.
 func (s *Source) Locate(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, err := s.locate(ctx, name); err != nil {
+	w, err := s.locate(ctx, name)
+	if err != nil {
 		return "", err
 	}
-	return s.beside(name), nil
+	return s.beside(name), w.regular()
 }
 
 // Files lists the image's own file and those that it consists of beside it.

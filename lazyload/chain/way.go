@@ -62,10 +62,17 @@ func (s *Source) directory(ctx context.Context) (*source.Dir, error) {
 
 func (w *way) open(ctx context.Context) (*source.File, error) {
 	f, err := w.at.dir.Open(ctx, w.at.name)
+	return f, onlyFiles(err)
+}
+
+// regular is what open would say of anything but a regular file, or of nothing.
+func (w *way) regular() error { return onlyFiles(w.at.dir.Regular(w.at.name)) }
+
+func onlyFiles(err error) error {
 	if errors.Is(err, source.ErrNotRegular) {
-		return nil, &refusal{err}
+		return &refusal{err}
 	}
-	return f, err
+	return err
 }
 
 // parent opens the directory that the name has the file in: where a link leads does not matter, which is how QEMU has it.

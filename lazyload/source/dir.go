@@ -74,21 +74,31 @@ func (d *Dir) Link(name string) (target string, ok bool, err error) {
 	return target, true, nil
 }
 
-// Open opens a regular file beneath the directory. Anything else is not opened, as that may have effects: ErrNotRegular.
-func (d *Dir) Open(_ context.Context, name string) (*File, error) {
+// Regular returns nil if there is a regular file of that name beneath the directory, and ErrNotRegular if there is
+// something else. It opens nothing.
+func (d *Dir) Regular(name string) error {
 	path := filepath.Join(d.given, name)
 	info, err := d.root.Stat(name)
 	if err != nil {
-		return nil, named(path, err)
+		return named(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: %w", path, ErrNotRegular)
+		return fmt.Errorf("%s: %w", path, ErrNotRegular)
 	}
+	return nil
+}
+
+// Open opens a regular file beneath the directory. Anything else is not opened, as that may have effects: ErrNotRegular.
+func (d *Dir) Open(_ context.Context, name string) (*File, error) {
+	if err := d.Regular(name); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(d.given, name)
 	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo may stand there by now
 	if err != nil {
 		return nil, named(path, err)
 	}
-	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrNotRegular), f.Close())
 	}
 	return newFile(f, path)
