@@ -143,20 +143,22 @@ func files(t *testing.T, contents map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range contents {
-		path := filepath.Join(dir, name)
-		err := os.MkdirAll(filepath.Dir(path), 0o700)
-		if err == nil {
-			if link, ok := strings.CutSuffix(path, "->"); ok {
-				err = os.Symlink(strings.ReplaceAll(content, "DIR", dir), link)
-			} else {
-				err = os.WriteFile(path, []byte(strings.ReplaceAll(content, "DIR", dir)), 0o600)
-			}
-		}
-		if err != nil {
+		if err := makeFile(filepath.Join(dir, name), strings.ReplaceAll(content, "DIR", dir)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return dir
+}
+
+// makeFile makes a file or, if its path ends with ->, a link.
+func makeFile(path, content string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if link, ok := strings.CutSuffix(path, "->"); ok {
+		return os.Symlink(content, link)
+	}
+	return os.WriteFile(path, []byte(content), 0o600)
 }
 
 func open(t *testing.T, path string, cfg Config) *Chain {
