@@ -13,6 +13,7 @@ var (
 	errEmpty    = errors.New("it is empty")
 	errControl  = errors.New("it has characters that are no text")
 	errLong     = errors.New("it is longer than any path")
+	errDir      = errors.New("it names a directory")
 	errAbsolute = errors.New("an absolute path is only followed into a directory that the operator allows")
 	errClimbs   = errors.New(`a path with ".." is only followed into a directory that the operator allows`)
 	errDots     = errors.New(`".." is only followed at the beginning of a path`)
@@ -35,6 +36,8 @@ func parseName(name string) (path string, local bool, err error) {
 		return "", false, errProtocol
 	case climbsLate(name):
 		return "", false, errDots
+	case strings.HasSuffix(name, "/"), strings.HasSuffix("/"+name, "/."):
+		return "", false, errDir
 	}
 	path = filepath.Clean(name)
 	return path, filepath.IsLocal(path), nil

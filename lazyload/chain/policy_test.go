@@ -80,7 +80,9 @@ var forbidden = []struct{ name, rule string }{
 	{"fifo", "not a regular file"},
 	{"socket", "not a regular file"},
 	{"sub", "not a regular file"},
-	{".", "not a regular file"},
+	{".", "names a directory"},
+	{"base/", "names a directory"},
+	{"base/.", "names a directory"},
 }
 
 // neighbours makes an image's directory and the one beside it, which it must not look into.

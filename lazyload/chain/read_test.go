@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 func TestLayersAreOneDisk(t *testing.T) {
@@ -152,6 +154,17 @@ func TestFilesOfAChain(t *testing.T) {
 	}
 	if want := "[top piece sub/mid sub/base]"; fmt.Sprint(got) != want {
 		t.Errorf("files %v, want %s", got, want)
+	}
+	for i, f := range c.Files() {
+		if err := f.Unchanged(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := os.WriteFile(f.Path, []byte("something else"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Unchanged(t.Context()); !errors.Is(err, source.ErrChanged) {
+			t.Errorf("file %d: %v, want ErrChanged", i, err)
+		}
 	}
 	if len(c.Sources()) != 3 {
 		t.Errorf("%d sources", len(c.Sources()))

@@ -37,11 +37,20 @@ type Source struct {
 	closers []io.Closer
 }
 
-// File is one of the files that an image is read from.
+// File is one of the files that an image is read from. It can be kept as JSON.
 type File struct {
-	Path     string // as it was named: a link's own path
-	Identity source.Identity
-	Space    int64 // bytes that it occupies
+	Path     string          `json:"path"` // as it was named: a link's own path
+	Identity source.Identity `json:"identity"`
+	Space    int64           `json:"-"` // bytes that it occupies
+}
+
+// Unchanged returns nil if the file at the path is still the one that it was (source.ErrChanged).
+func (f File) Unchanged(ctx context.Context) error {
+	now, err := source.Identify(ctx, f.Path)
+	if err != nil {
+		return err
+	}
+	return f.Identity.Changed(f.Path, now)
 }
 
 // OpenSource opens an image file, and allows that files it names are in one of the directories allow, besides its own.
