@@ -141,6 +141,25 @@ func buildChain(t *testing.T, dir string, layers []layer) []string {
 	return images
 }
 
+// TestOpenOfAChain: the disk that is mounted has the bytes of all layers, compressed clusters of different sizes among them.
+func TestOpenOfAChain(t *testing.T) {
+	if !formatNamed(t, "qcow2").known(t) {
+		t.Skip("there is no driver for qcow2 yet")
+	}
+	p := newPlace(t)
+	images := buildChain(t, p.dir, []layer{
+		{format: "raw", size: "3M", writes: below[:2]},
+		{format: "qcow2", create: "-o cluster_size=256k", size: "6M", writes: []string{"write -c -P 2 1M 256k", "write -c -P 4 4M 256k"}},
+		{format: "qcow2", create: "-o cluster_size=4k", writes: slices.Concat(above, []string{"write -c -P 12 2M 4k", "write -z 4200k 8k"})},
+	})
+	top, flat := images[2], p.file("flat.raw")
+	do(t, "qemu-img", "convert", "-O", "raw", top, flat)
+	p.openImage(t, top)
+	do(t, "cmp", flat, p.path("disk"))
+	do(t, "cp", "--sparse=always", p.path("disk"), p.file("copy.raw"))
+	do(t, "cmp", flat, p.file("copy.raw"))
+}
+
 // TestBackingImageThatChanged: a VMDK says what its parent was.
 func TestBackingImageThatChanged(t *testing.T) {
 	if !formatNamed(t, "vmdk").known(t) {
