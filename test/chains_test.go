@@ -85,9 +85,7 @@ func TestChainsOfQemuImg(t *testing.T) {
 	for _, chain := range chains {
 		t.Run(chain.name, func(t *testing.T) {
 			for _, l := range chain.layers {
-				if f := formatNamed(t, l.format); !f.known(t) {
-					t.Skipf("there is no driver for %s yet", f.name)
-				}
+				formatNamed(t, l.format).need(t)
 			}
 			t.Parallel()
 			images := buildChain(t, t.TempDir(), chain.layers)
@@ -143,9 +141,7 @@ func buildChain(t *testing.T, dir string, layers []layer) []string {
 
 // TestOpenOfAChain: the disk that is mounted has the bytes of all layers, compressed clusters of different sizes among them.
 func TestOpenOfAChain(t *testing.T) {
-	if !formatNamed(t, "qcow2").known(t) {
-		t.Skip("there is no driver for qcow2 yet")
-	}
+	formatNamed(t, "qcow2").need(t)
 	p := newPlace(t)
 	images := buildChain(t, p.dir, []layer{
 		{format: "raw", size: "3M", writes: below[:2]},
@@ -162,9 +158,7 @@ func TestOpenOfAChain(t *testing.T) {
 
 // TestBackingImageThatChanged: a VMDK says what its parent was.
 func TestBackingImageThatChanged(t *testing.T) {
-	if !formatNamed(t, "vmdk").known(t) {
-		t.Skip("there is no driver for vmdk yet")
-	}
+	formatNamed(t, "vmdk").need(t)
 	dir := t.TempDir()
 	images := buildChain(t, dir, []layer{{format: "vmdk", size: "6M", writes: below}, {format: "vmdk", writes: above}})
 	if err := os.Remove(images[0]); err != nil {

@@ -33,9 +33,7 @@ func TestHostileNamesInImages(t *testing.T) {
 	for _, name := range []string{"qcow2", "qcow", "qed"} {
 		t.Run(name, func(t *testing.T) {
 			format := formatNamed(t, name)
-			if !format.known(t) {
-				t.Skipf("there is no driver for %s yet", name)
-			}
+			format.need(t)
 			own, out := hostileDirectory(t)
 			for _, c := range hostileNames {
 				backing := strings.ReplaceAll(c.name, "OUT", out)
