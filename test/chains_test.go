@@ -76,6 +76,9 @@ var chains = []struct {
 		{format: "vmdk", writes: above},
 		{format: "vmdk", writes: third},
 	}, nil, mapsAll},
+	{"a compressed qcow", []layer{
+		{format: "qcow", size: "6M", writes: []string{"write -c -P 1 0 4k", "write -c -P 2 4k 4k", "write -c -P 3 1M 4k", "write -P 4 1028k 8k", "write -c -P 5 6140k 4k"}},
+	}, nil, mapsAll},
 	{"qcow on qcow2", []layer{{format: "qcow2", size: "6M", writes: below}, {format: "qcow", writes: above}}, nil, mapsAll},
 	{"qcow on raw", []layer{{format: "raw", size: "6M", writes: below}, {format: "qcow", writes: above}}, []string{"--backing-format", "raw"}, mapsAll},
 }

@@ -33,8 +33,8 @@ var imageFormats = []imageFormat{
 		"-o extended_l2=on,cluster_size=128k",
 		"-o refcount_bits=1",
 	}, mapsAll},
-	{"qcow", "qcow", []string{"", "-c"}, mapsAll},
-	{"qed", "qed", []string{"", "-o cluster_size=4k,table_size=1", "-o cluster_size=1M"}, mapsAll},
+	{"qcow", "qcow", []string{""}, mapsAll}, // compressed: see chains, as qemu-img convert -c fails
+	{"qed", "qed", []string{"", "-o cluster_size=4k,table_size=2", "-o cluster_size=1M"}, mapsAll},
 	{"vmdk", "vmdk", []string{
 		"",
 		"-o compat6=on,zeroed_grain=on",
