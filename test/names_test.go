@@ -59,6 +59,31 @@ func TestHostileNamesInImages(t *testing.T) {
 	}
 }
 
+// TestHostileExtentsOfAVMDK: nor are the names of the files that an image says it consists of.
+func TestHostileExtentsOfAVMDK(t *testing.T) {
+	formatNamed(t, "vmdk").need(t)
+	own, out := hostileDirectory(t)
+	image := filepath.Join(own, "image")
+	for _, c := range hostileNames {
+		name := strings.ReplaceAll(c.name, "OUT", out)
+		if strings.Contains(name, `"`) {
+			continue // a descriptor cannot say it
+		}
+		descriptor := "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n" +
+			"\n# Extent description\nRW 8192 FLAT \"" + name + "\" 0\n\n# The Disk Data Base\nddb.adapterType = \"ide\"\n"
+		if err := os.WriteFile(image, []byte(descriptor), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		opened := watchOpens(t, out, own)
+		for _, command := range []string{"map", "info"} {
+			imsfs(t, command, image).refused(t, image, c.rule)
+		}
+		if names := opened(); strings.Trim(strings.ReplaceAll(names, "image", ""), " ") != "" {
+			t.Errorf("%s: %q were opened", name, names)
+		}
+	}
+}
+
 // hostileDirectory makes an image's directory, with a link that leads out and a fifo, and one beside it.
 func hostileDirectory(t *testing.T) (own, out string) {
 	t.Helper()
