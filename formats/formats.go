@@ -106,6 +106,14 @@ type Info struct {
 // Unknown is Info.Allocated of an image whose tables are only read as they are needed.
 const Unknown = -1
 
+// Occupied is Allocated, or the whole disk where that is Unknown: who copies the disk then looks for holes nevertheless.
+func (i Info) Occupied() int64 {
+	if i.Allocated == Unknown {
+		return i.Size
+	}
+	return i.Allocated
+}
+
 // Backing names the image that has the bytes of Unallocated extents. The driver only reads the name; whether and how it
 // is followed is for others to decide.
 type Backing struct {

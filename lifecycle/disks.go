@@ -11,6 +11,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/chain"
 )
 
 // maxIdle is how many disks are kept open that nobody has open: tables in memory, and a file descriptor each.
@@ -69,6 +70,7 @@ func newSlot(id uint64) slot { return slot{id: id, turn: make(chan struct{}, 1)}
 // pool opens disks, shares them and keeps those that were used last.
 type pool struct {
 	formats formats.Set
+	allow   []string // directories that names in images may lead into
 	loader  *lazyload.Loader
 	store   blockstore.Store // nil: there is none
 
@@ -79,13 +81,15 @@ type pool struct {
 	expiring sync.WaitGroup // disks being closed after their time
 }
 
-func newPool(set formats.Set, loader *lazyload.Loader, store blockstore.Store) *pool {
-	return &pool{formats: set, loader: loader, store: store, idle: list.New()}
+func newPool(set formats.Set, allow []string, loader *lazyload.Loader, store blockstore.Store) *pool {
+	return &pool{formats: set, allow: allow, loader: loader, store: store, idle: list.New()}
 }
 
 // origin is where a record says that its image is.
 func (p *pool) origin(rec record) *origin {
-	return &origin{formats: p.formats, path: rec.Source, format: rec.Format}
+	return &origin{path: rec.Source, cfg: chain.Config{
+		Formats: p.formats, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, AllowDirs: p.allow,
+	}}
 }
 
 // open makes a disk of an active image; it is not in the pool. The source is opened unless the store has all of it.

@@ -26,7 +26,7 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	rec := record{Source: path, Identity: id, Size: id.Size, Load: None}
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
-		p := newPool(formats.Set{Fallback: raw.Driver{}}, loader, nil)
+		p := newPool(formats.Set{Fallback: raw.Driver{}}, nil, loader, nil)
 		s := newSlot(1)
 		opens := 0
 		use := func() {

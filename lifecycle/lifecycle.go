@@ -45,6 +45,8 @@ type Config struct {
 	Store   blockstore.Store // the Loader's, to be closed after it; nil: every image is read through
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
+	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
+	AllowDirs []string
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
 	Mountpoint string
 }
@@ -94,7 +96,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		db:     db,
 		cfg:    cfg,
 		ids:    ids,
-		disks:  newPool(cfg.Formats, cfg.Loader, cfg.Store),
+		disks:  newPool(cfg.Formats, cfg.AllowDirs, cfg.Loader, cfg.Store),
 		slots:  make(chan struct{}, atOnce),
 		images: map[string]*Image{},
 	}

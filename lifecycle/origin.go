@@ -7,86 +7,90 @@ import (
 	"sync"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/chain"
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
-// origin is where an image's bytes come from, opened when they are first needed: a disk that is complete in the store never
-// does, and its source may be gone.
+// origin is where an image's bytes come from, its backing images included, opened when they are first needed: a disk that is
+// complete in the store never does, and its source may be gone.
 type origin struct {
-	formats formats.Set
-	path    string
-	format  string // "" is told by content
+	path string
+	cfg  chain.Config
 	// expect, unless nil, must be what is found: the source may change between a look and the opening, and what a driver
 	// finds in it may change with the program.
 	expect *record
 
-	mu  sync.Mutex // guards src, and is held while the source is opened
-	src *source.File
-	img formats.Image
+	mu    sync.Mutex // guards chain, and is held while it is opened
+	chain *chain.Chain
 }
 
 // open returns the image. It is opened once; a failure is tried again by the next call.
 func (o *origin) open(ctx context.Context) (formats.Image, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.img != nil {
-		return o.img, nil
+	if o.chain != nil {
+		return o.chain, nil
 	}
-	src, err := source.Open(ctx, o.path)
+	c, err := chain.Open(ctx, o.path, o.cfg)
 	if err != nil {
 		return nil, err
 	}
-	img, err := o.formats.Open(ctx, src, o.format, formats.OpenOptions{})
-	if err == nil {
-		err = ctx.Err()
+	if err := errors.Join(ctx.Err(), o.verify(c)); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", o.path, err), src.Close())
-	}
-	if err := o.verify(src, img); err != nil {
-		return nil, errors.Join(err, src.Close())
-	}
-	o.src, o.img = src, img
-	return img, nil
+	o.chain = c
+	return c, nil
 }
 
-func (o *origin) verify(src *source.File, img formats.Image) error {
+func (o *origin) verify(c *chain.Chain) error {
 	if o.expect == nil {
 		return nil
 	}
-	if err := o.expect.Identity.Changed(o.path, src.Identity()); err != nil {
-		return err
+	now := c.Files()
+	for i, f := range o.expect.files() {
+		if i >= len(now) || now[i].Path != f.Path {
+			return fmt.Errorf("%s: %w: it is made of other files", o.path, source.ErrChanged)
+		}
+		if err := f.Identity.Changed(f.Path, now[i].Identity); err != nil {
+			return err
+		}
 	}
-	if size := img.Info().Size; size != o.expect.Size {
+	if size := c.Info().Size; size != o.expect.Size {
 		return fmt.Errorf("%s: a disk of %d bytes, which was registered with %d: %w", o.path, size, o.expect.Size, source.ErrChanged)
 	}
 	return nil
 }
 
-// identity is that of the open source.
-func (o *origin) identity() source.Identity {
+// files lists what the open image is read from.
+func (o *origin) files() []chain.File {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.src.Identity()
+	return o.chain.Files()
 }
 
 // close gives the source back, if it was opened. No read of the image may be running.
 func (o *origin) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.src == nil {
+	if o.chain == nil {
 		return nil
 	}
-	src := o.src
-	o.src, o.img = nil, nil
-	return src.Close()
+	c := o.chain
+	o.chain = nil
+	return c.Close()
+}
+
+// files lists what the image is read from, as it was when it was registered, the source itself in front.
+func (rec record) files() []chain.File {
+	return append([]chain.File{{Path: rec.Source, Identity: rec.Identity}}, rec.Beside...)
 }
 
 // stands tells whether the source of an image is still what was registered: nil, or what is wrong.
 func (rec record) stands(ctx context.Context) error {
-	now, err := source.Identify(ctx, rec.Source)
-	if err != nil {
-		return err
+	for _, f := range rec.files() {
+		if err := f.Unchanged(ctx); err != nil {
+			return err
+		}
 	}
-	return rec.Identity.Changed(rec.Source, now)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/lazyload/chain"
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
@@ -52,11 +53,14 @@ type record struct {
 	State      State             `json:"state"`
 	Source     string            `json:"source"`           // an absolute path
 	Format     string            `json:"format,omitempty"` // as asked for, then as found
+	Snapshot   string            `json:"snapshot,omitempty"`
+	Backing    string            `json:"backing,omitempty"` // an absolute path, in place of the name in the image
 	Registered time.Time         `json:"registered"`
 	Meta       map[string]string `json:"meta,omitempty"` // never changed, only replaced: copies of the record share it
 
 	// Known once it is active.
 	Identity    source.Identity `json:"identity"`
+	Beside      []chain.File    `json:"beside,omitempty"` // the other files that it is read from: backing images, extents
 	Size        int64           `json:"size,omitempty"`
 	Allocated   int64           `json:"allocated,omitempty"`
 	ClusterSize int64           `json:"cluster_size,omitempty"`

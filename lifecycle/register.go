@@ -97,6 +97,13 @@ func (r *Registry) ask(rec *record, key, value string) error {
 		}
 		rec.Format = value
 		return nil
+	case "snapshot":
+		rec.Snapshot = value
+		return nil
+	case "backing":
+		path, err := checkSource(value)
+		rec.Backing = path
+		return err
 	case "load":
 		if !slices.Contains(loadModes, LoadMode(value)) {
 			return refuse(iofs.ErrInvalid, "load=%s: it must be lazy, full or none", Quote(value))
@@ -249,8 +256,9 @@ func (r *Registry) found(rec *record, o *origin) (*disk, error) {
 	}
 	info := img.Info()
 	rec.State = Active
-	rec.Identity = o.identity()
-	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Allocated
+	files := o.files()
+	rec.Identity, rec.Beside = files[0].Identity, files[1:]
+	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Occupied()
 	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
 	switch {
 	case r.cfg.Store == nil || info.Size > blockstore.MaxDiskSize && rec.Load == Lazy:

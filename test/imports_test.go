@@ -22,11 +22,12 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/source", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
+	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
+	{"lazyload/chain", []string{"lazyload/source", "formats"}, "it follows names from file to file, and knows no layout"},
 	{"lazyload/source", []string{"formats"}, "it implements the contract's Source"},
 	{"blockstore", nil, "blocks, maps and digests are computed; where they are kept is for others"},
 	{"blockstore/mem", []string{"blockstore"}, "a store in memory needs nobody"},

@@ -164,19 +164,7 @@ func TestOpenCommand(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			p := newPlace(t)
 			m := makeModel(t, p.file("disk.raw"), 7*mib, 16)
-			cmd := exec.Command(program, "open", m.as(t, format), p.mnt)
-			said, says, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer said.Close()
-			cmd.Stdout = says
-			d := start(t, p, cmd)
-			says.Close()
-			line := make([]byte, len(p.path("disk"))+1)
-			if _, err := io.ReadFull(said, line); err != nil || string(line) != p.path("disk")+"\n" {
-				t.Fatalf("imsfs open says %q, %v", line, err)
-			}
+			d := p.openImage(t, m.as(t, format))
 			m.same(t, p.path("disk"))
 			wantWords(t, "status", read(t, p.path("status")), "format "+format, "size ", "source "+p.file("disk.raw"))
 			if format == "raw" {
@@ -190,6 +178,25 @@ func TestOpenCommand(t *testing.T) {
 	p := newPlace(t)
 	imsfs(t, "open", p.file("missing"), p.mnt).refused(t, p.file("missing"), "no such file")
 	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
+}
+
+// openImage mounts one image and returns when it says that it is there.
+func (p place) openImage(t *testing.T, image string) *daemon {
+	t.Helper()
+	cmd := exec.Command(program, "open", image, p.mnt)
+	said, says, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stdout = says
+	d := start(t, p, cmd)
+	says.Close()
+	line := make([]byte, len(p.path("disk"))+1)
+	if _, err := io.ReadFull(said, line); err != nil || string(line) != p.path("disk")+"\n" {
+		t.Fatalf("imsfs open says %q, %v", line, err)
+	}
+	return d
 }
 
 // TestDetachedByHand: a tree that was taken out of sight while a file is open leaves its place to others, and asking its

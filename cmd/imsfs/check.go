@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/chain"
 )
 
 type checkOptions struct {
 	format string
+	allow  []string
 	json   bool
 }
 
@@ -20,7 +21,8 @@ func newCheck(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Look through an image file for damage",
-		Long: `Read a whole image file and list all that is wrong with it. Nothing is repaired.
+		Long: `Read a whole image file, with the files that it consists of but not its backing file, and list all that is wrong with
+it. Nothing is repaired.
 
 Exit code 0: no damage; 1: could not be checked; 2: damage; 3: space is lost, but no data;
 63: the format has nothing to check.`,
@@ -31,6 +33,7 @@ Exit code 0: no damage; 1: could not be checked; 2: damage; 3: space is lost, bu
 		},
 	}
 	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
+	allowFlag(cmd, &opts.allow)
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
 }
@@ -52,7 +55,11 @@ type checkProblem struct {
 }
 
 func check(ctx context.Context, env *environment, opts checkOptions, path string) error {
-	src, err := source.Open(ctx, path)
+	allow, err := absolutePaths(opts.allow)
+	if err != nil {
+		return err
+	}
+	src, err := chain.OpenSource(ctx, path, allow)
 	if err != nil {
 		return err
 	}
@@ -66,7 +73,7 @@ func check(ctx context.Context, env *environment, opts checkOptions, path string
 		return fmt.Errorf("%s: %s: %w", path, driver.Name(), errNoChecks)
 	}
 	report := checkReport{Filename: path, Format: driver.Name(), Problems: []checkProblem{}}
-	err = checker.Check(ctx, src, formats.OpenOptions{}, func(p formats.Problem) {
+	err = checker.Check(ctx, src, formats.OpenOptions{Files: src}, func(p formats.Problem) {
 		report.count(p)
 		if opts.json {
 			report.Problems = append(report.Problems, checkProblem{p.Off, p.Leak, p.Text})

@@ -10,9 +10,10 @@ import (
 )
 
 type compareOptions struct {
-	formatA, formatB string
-	strict           bool
-	progress         bool
+	a, b     imageOptions
+	allow    []string
+	strict   bool
+	progress bool
 }
 
 func newCompare(env *environment) *cobra.Command {
@@ -22,7 +23,8 @@ func newCompare(env *environment) *cobra.Command {
 		Short: "Tell whether two images hold the same disk",
 		Long: `Tell whether two image files hold the same disk, whatever their formats. Where neither stores data nothing is read.
 
-If one disk is longer and only zeros follow, they are equal, unless --strict.
+If one disk is longer and only zeros follow, they are equal. With --strict they are not, nor are disks that have data, zeros and
+nothing in different places, even if they read the same.
 
 Exit code 0: equal; 1: different; 2: could not be compared.`,
 		Example: "  imsfs compare disk.zvhd2 disk.raw\n  imsfs compare -f raw -F raw a.img b.img",
@@ -31,20 +33,21 @@ Exit code 0: equal; 1: different; 2: could not be compared.`,
 			return compare(cmd.Context(), env, opts, args[0], args[1])
 		},
 	}
-	formatFlag(env, cmd, &opts.formatA, "format", "f", "take A for this format instead of looking at its content")
-	formatFlag(env, cmd, &opts.formatB, "format-b", "F", "take B for this format instead of looking at its content")
-	cmd.Flags().BoolVar(&opts.strict, "strict", false, "disks of different sizes differ")
+	imageFlags(env, cmd, &opts.a, "A", "", "f")
+	imageFlags(env, cmd, &opts.b, "B", "-b", "F")
+	allowFlag(cmd, &opts.allow)
+	cmd.Flags().BoolVar(&opts.strict, "strict", false, "disks of different sizes or allocation differ")
 	cmd.Flags().BoolVarP(&opts.progress, "progress", "p", false, "show progress on stderr")
 	return cmd
 }
 
 func compare(ctx context.Context, env *environment, opts compareOptions, pathA, pathB string) error {
-	a, err := openImage(ctx, env, pathA, opts.formatA)
+	a, err := openImage(ctx, env, pathA, opts.a, opts.allow)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
-	b, err := openImage(ctx, env, pathB, opts.formatB)
+	b, err := openImage(ctx, env, pathB, opts.b, opts.allow)
 	if err != nil {
 		return err
 	}
@@ -54,6 +57,16 @@ func compare(ctx context.Context, env *environment, opts compareOptions, pathA, 
 	if sizeA != sizeB {
 		fmt.Fprintf(env.stdout, "The sizes differ: %d and %d bytes.\n", sizeA, sizeB)
 		if opts.strict {
+			return verdict(exitDiffer)
+		}
+	}
+	if opts.strict {
+		off, err := convert.CompareStates(ctx, a, b)
+		if err != nil {
+			return fmt.Errorf("%s and %s: %w", pathA, pathB, err)
+		}
+		if off >= 0 {
+			fmt.Fprintf(env.stdout, "The allocation differs, at offset %d (%#x) first.\n", off, off)
 			return verdict(exitDiffer)
 		}
 	}

@@ -15,7 +15,9 @@ import (
 )
 
 type convertOptions struct {
-	from, to string
+	from     imageOptions
+	allow    []string
+	to       string
 	level    int
 	threads  int
 	force    bool
@@ -27,7 +29,8 @@ func newConvert(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert -O FMT SRC DST",
 		Short: "Write the disk in an image file in another format",
-		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty.
+		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty. What SRC has from backing files
+is written, too: DST has none.
 
 DST appears complete or not at all: it is written under another name in its directory, which an error or an interrupt
 removes, and renamed at the end, when it is safely on disk. A DST that exists is only replaced with --force.
@@ -46,7 +49,8 @@ sizes and that time. So with SOURCE_DATE_EPOCH set, a copy of SRC of the same na
 			return convertFile(cmd.Context(), env, opts, args[0], args[1])
 		},
 	}
-	formatFlag(env, cmd, &opts.from, "format", "f", "take SRC for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts.from, "SRC", "", "f")
+	allowFlag(cmd, &opts.allow)
 	formatFlag(env, cmd, &opts.to, "output-format", "O", "format of DST (required)")
 	cmd.Flags().IntVar(&opts.level, "level", 0, "compression level, in the format's own numbers; 0 is its usual one")
 	cmd.Flags().IntVar(&opts.threads, "threads", 0, "pieces of the disk to work on at once; 0 is what suits the cores")
@@ -68,7 +72,7 @@ func (o *convertOptions) validate() error {
 }
 
 func convertFile(ctx context.Context, env *environment, opts convertOptions, srcPath, dstPath string) error {
-	img, err := openImage(ctx, env, srcPath, opts.from)
+	img, err := openImage(ctx, env, srcPath, opts.from, opts.allow)
 	if err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
 	}
-	dst, err := createOutput(dstPath, srcPath, opts.force)
+	dst, err := createOutput(dstPath, img.paths(), opts.force)
 	if err != nil {
 		return err
 	}
@@ -123,7 +127,7 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)
 	if value == "" {
-		return img.src.Identity().ModTime / int64(time.Second), nil
+		return img.file().Identity().ModTime / int64(time.Second), nil
 	}
 	seconds, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || seconds < 0 {
@@ -134,7 +138,7 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 
 // derivedUUID is a version 8 UUID (RFC 9562) that depends on what is known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs\x00%s\x00%d\x00%d\x00%d", filepath.Base(img.path), img.src.Size(), img.Info().Size, created))
+	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs\x00%s\x00%d\x00%d\x00%d", filepath.Base(img.path), img.file().Size(), img.Info().Size, created))
 	id := [16]byte(sum[:16])
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80

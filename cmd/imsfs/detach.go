@@ -36,7 +36,11 @@ func detach(ctx context.Context, opts serveOptions) error {
 	defer log.Close()
 	args := []string{"serve", opts.mountpoint, "--store", opts.store,
 		"--cache-size", opts.cacheSize.String(), "--read-ahead", opts.readAhead.String(),
+		"--store-limit", opts.storeLimit.String(), "--free-floor", opts.freeFloor.String(),
 		"--allow-other=" + strconv.FormatBool(opts.allowOther), "--ready-fd", "3"}
+	for _, dir := range opts.allowDirs {
+		args = append(args, "--allow-backing-dir", dir)
+	}
 	cmd := exec.Command(self, args...)
 	cmd.Dir = "/"
 	cmd.Stderr = log

@@ -11,7 +11,8 @@ import (
 )
 
 func newDigest(env *environment) *cobra.Command {
-	var format string
+	var opts imageOptions
+	var allow []string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "digest FILE",
@@ -21,16 +22,17 @@ digest of an image that is complete in a store. docs/blockstore.md has the defin
 		Example: "  imsfs digest disk.zvhd2\n  test $(imsfs digest disk.raw) = $(cat /mnt/ims/images/web/digest)",
 		Args:    exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return digest(cmd.Context(), env, args[0], format, quiet)
+			return digest(cmd.Context(), env, args[0], opts, allow, quiet)
 		},
 	}
-	formatFlag(env, cmd, &format, "format", "f", "take FILE for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts, "FILE", "", "f")
+	allowFlag(cmd, &allow)
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "show no progress")
 	return cmd
 }
 
-func digest(ctx context.Context, env *environment, path, format string, quiet bool) error {
-	img, err := openImage(ctx, env, path, format)
+func digest(ctx context.Context, env *environment, path string, opts imageOptions, allow []string, quiet bool) error {
+	img, err := openImage(ctx, env, path, opts, allow)
 	if err != nil {
 		return err
 	}

@@ -2,38 +2,96 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/chain"
 )
 
-// imageFile is an image opened from a file.
+// imageOptions say how an image file is to be taken.
+type imageOptions struct {
+	format        string
+	snapshot      string
+	backing       string
+	backingFormat string
+}
+
+// imageFlags adds the flags for the image file that the command's help calls file. suffix tells the names of those for a
+// second file.
+func imageFlags(env *environment, cmd *cobra.Command, opts *imageOptions, file, suffix, short string) {
+	formatFlag(env, cmd, &opts.format, "format"+suffix, short, "take "+file+" for this format instead of looking at its content")
+	flags := cmd.Flags()
+	flags.StringVar(&opts.snapshot, "snapshot"+suffix, "", "read the internal snapshot of this name or ID in "+file)
+	flags.StringVar(&opts.backing, "backing"+suffix, "", "take this file for the backing file of "+file+", whatever it names")
+	formatFlag(env, cmd, &opts.backingFormat, "backing-format"+suffix, "", "take the backing file of "+file+" for this format, whatever it names")
+}
+
+// allowFlag adds the flag for directories that images may name files in.
+func allowFlag(cmd *cobra.Command, dirs *[]string) {
+	cmd.Flags().StringArrayVar(dirs, "allow-backing-dir", nil, "follow names in images into this directory, too (can be repeated)")
+	must(cmd.MarkFlagDirname("allow-backing-dir"))
+}
+
+// imageFile is an image opened from a file, with all that it is based on.
 type imageFile struct {
-	formats.Image
-	src  *source.File
+	*chain.Chain
 	path string
 }
 
-// openImage opens the image at path; an empty format is told by the content.
-func openImage(ctx context.Context, env *environment, path, format string) (*imageFile, error) {
-	src, err := source.Open(ctx, path)
+// openImage opens the image at path and its backing images; an empty format is told by the content.
+func openImage(ctx context.Context, env *environment, path string, opts imageOptions, allow []string) (*imageFile, error) {
+	return openChain(ctx, path, chain.Config{
+		Formats:       env.formats,
+		Format:        opts.format,
+		Snapshot:      opts.snapshot,
+		Backing:       opts.backing,
+		BackingFormat: opts.backingFormat,
+	}, allow)
+}
+
+func openChain(ctx context.Context, path string, cfg chain.Config, allow []string) (*imageFile, error) {
+	var err error
+	if cfg.AllowDirs, err = absolutePaths(allow); err != nil {
+		return nil, err
+	}
+	c, err := chain.Open(ctx, path, cfg)
 	if err != nil {
 		return nil, err
 	}
-	img, err := env.formats.Open(ctx, src, format, formats.OpenOptions{})
-	if err != nil {
-		src.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return &imageFile{img, src, path}, nil
+	return &imageFile{c, path}, nil
 }
 
-// Close gives the file back.
-func (f *imageFile) Close() error { return f.src.Close() }
+func absolutePaths(paths []string) ([]string, error) {
+	var list []string
+	for _, p := range paths {
+		if p == "" {
+			return nil, errors.New("--allow-backing-dir wants the path of a directory")
+		}
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p, err)
+		}
+		list = append(list, abs)
+	}
+	return list, nil
+}
+
+// file is the image's own file.
+func (f *imageFile) file() *chain.Source { return f.Sources()[0] }
+
+// paths lists the files that the image is read from, its own in front.
+func (f *imageFile) paths() []string {
+	var list []string
+	for _, file := range f.Files() {
+		list = append(list, file.Path)
+	}
+	return list
+}
 
 // formatFlag adds a flag that takes the name of a format.
 func formatFlag(env *environment, cmd *cobra.Command, value *string, name, short, usage string) {

@@ -2,15 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/chain"
 )
 
 type infoOptions struct {
-	format string
-	json   bool
+	image    imageOptions
+	allow    []string
+	chain    bool
+	walkData bool
+	json     bool
 }
 
 func newInfo(env *environment) *cobra.Command {
@@ -18,90 +24,122 @@ func newInfo(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "info FILE",
 		Short: "Tell what an image file is",
-		Long: `Tell format, sizes and the format's own facts of an image file.
+		Long: `Tell format, sizes and the format's own facts of an image file. Its backing file is named but not opened, unless
+--backing-chain asks for all of them.
 
-disk size is the space the file takes, data the part of the disk that is stored in it.`,
-		Example: "  imsfs info disk.zvhd2\n  imsfs info --json disk.zvhd2 | jq '.\"virtual-size\"'",
+disk size is the space its files take, data the part of the disk that is stored in it. Where that is only known from a walk
+through all tables it is left out, unless --data asks for the walk.`,
+		Example: "  imsfs info disk.zvhd2\n  imsfs info --json disk.zvhd2 | jq '.\"virtual-size\"'\n  imsfs info --backing-chain overlay.qcow2",
 		Args:    exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := opts.validate(); err != nil {
+				return &usageError{cmd.CommandPath(), err}
+			}
 			return info(cmd.Context(), env, opts, args[0])
 		},
 	}
-	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
+	allowFlag(cmd, &opts.allow)
+	cmd.Flags().BoolVar(&opts.chain, "backing-chain", false, "tell of all backing files, too")
+	cmd.Flags().BoolVar(&opts.walkData, "data", false, "count the stored part of the disk, however long that takes")
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
 }
 
-// infoReport is the JSON form: the keys of qemu-img info, where it has them.
-type infoReport struct {
-	Filename    string         `json:"filename"`
-	Format      string         `json:"format"`
-	VirtualSize int64          `json:"virtual-size"`
-	ActualSize  int64          `json:"actual-size"`
-	DataSize    int64          `json:"data-size"`
-	ClusterSize int64          `json:"cluster-size"`
-	Compression string         `json:"compression,omitempty"`
-	Specific    *formatDetails `json:"format-specific,omitempty"`
-}
-
-type formatDetails struct {
-	Type string            `json:"type"`
-	Data map[string]string `json:"data"`
-}
-
-func info(ctx context.Context, env *environment, opts infoOptions, path string) error {
-	img, err := openImage(ctx, env, path, opts.format)
-	if err != nil {
-		return err
-	}
-	defer img.Close()
-	if opts.json {
-		return env.writeJSON(img.report())
-	}
-	return img.describe(env)
-}
-
-func (f *imageFile) report() infoReport {
-	i := f.Info()
-	r := infoReport{
-		Filename:    f.path,
-		Format:      i.Format,
-		VirtualSize: i.Size,
-		ActualSize:  f.src.Allocated(),
-		DataSize:    i.Allocated,
-		ClusterSize: i.ClusterSize,
-		Compression: i.Compression,
-	}
-	if len(i.Details) > 0 {
-		r.Specific = &formatDetails{Type: i.Format, Data: map[string]string{}}
-		for _, d := range i.Details {
-			r.Specific.Data[d.Key] = d.Value
-		}
-	}
-	return r
-}
-
-// describe prints for people, as qemu-img info does.
-func (f *imageFile) describe(env *environment) error {
-	i := f.Info()
-	fmt.Fprintf(env.stdout, "image: %s\nfile format: %s\n", f.path, i.Format)
-	fmt.Fprintf(env.stdout, "virtual size: %s\n", size(i.Size))
-	fmt.Fprintf(env.stdout, "disk size: %s\n", size(f.src.Allocated()))
-	fmt.Fprintf(env.stdout, "data: %s\n", size(i.Allocated))
-	fmt.Fprintf(env.stdout, "cluster size: %s\n", size(i.ClusterSize))
-	if i.Compression != "" {
-		fmt.Fprintf(env.stdout, "compression: %s\n", i.Compression)
-	}
-	if len(i.Details) > 0 {
-		fmt.Fprintln(env.stdout, "format specific information:")
-	}
-	for _, d := range i.Details {
-		fmt.Fprintf(env.stdout, "    %s: %s\n", d.Key, d.Value)
+func (o *infoOptions) validate() error {
+	if !o.chain && (o.image.backing != "" || o.image.backingFormat != "") {
+		return errors.New("--backing and --backing-format are for --backing-chain: without it no backing file is opened")
 	}
 	return nil
 }
 
-// size is for people, with the exact bytes for those who need them.
-func size(n int64) string {
-	return fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(n)), n)
+func info(ctx context.Context, env *environment, opts infoOptions, path string) error {
+	img, err := openChain(ctx, path, chain.Config{
+		Formats:       env.formats,
+		Format:        opts.image.format,
+		Snapshot:      opts.image.snapshot,
+		Alone:         !opts.chain,
+		Backing:       opts.image.backing,
+		BackingFormat: opts.image.backingFormat,
+	}, opts.allow)
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	facts, err := img.facts(ctx, opts.walkData)
+	if err != nil {
+		return err
+	}
+	if opts.json {
+		return writeFactsJSON(env, facts, opts.chain)
+	}
+	for i, f := range facts {
+		if i > 0 {
+			fmt.Fprintln(env.stdout)
+		}
+		f.describe(env.stdout)
+	}
+	return nil
+}
+
+// facts is what is known of one layer.
+type facts struct {
+	formats.Info
+	path       string
+	diskSize   int64
+	backing    string // the backing file's path; "" if there is none or it is not followed
+	unfollowed error  // why
+}
+
+// facts are those of all layers that are open. If walk is set, data is counted where it is not known.
+func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
+	var list []facts
+	sources := f.Sources()
+	for i, layer := range f.Layers() {
+		known := facts{Info: layer.Info(), path: sources[i].Path()}
+		for _, file := range sources[i].Files() {
+			known.diskSize += file.Space
+		}
+		if walk && known.Allocated == formats.Unknown {
+			var err error
+			if known.Allocated, err = countData(ctx, layer); err != nil {
+				return nil, fmt.Errorf("%s: %w", known.path, err)
+			}
+		}
+		switch b := known.Backing; {
+		case b == nil:
+		case i+1 < len(sources):
+			known.backing = sources[i+1].Path()
+		default:
+			known.backing, known.unfollowed = locate(ctx, sources[i], b.Paths)
+		}
+		list = append(list, known)
+	}
+	return list, nil
+}
+
+// locate finds the first name that may be followed and is there; the error is that of the first name.
+func locate(ctx context.Context, src *chain.Source, names []string) (path string, err error) {
+	for _, name := range names {
+		path, failed := src.Locate(ctx, name)
+		if failed == nil {
+			return path, nil
+		}
+		if err == nil {
+			err = failed
+		}
+	}
+	return "", err
+}
+
+func countData(ctx context.Context, img formats.Image) (n int64, err error) {
+	for e, err := range formats.Extents(ctx, img, 0, img.Info().Size) {
+		if err != nil {
+			return 0, err
+		}
+		if e.State == formats.Data {
+			n += e.Len
+		}
+	}
+	return n, nil
 }

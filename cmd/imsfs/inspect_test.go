@@ -87,10 +87,10 @@ func TestMapTable(t *testing.T) {
 	path := writeDisk(t, filepath.Join(t.TempDir(), "disk.img"), 3<<20, extent{1 << 20, 1 << 20})
 	c := newConsole()
 	c.expect(t, 0, "map", path)
-	want := `START                LENGTH               STATE
-0x0                  0x100000             zero
-0x100000             0x100000             data
-0x200000             0x100000             zero
+	want := `START                LENGTH               DEPTH STATE
+0x0                  0x100000             0     zero
+0x100000             0x100000             0     data
+0x200000             0x100000             0     zero
 `
 	if c.out.String() != want {
 		t.Errorf("map:\n%swant:\n%s", &c.out, want)
@@ -102,10 +102,10 @@ func TestMapOfEveryState(t *testing.T) {
 	if err := writeMapTable(t.Context(), &table, threeStates{}); err != nil {
 		t.Fatal(err)
 	}
-	want := `START                LENGTH               STATE
-0x0                  0x200                unallocated
-0x200                0x200                zero
-0x400                0x200                data compressed
+	want := `START                LENGTH               DEPTH STATE
+0x0                  0x200                0     unallocated
+0x200                0x200                1     zero
+0x400                0x200                2     data compressed
 `
 	if table.String() != want {
 		t.Errorf("table:\n%swant:\n%s", &table, want)
@@ -114,22 +114,22 @@ func TestMapOfEveryState(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = `[{"start":0,"length":512,"depth":0,"present":false,"zero":true,"data":false,"compressed":false},
-{"start":512,"length":512,"depth":0,"present":true,"zero":true,"data":false,"compressed":false},
-{"start":1024,"length":512,"depth":0,"present":true,"zero":false,"data":true,"compressed":true}]
+{"start":512,"length":512,"depth":1,"present":true,"zero":true,"data":false,"compressed":false},
+{"start":1024,"length":512,"depth":2,"present":true,"zero":false,"data":true,"compressed":true}]
 `
 	if js.String() != want {
 		t.Errorf("JSON:\n%swant:\n%s", &js, want)
 	}
 }
 
-// threeStates is a disk with a sector in each state.
+// threeStates is a disk with a sector in each state, each at another depth.
 type threeStates struct{ formats.Image }
 
 func (threeStates) Info() formats.Info { return formats.Info{Size: 3 * 512} }
 
 func (threeStates) Extent(_ context.Context, off, _ int64) (formats.Extent, error) {
 	state := formats.State(off / 512)
-	return formats.Extent{Off: off, Len: 512 - off%512, State: state, Compressed: state == formats.Data}, nil
+	return formats.Extent{Off: off, Len: 512 - off%512, State: state, Compressed: state == formats.Data, Depth: int(off / 512)}, nil
 }
 
 func TestMapAgreesWithQemuImg(t *testing.T) {
@@ -265,6 +265,8 @@ func TestCompareAgreesWithQemuImg(t *testing.T) {
 	same := writeDisk(t, filepath.Join(dir, "same"), 4<<20, extent{1 << 20, 1 << 20}, extent{0, 0})
 	longer := writeDisk(t, filepath.Join(dir, "longer"), 9<<20, extent{1 << 20, 1 << 20})
 	more := writeDisk(t, filepath.Join(dir, "more"), 9<<20, extent{1 << 20, 1 << 20}, extent{8 << 20, 10})
+	full := writeDisk(t, filepath.Join(dir, "full"), 4<<20, extent{0, 0}, extent{1 << 20, 1 << 20})
+	fill(t, full, 2<<20, 1<<20)
 	other := writeDisk(t, filepath.Join(dir, "other"), 4<<20, extent{1 << 20, 1 << 20})
 	flip(t, other, 1<<20+12345)
 
@@ -276,6 +278,8 @@ func TestCompareAgreesWithQemuImg(t *testing.T) {
 	}{
 		{same, false, 0, "The disks are equal.\n"},
 		{same, true, 0, "The disks are equal.\n"},
+		{full, false, 0, "The disks are equal.\n"},
+		{full, true, 1, "The allocation differs, at offset 2097152 (0x200000) first.\n"},
 		{longer, false, 0, "zeros"},
 		{longer, true, 1, "The sizes differ: 4194304 and 9437184 bytes.\n"},
 		{more, false, 1, "offset 8388608 (0x800000)"},
@@ -298,6 +302,19 @@ func TestCompareAgreesWithQemuImg(t *testing.T) {
 				t.Errorf("qemu-img says %d: %s", code, out)
 			}
 		})
+	}
+}
+
+// fill writes n zeros at off.
+func fill(t *testing.T, path string, off, n int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, n), off); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -49,6 +49,15 @@ func (c *console) expect(t *testing.T, code int, args ...string) {
 	}
 }
 
+// expectSame compares two images, which must hold the same disk of the same size.
+func (c *console) expectSame(t *testing.T, a, b string) {
+	t.Helper()
+	c.expect(t, 0, "compare", a, b)
+	if got := c.out.String(); got != "The disks are equal.\n" {
+		t.Errorf("%s and %s: %s", a, b, got)
+	}
+}
+
 // qemuImg runs qemu-img and returns its output and exit code.
 func qemuImg(t *testing.T, args ...string) (string, int) {
 	t.Helper()
@@ -148,15 +157,15 @@ func TestWrongCommandLines(t *testing.T) {
 func TestFilesThatCannotBeOpened(t *testing.T) {
 	dir := t.TempDir()
 	empty := writeDisk(t, filepath.Join(dir, "empty"), 0)
-	qcow := filepath.Join(dir, "disk.qcow2")
-	if err := os.WriteFile(qcow, []byte("QFI\xfb\x00\x00\x00\x03"), 0o666); err != nil {
+	foreign := filepath.Join(dir, "disk.hdd")
+	if err := os.WriteFile(foreign, []byte("WithoutFreeSpace"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	files := []struct{ path, says string }{
 		{filepath.Join(dir, "missing"), "no such file"},
 		{dir, "is a directory"},
 		{empty, "empty"},
-		{qcow, "qcow2"},
+		{foreign, "Parallels"},
 		{filepath.Join(dir, "new\nline"), "new line: no such file"},
 	}
 	verbs := []struct {

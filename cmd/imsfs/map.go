@@ -13,8 +13,9 @@ import (
 )
 
 type mapOptions struct {
-	format string
-	json   bool
+	image imageOptions
+	allow []string
+	json  bool
 }
 
 func newMap(env *environment) *cobra.Command {
@@ -22,7 +23,8 @@ func newMap(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "map FILE",
 		Short: "List the extents of a disk",
-		Long: `List the extents of the disk in an image file: data is stored, zero reads as zeros, unallocated is in a backing image.
+		Long: `List the extents of the disk in an image file: data is stored, zero reads as zeros, and of what is unallocated no image
+says anything, so that it reads as zeros, too. DEPTH is how many backing files down that was found; 0 is FILE itself.
 
 The JSON is that of qemu-img map, without the key offset.`,
 		Example: "  imsfs map disk.zvhd2\n  imsfs map --json disk.zvhd2 | jq 'map(select(.data).length) | add'",
@@ -31,7 +33,8 @@ The JSON is that of qemu-img map, without the key offset.`,
 			return mapExtents(cmd.Context(), env, opts, args[0])
 		},
 	}
-	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
+	allowFlag(cmd, &opts.allow)
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
 }
@@ -48,7 +51,7 @@ type mapEntry struct {
 }
 
 func mapExtents(ctx context.Context, env *environment, opts mapOptions, path string) error {
-	img, err := openImage(ctx, env, path, opts.format)
+	img, err := openImage(ctx, env, path, opts.image, opts.allow)
 	if err != nil {
 		return err
 	}
@@ -65,8 +68,8 @@ func mapExtents(ctx context.Context, env *environment, opts mapOptions, path str
 }
 
 func writeMapTable(ctx context.Context, out io.Writer, img formats.Image) error {
-	const line = "%-20s %-20s %s\n"
-	fmt.Fprintf(out, line, "START", "LENGTH", "STATE")
+	const line = "%-20s %-20s %-5v %s\n"
+	fmt.Fprintf(out, line, "START", "LENGTH", "DEPTH", "STATE")
 	for e, err := range formats.Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {
 			return err
@@ -75,7 +78,7 @@ func writeMapTable(ctx context.Context, out io.Writer, img formats.Image) error 
 		if e.Compressed {
 			state += " compressed"
 		}
-		fmt.Fprintf(out, line, fmt.Sprintf("%#x", e.Off), fmt.Sprintf("%#x", e.Len), state)
+		fmt.Fprintf(out, line, fmt.Sprintf("%#x", e.Off), fmt.Sprintf("%#x", e.Len), e.Depth, state)
 	}
 	return nil
 }
@@ -89,6 +92,7 @@ func writeMapJSON(ctx context.Context, out io.Writer, img formats.Image) error {
 		line, err := json.Marshal(mapEntry{
 			Start:      e.Off,
 			Length:     e.Len,
+			Depth:      e.Depth,
 			Present:    e.State != formats.Unallocated,
 			Zero:       e.State != formats.Data,
 			Data:       e.State == formats.Data,

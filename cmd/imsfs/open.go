@@ -9,12 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
 )
 
 type openOptions struct {
-	format     string
+	image      imageOptions
+	allow      []string
 	cacheSize  byteSize
 	readAhead  byteSize
 	allowOther bool
@@ -33,7 +35,8 @@ gets SIGINT, SIGTERM or SIGHUP.`,
 			return open(cmd.Context(), env, opts, args[0], args[1])
 		},
 	}
-	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
+	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
+	allowFlag(cmd, &opts.allow)
 	flags := cmd.Flags()
 	flags.Var(&opts.cacheSize, "cache-size", "memory for decoded data")
 	flags.Var(&opts.readAhead, "read-ahead", "what the kernel reads ahead of a sequential reader (root only)")
@@ -57,7 +60,7 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	}
 	signals, stop := env.signals()
 	defer stop()
-	img, err := openImage(ctx, env, path, opts.format)
+	img, err := openImage(ctx, env, path, opts.image, opts.allow)
 	if err != nil {
 		return err
 	}
@@ -67,7 +70,7 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	disk := loader.Open(img)
 	defer disk.Close()
 
-	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk, img.Info().Allocated}, path, env.now(), img.status(), log), fs.Config{
+	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk, img.Info().Occupied()}, path, env.now(), img.status(), log), fs.Config{
 		Type:       singleType,
 		Name:       "imsfs:" + path,
 		AllowOther: opts.allowOther,
@@ -85,7 +88,11 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 func (f *imageFile) status() string {
 	var b strings.Builder
 	i := f.Info()
-	fmt.Fprintf(&b, "format %s\nsize %d\nallocated %d\ncluster_size %d\nsource %s\n", i.Format, i.Size, i.Allocated, i.ClusterSize, f.path)
+	fmt.Fprintf(&b, "format %s\nsize %d\n", i.Format, i.Size)
+	if i.Allocated != formats.Unknown {
+		fmt.Fprintf(&b, "allocated %d\n", i.Allocated)
+	}
+	fmt.Fprintf(&b, "cluster_size %d\nsource %s\n", i.ClusterSize, f.path)
 	return b.String()
 }
 

@@ -17,14 +17,14 @@ type output struct {
 	force bool // replace what has the name
 }
 
-// createOutput prepares writing path. What exists is kept unless force is given, and even then if it is the
-// source itself or no regular file: a rename would put a file in a device's place.
-func createOutput(path, source string, force bool) (*output, error) {
+// createOutput prepares writing path. What exists is kept unless force is given, and even then if it is one of
+// the sources or no regular file: a rename would put a file in a device's place.
+func createOutput(path string, sources []string, force bool) (*output, error) {
 	path, err := followLinks(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := replaceable(path, source, force); err != nil {
+	if err := replaceable(path, sources, force); err != nil {
 		return nil, err
 	}
 	f, err := renameio.NewPendingFile(path,
@@ -51,7 +51,7 @@ func followLinks(path string) (string, error) {
 	return target, nil
 }
 
-func replaceable(path, source string, force bool) error {
+func replaceable(path string, sources []string, force bool) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return nil
@@ -59,12 +59,18 @@ func replaceable(path, source string, force bool) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	src, err := os.Stat(source)
+	for _, source := range sources {
+		src, err := os.Stat(source)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", source, err)
+		case os.SameFile(info, src) && source == sources[0]:
+			return fmt.Errorf("%s: is the source itself", path)
+		case os.SameFile(info, src):
+			return fmt.Errorf("%s: is a file that the source is based on", path)
+		}
+	}
 	switch {
-	case err != nil:
-		return fmt.Errorf("%s: %w", source, err)
-	case os.SameFile(info, src):
-		return fmt.Errorf("%s: is the source itself", path)
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s: is not a regular file", path)
 	case !force:

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,11 @@ see imsfs set.`,
 		if err != nil {
 			return err
 		}
-		if err := c.command(c.store("ctl"), append([]string{"register", args[0], source}, args[2:]...)...); err != nil {
+		words, err := absoluteBacking(args[2:])
+		if err != nil {
+			return err
+		}
+		if err := c.command(c.store("ctl"), append([]string{"register", args[0], source}, words...)...); err != nil {
 			return err
 		}
 		disk, err := c.image(args[0], "disk")
@@ -42,6 +47,23 @@ see imsfs set.`,
 		_, err = fmt.Fprintln(env.stdout, disk)
 		return err
 	})
+}
+
+// absoluteBacking makes the path of a backing file absolute, among words that are KEY=VALUE.
+func absoluteBacking(words []string) ([]string, error) {
+	words = slices.Clone(words)
+	for i, w := range words {
+		path, ok := strings.CutPrefix(w, "backing=")
+		if !ok || path == "" {
+			continue
+		}
+		path, err := absolute(path)
+		if err != nil {
+			return nil, err
+		}
+		words[i] = "backing=" + path
+	}
+	return words, nil
 }
 
 // absolute makes a path mean the same to the daemon as it does here; a URL does already.

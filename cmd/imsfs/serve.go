@@ -26,6 +26,7 @@ type serveOptions struct {
 	storeLimit byteSize
 	freeFloor  byteSize
 	allowOther bool
+	allowDirs  []string
 	daemon     bool
 	logFile    string
 	readyFD    int // where a detached process says that it serves; 0 is nowhere
@@ -65,6 +66,7 @@ the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 	flags.Var(&opts.storeLimit, "store-limit", "bytes on disk that blocks may take; those of lazy images leave first, those of hydrated ones never (0: no limit)")
 	flags.Var(&opts.freeFloor, "free-floor", "bytes that are left free on the store's file system")
 	flags.BoolVar(&opts.allowOther, "allow-other", false, "let other users read the tree; commands stay the daemon's and root's")
+	allowFlag(cmd, &opts.allowDirs)
 	flags.BoolVar(&opts.daemon, "daemon", false, "detach once the tree is mounted")
 	flags.StringVar(&opts.logFile, "log-file", "", "append the log to this file instead of stderr (with --daemon: DIR.log)")
 	flags.IntVar(&opts.readyFD, "ready-fd", 0, "")
@@ -81,6 +83,9 @@ func (o *serveOptions) complete() error {
 		return err
 	}
 	if o.mountpoint, err = filepath.Abs(o.mountpoint); err != nil {
+		return err
+	}
+	if o.allowDirs, err = absolutePaths(o.allowDirs); err != nil {
 		return err
 	}
 	if o.daemon && o.logFile == "" {
@@ -125,6 +130,7 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		Store:      blocks,
 		Log:        log,
 		Now:        env.now,
+		AllowDirs:  opts.allowDirs,
 		Mountpoint: resolve(opts.mountpoint),
 	})
 	if err != nil {

@@ -43,10 +43,10 @@ func TestZVHD2GoldenFilesConvert(t *testing.T) {
 			raw := filepath.Join(t.TempDir(), "disk.raw")
 			c.expect(t, 0, "check", image)
 			c.expect(t, 0, "convert", "-O", "raw", image, raw)
-			c.expect(t, 0, "compare", "--strict", image, raw)
+			c.expectSame(t, image, raw)
 			again := filepath.Join(t.TempDir(), "again.zvhd2")
 			c.expect(t, 0, "convert", "-O", "zvhd2", raw, again)
-			c.expect(t, 0, "compare", "--strict", image, again)
+			c.expectSame(t, image, again)
 		})
 	}
 }

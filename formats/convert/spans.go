@@ -21,11 +21,21 @@ type span struct {
 func unitSize(targetCluster int64, images ...formats.Image) int64 {
 	unit := max(minUnit, targetCluster)
 	for _, img := range images {
-		if info := img.Info(); info.Compression != "" {
-			unit = max(unit, info.ClusterSize)
+		for _, layer := range layers(img) {
+			if info := layer.Info(); info.Compression != "" {
+				unit = max(unit, info.ClusterSize)
+			}
 		}
 	}
 	return unit
+}
+
+// layers are the images that one is made of, if it is a chain.
+func layers(img formats.Image) []formats.Image {
+	if chain, ok := img.(interface{ Layers() []formats.Image }); ok {
+		return chain.Layers()
+	}
+	return []formats.Image{img}
 }
 
 // extentFunc is the Extent method of an image, or of several taken together.

@@ -19,11 +19,12 @@ var (
 
 // File is a regular file or a block device, opened for reading. It is safe for concurrent use.
 type File struct {
-	f     *os.File
-	path  string
-	id    Identity
-	size  int64
-	space int64 // bytes of it that occupy space
+	f      *os.File
+	path   string
+	id     Identity
+	device uint64
+	size   int64
+	space  int64 // bytes that it occupies
 }
 
 func openFile(path string) (*File, error) {
@@ -40,24 +41,38 @@ func openFile(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := unix.Fstat(fd, &st); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	id, err := identity(path, &st)
-	if err != nil {
-		unix.Close(fd)
+	return newFile(os.NewFile(uintptr(fd), path), path)
+}
+
+// newFile takes an open file over, and closes it if it is no source.
+func newFile(f *os.File, path string) (*File, error) {
+	s := &File{f: f, path: path}
+	if err := s.look(); err != nil {
+		f.Close()
 		return nil, err
 	}
-	s := &File{f: os.NewFile(uintptr(fd), path), path: path, id: id, size: st.Size, space: min(st.Blocks*512, st.Size)}
+	return s, nil
+}
+
+// look finds out what was opened.
+func (s *File) look() error {
+	fd := int(s.f.Fd())
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	var err error
+	if s.id, err = identity(s.path, &st); err != nil {
+		return err
+	}
+	s.device, s.size, s.space = st.Dev, st.Size, st.Blocks*512
 	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
 		if s.size, err = unix.Seek(fd, 0, io.SeekEnd); err != nil {
-			s.f.Close()
-			return nil, fmt.Errorf("%s: size of the device: %w", path, err)
+			return fmt.Errorf("%s: size of the device: %w", s.path, err)
 		}
 		s.space = s.size
 	}
-	return s, nil
+	return nil
 }
 
 func identity(path string, st *unix.Stat_t) (Identity, error) {
@@ -73,11 +88,19 @@ func identity(path string, st *unix.Stat_t) (Identity, error) {
 // Identity is that of the file when it was opened.
 func (s *File) Identity() Identity { return s.id }
 
+// Same tells whether two open files are one, whatever their names.
+func (s *File) Same(other *File) bool {
+	return s.device == other.device && s.id.Inode == other.id.Inode
+}
+
 // Size implements formats.Source.
 func (s *File) Size() int64 { return s.size }
 
 // Allocated implements formats.Sparse.
-func (s *File) Allocated() int64 { return s.space }
+func (s *File) Allocated() int64 { return min(s.space, s.size) }
+
+// Space is the number of bytes that the file takes, with what its file system adds to the last.
+func (s *File) Space() int64 { return s.space }
 
 // Close gives the file back; no read may be running.
 func (s *File) Close() error { return s.f.Close() }

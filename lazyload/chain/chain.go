@@ -1,0 +1,133 @@
+// Package chain opens an image with all that it is based on: the backing image that has the bytes it has not, the one that
+// has those, and so on. Seen from outside a Chain is one image; its layers are numbered from 0, the image itself.
+//
+// An image is hostile input, and so are the names in it: whoever can have an image registered must not read other files
+// of the host with it. So a name is only followed if it is relative, without "..", and leads, through whatever links, to a regular
+// file in the directory that the image is in; or into a directory that the operator allows, or to a file that the
+// operator names. What is refused is not opened. The same holds for the files an image consists of (formats.Files).
+//
+//	names.go   rules that a name breaks by its words
+//	find.go    where a name leads, link by link
+//	way.go     both together, for a name in an image
+//	source.go  a file, and the files beside it
+//	follow.go  from an image to its backing image
+//	read.go    the layers as one disk
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// MaxDepth is how many backing images there may be below an image.
+const MaxDepth = 16
+
+// Config says how a chain is opened. Formats must be set; for the rest the zero value is usable.
+type Config struct {
+	Formats  formats.Set
+	Format   string // the image's; "" tells it by its content
+	Snapshot string // the image's internal snapshot to read instead of its active state
+	// Alone opens the image without its backing image: what that has reads as zeros.
+	Alone bool
+	// Backing is the path of the backing image, in place of the name in the image. It may be anywhere.
+	Backing string
+	// BackingFormat is that image's format, in place of the one that the image says.
+	BackingFormat string
+	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
+	AllowDirs []string
+}
+
+// Chain is an image and all that it is based on, open. It is safe for concurrent use.
+type Chain struct {
+	layers  []formats.Image
+	sources []*Source // of the layers
+	below   []int64   // for each layer the largest compressed cluster of those below it, 0 if they have none
+}
+
+var _ formats.Image = (*Chain)(nil)
+
+// Open opens the image at path and what it is based on.
+func Open(ctx context.Context, path string, cfg Config) (*Chain, error) {
+	c := &Chain{}
+	if err := c.open(ctx, path, cfg); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Chain) open(ctx context.Context, path string, cfg Config) error {
+	top, err := OpenSource(ctx, path, cfg.AllowDirs)
+	if err != nil {
+		return err
+	}
+	c.sources = append(c.sources, top)
+	img, err := cfg.Formats.Open(ctx, top, cfg.Format, formats.OpenOptions{Snapshot: cfg.Snapshot, Files: top})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	c.layers = append(c.layers, img)
+	if cfg.Alone {
+		return nil
+	}
+	if err := c.replaceBacking(cfg); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for c.last().Info().Backing != nil {
+		if err := c.follow(ctx, cfg); err != nil {
+			return fmt.Errorf("%s: layer %d, %w", path, len(c.layers), err)
+		}
+	}
+	c.below = largestBelow(c.layers)
+	return nil
+}
+
+func (c *Chain) last() formats.Image { return c.layers[len(c.layers)-1] }
+
+// Layers are the images of the chain: 0 is the image itself, 1 its backing image. They are the chain's to close.
+func (c *Chain) Layers() []formats.Image { return slices.Clone(c.layers) }
+
+// Sources are the layers' files.
+func (c *Chain) Sources() []*Source { return slices.Clone(c.sources) }
+
+// Files lists all files that the chain is read from, the image's own in front. They must stand unchanged for the disk to be
+// the same.
+func (c *Chain) Files() []File {
+	var list []File
+	for _, s := range c.sources {
+		list = append(list, s.Files()...)
+	}
+	return list
+}
+
+// Info is the image's, but for what all layers decide: the unit of decoding, and what only a walk through them could tell.
+func (c *Chain) Info() formats.Info {
+	info := c.layers[0].Info()
+	if len(c.layers) == 1 {
+		return info
+	}
+	info.Allocated = formats.Unknown
+	for _, layer := range c.layers[1:] {
+		below := layer.Info()
+		if below.Compression == "" {
+			continue
+		}
+		if info.Compression == "" {
+			info.Compression = below.Compression
+		}
+		info.ClusterSize = max(info.ClusterSize, below.ClusterSize)
+	}
+	return info
+}
+
+// Close closes every file; no read may be running.
+func (c *Chain) Close() error {
+	var err error
+	for _, s := range slices.Backward(c.sources) {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}

@@ -1,0 +1,95 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// mapping says how much qemu-img map tells of a format.
+type mapping int
+
+const (
+	// mapsAll: depth, present, zero and data.
+	mapsAll mapping = iota
+	// mapsPresence: all but present, as QEMU calls a hole present in formats that can have no backing file.
+	mapsPresence
+	// mapsNothing: QEMU takes all of the disk for data.
+	mapsNothing
+)
+
+// mapExtent is an extent in the output of both programs.
+type mapExtent struct {
+	Start, Length       int64
+	Depth               int
+	Present, Zero, Data bool
+}
+
+func (e mapExtent) String() string {
+	return fmt.Sprintf("[%#x, +%#x) depth %d present %v zero %v data %v", e.Start, e.Length, e.Depth, e.Present, e.Zero, e.Data)
+}
+
+// compareMaps checks that two maps say the same, as far as they can.
+func compareMaps(t *testing.T, how mapping, ours, theirs string) {
+	t.Helper()
+	a, b := readMap(t, how, ours), readMap(t, how, theirs)
+	if how == mapsNothing {
+		if a[len(a)-1].end() != b[len(b)-1].end() {
+			t.Errorf("the map ends at %#x, qemu-img's at %#x", a[len(a)-1].end(), b[len(b)-1].end())
+		}
+		return
+	}
+	for i := range max(len(a), len(b)) {
+		if i < len(a) && i < len(b) && a[i] == b[i] {
+			continue
+		}
+		t.Errorf("the maps differ from extent %d on:\n%s\nqemu-img's:\n%s", i, listed(a[i:]), listed(b[i:]))
+		return
+	}
+}
+
+func (e mapExtent) end() int64 { return e.Start + e.Length }
+
+// readMap reads a map and joins neighbours that say the same.
+func readMap(t *testing.T, how mapping, text string) []mapExtent {
+	t.Helper()
+	var list, joined []mapExtent
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	var end int64
+	for _, e := range list {
+		if e.Start != end || e.Length <= 0 {
+			t.Fatalf("extent %v, and the one in front ends at %#x", e, end)
+		}
+		end = e.end()
+		// What QEMU finds to be a hole of the file, in formats that know none, is zero and data at once: our zero.
+		e.Data = e.Data && !e.Zero
+		if how == mapsPresence {
+			e.Present = true
+		}
+		if n := len(joined); n > 0 {
+			same := e
+			same.Start, same.Length = joined[n-1].Start, joined[n-1].Length
+			if same == joined[n-1] {
+				joined[n-1].Length += e.Length
+				continue
+			}
+		}
+		joined = append(joined, e)
+	}
+	if len(joined) == 0 {
+		t.Fatalf("an empty map: %s", text)
+	}
+	return joined
+}
+
+// listed are the first few extents of a list, a line each.
+func listed(list []mapExtent) string {
+	var b strings.Builder
+	for _, e := range list[:min(len(list), 8)] {
+		fmt.Fprintf(&b, "  %v\n", e)
+	}
+	return b.String()
+}
