@@ -157,7 +157,7 @@ func (b *batch) block(disk uint64, d *diskState, block int64, p *prepared) error
 		}
 		if !known {
 			if p.record == nil { // it was swept since it was looked up
-				b.s.makeRecord(p)
+				b.makeRecord(p)
 			}
 			if err := b.put(blockKind, name(id), *p.record, p.loc); err != nil {
 				return err
@@ -170,6 +170,13 @@ func (b *batch) block(disk uint64, d *diskState, block int64, p *prepared) error
 		}
 	}
 	return b.set(place{disk, block / blockstore.SegmentBlocks}, d, int(block%blockstore.SegmentBlocks), p.entry)
+}
+
+// makeRecord makes the record that nobody made because the store had it.
+func (b *batch) makeRecord(p *prepared) {
+	enc := <-b.s.cpus
+	defer func() { b.s.cpus <- enc }()
+	b.s.makeRecord(enc, p)
 }
 
 // has tells whether the store has a record, this batch's included.

@@ -2,13 +2,18 @@ package packs
 
 import (
 	"context"
+	iofs "io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
@@ -36,20 +41,40 @@ func BenchmarkSave(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
 				b.StopTimer()
-				s := openIn(b, b.TempDir(), Options{})
+				dir := b.TempDir()
+				s := openIn(b, dir, Options{})
 				must(b, s.Create(1, int64(len(data)), ""))
+				before := cpuTime(b)
 				b.StartTimer()
 				saveAll(b, s, data, savers)
 				b.StopTimer()
-				st, err := s.Stats()
-				must(b, err)
-				b.ReportMetric(float64(len(data))/float64(st.Stored), "plain/stored")
-				b.ReportMetric(float64(st.Used), "used-bytes")
+				b.ReportMetric((cpuTime(b) - before).Seconds(), "cpu-s/op")
 				s.close(b)
+				b.ReportMetric(float64(diskUse(b, dir)), "du-bytes")
 				b.StartTimer()
 			}
 		})
 	}
+}
+
+// cpuTime is what the process has used of the processors.
+func cpuTime(b *testing.B) time.Duration {
+	var use unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_SELF, &use))
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// diskUse is what a directory's files take on disk.
+func diskUse(b *testing.B, dir string) (sum int64) {
+	must(b, filepath.WalkDir(dir, func(path string, _ iofs.DirEntry, err error) error {
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &st)
+		}
+		sum += st.Blocks * 512
+		return err
+	}))
+	return sum
 }
 
 func saveAll(b *testing.B, s *subject, data []byte, savers int) {

@@ -19,28 +19,28 @@ func (b *batch) enter() error {
 	}()
 	// A transaction that failed may yet be there when the store is opened again: what it names must stay.
 	defer s.tail.commit()
-	if len(b.index) > 0 {
-		first := append([]op{{[]byte(tailKey), s.tail.encode(b.counts)}}, b.index...)
-		if err := s.writeGroups([][]op{first}); err != nil {
-			b.forget()
-			return errors.Join(err, s.recount())
-		}
-		s.counts = b.counts
-		s.used += b.appended
-		for _, id := range b.healed {
-			s.quarantine.remove(id)
-		}
-	}
-	err := s.write(b.shared...)
-	if err == nil {
-		err = s.writeGroups(b.maps)
-	}
-	if err != nil {
+	s.used += b.appended
+	if err := s.writeGroups(b.groups()); err != nil {
 		b.forget()
-		return err
+		return errors.Join(err, s.recount())
+	}
+	s.counts = b.counts
+	for _, id := range b.healed {
+		s.quarantine.remove(id)
 	}
 	s.punch(b.freed)
 	return nil
+}
+
+// groups are the batch's changes of the database in their order: every prefix of them is a whole store.
+func (b *batch) groups() (groups [][]op) {
+	if len(b.index) > 0 {
+		groups = append(groups, append([]op{{[]byte(tailKey), b.s.tail.encode(b.counts)}}, b.index...))
+	}
+	for i := range b.shared {
+		groups = append(groups, b.shared[i:i+1])
+	}
+	return append(groups, b.maps...)
 }
 
 // recount reads the counts again after a transaction that may have failed or not.

@@ -70,10 +70,9 @@ type Store struct {
 	db    database
 	opts  Options
 	files *files
-	enc   encoder
 	dec   decoder
-	cpus  chan struct{} // a token a block that is being hashed or compressed
-	bufs  sync.Pool     // *[]byte of maxRecord: records and slices
+	cpus  chan encoder // one a processor: who hashes or compresses a block has one out
+	bufs  sync.Pool    // *[]byte of maxRecord: records and slices
 
 	maps       mapCache
 	quarantine quarantine
@@ -116,9 +115,13 @@ func defaulted(v, usual int64) int64 {
 }
 
 func newStore(dir string, db database, opts Options) (*Store, error) {
-	enc, err := codec.NewBareZstdEncoder(level, blockstore.SliceSize)
-	if err != nil {
-		return nil, err
+	cpus := make(chan encoder, runtime.GOMAXPROCS(0))
+	for range cap(cpus) {
+		enc, err := codec.NewBareZstdEncoder(level, blockstore.SliceSize)
+		if err != nil {
+			return nil, err
+		}
+		cpus <- enc
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -128,9 +131,8 @@ func newStore(dir string, db database, opts Options) (*Store, error) {
 		db:    db,
 		opts:  opts,
 		files: f,
-		enc:   enc,
 		dec:   codec.NewZstd(),
-		cpus:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		cpus:  cpus,
 		bufs:  sync.Pool{New: func() any { b := make([]byte, 0, maxRecord); return &b }},
 		maps:  newMapCache(opts.MapCache),
 		tail:  tail{files: f, limit: opts.PackSize},
