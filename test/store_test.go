@@ -11,24 +11,6 @@ import (
 	"time"
 )
 
-// finish waits for the end of an image's job, "" for the store's, and returns its line.
-func (p place) finish(t *testing.T, image string) string {
-	t.Helper()
-	path := p.path("job")
-	if image != "" {
-		path = p.path("images", image, "job")
-	}
-	line := ""
-	eventually(t, func() string {
-		line = read(t, path)
-		if strings.HasPrefix(line, "QUEUED") || strings.HasPrefix(line, "RUNNING") {
-			return "the job is still at it: " + line
-		}
-		return ""
-	})
-	return line
-}
-
 // TestHydratedImageOutlivesItsSource: all of it is in the store, by the command line and after a restart.
 func TestHydratedImageOutlivesItsSource(t *testing.T) {
 	p := newPlace(t)
@@ -174,9 +156,12 @@ func TestKilledWhileLoading(t *testing.T) {
 	for round := range rounds {
 		name := fmt.Sprintf("image-%d", round)
 		m.same(t, p.disk(name))
-		if line := p.finish(t, name); !strings.HasPrefix(line, "DONE") { // taken up again by the last server
-			t.Errorf("%s: %s", name, line)
-		}
+		eventually(t, func() string { // the last server has taken up again what was not done
+			if got := p.status(t, name, "complete"); got != "yes" {
+				return name + ": complete " + got + ", job " + read(t, p.path("images", name, "job"))
+			}
+			return ""
+		})
 	}
 	for name := range complete {
 		other.same(t, p.disk(name))
@@ -195,34 +180,30 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	do(t, "mount", "-o", "loop", disk, p.store)
-	t.Cleanup(func() { do(t, "umount", p.store) })
-	p.store = filepath.Join(p.store, "store")
+	mounted := p.store
+	t.Cleanup(func() { do(t, "umount", mounted) })
+	at := p.store
+	p.store = filepath.Join(at, "store")
 
 	d := p.serve(t, "--free-floor", "40MiB")
-	var models []model
-	for n := range 4 { // noise enough for twice the room
-		m := makeModel(t, p.file(fmt.Sprintf("disk-%d.raw", n)), 96*mib, uint64(30+n))
-		models = append(models, m)
-		d.register(t, fmt.Sprintf("disk-%d", n), m.path)
+	noise := model{path: p.file("noise.raw")}
+	do(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
+	d.register(t, "noise", noise.path)
+	noise.same(t, p.disk("noise")) // what does not fit is left out
+	r := imsfs(t, "hydrate", "noise", "--mount", p.mnt)
+	r.failed(t, 1, "full")
+	if got := p.status(t, "noise", "complete"); got != "no" {
+		t.Errorf("complete %s on a disk that has no room for it", got)
 	}
-	d.log.expect("the store could not keep")
-	for n, m := range models {
-		m.same(t, p.disk(fmt.Sprintf("disk-%d", n)))
-	}
-	r := imsfs(t, "hydrate", "disk-0", "--mount", p.mnt)
-	if r.code == 0 {
-		t.Log("disk-0 fits")
-	}
-	if r := imsfs(t, "prefetch", "disk-1", "--mount", p.mnt); r.code != 0 {
-		wantWords(t, "stderr", r.stderr, "full")
-	}
-	for n, m := range models {
-		m.same(t, p.disk(fmt.Sprintf("disk-%d", n)))
-	}
-	free := strings.Fields(do(t, "df", "--output=avail", "-B1", filepath.Dir(p.store)))
-	if n, err := strconv.ParseInt(free[len(free)-1], 10, 64); err != nil || n < 16*mib {
+	noise.same(t, p.disk("noise"))
+	wantWords(t, "error", p.lastError(t, "noise"), "full")
+	free := strings.Fields(do(t, "df", "--output=avail", "-B1", at))
+	if n, err := strconv.ParseInt(free[len(free)-1], 10, 64); err != nil || n < 30*mib {
 		t.Errorf("%d bytes are left on the store's file system (%v)", n, err)
 	}
+	d.stop(t)
+	p.serve(t, "--free-floor", "40MiB") // a full one opens again
+	noise.same(t, p.disk("noise"))
 }
 
 // TestStoreLimit: lazy blocks leave for others, hydrated images never.
