@@ -2,9 +2,10 @@
 
 GO          ?= go
 FUZZTIME    ?= 30s
+SOAK        ?= 100
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test lint fuzz bench setup
+.PHONY: help build demo test lint fuzz soak bench setup
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -31,6 +32,10 @@ lint: ## vet, staticcheck and a tidy go.mod
 
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@test/fuzz.sh $(FUZZTIME)
+
+soak: ## kill the server SOAK times (100) while it loads, and look for what was lost
+	@test/setup.sh test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run KilledWhileLoading -v ./test
 
 bench: ## measure beside qemu-storage-daemon and print a table of ratios
 	@test/setup.sh bench
