@@ -9,7 +9,8 @@ const readme = `This is a tree of disk images, each of them a plain raw file.
   images/NAME/ctl      takes commands; reading it lists those that may be used now
   images/NAME/job      the latest job's progress or outcome
   images/NAME/error    the sentence of the last command that was refused
-  ctl error status     the same for the whole store
+  images/NAME/digest   one hash of the disk, once all of it is in the store
+  ctl error job status the same for the whole store
 
 One write is one command:
 
@@ -17,6 +18,7 @@ One write is one command:
   cat images/web/status
   losetup --read-only --partscan --find --show images/web/disk
   echo 'set os_version "Debian 12"' >images/web/ctl
+  echo hydrate >images/web/ctl; cat images/web/job
   echo delete >images/web/ctl
 
 A command that is refused fails its write; the reason is in error beside the ctl.
