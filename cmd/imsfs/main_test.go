@@ -157,15 +157,15 @@ func TestWrongCommandLines(t *testing.T) {
 func TestFilesThatCannotBeOpened(t *testing.T) {
 	dir := t.TempDir()
 	empty := writeDisk(t, filepath.Join(dir, "empty"), 0)
-	foreign := filepath.Join(dir, "disk.hdd")
-	if err := os.WriteFile(foreign, []byte("WithoutFreeSpace"), 0o666); err != nil {
+	packed := filepath.Join(dir, "disk.gz")
+	if err := os.WriteFile(packed, []byte("\x1f\x8b\x08\x00"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	files := []struct{ path, says string }{
 		{filepath.Join(dir, "missing"), "no such file"},
 		{dir, "is a directory"},
 		{empty, "empty"},
-		{foreign, "Parallels"},
+		{packed, "gzip"},
 		{filepath.Join(dir, "new\nline"), "new line: no such file"},
 	}
 	verbs := []struct {

@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/qcow"
 	"github.com/imsfs/imsfs/formats/qcow2"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/formats/vhd"
@@ -18,6 +19,7 @@ func Formats() formats.Set {
 		Drivers: []formats.Driver{
 			zvhd2.New(zstd),
 			qcow2.New(zstd),
+			qcow.New(),
 			vhd.Driver{},
 			vhdx.Driver{},
 		},

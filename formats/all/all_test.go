@@ -27,7 +27,6 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 		name string
 		src  source
 	}{
-		{"qcow", with(4096, 0, "QFI\xfb\x00\x00\x00\x01")},
 		{"version 4", with(4096, 0, "QFI\xfb\x00\x00\x00\x04")},
 		{"QED", with(4096, 0, "QED\x00")},
 		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},

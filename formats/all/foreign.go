@@ -10,7 +10,6 @@ import "github.com/imsfs/imsfs/formats"
 func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
-		{Name: "qcow", Off: 0, Magic: "QFI\xfb\x00\x00\x00\x01"},
 		{Name: "QED", Off: 0, Magic: "QED\x00"},
 		{Name: "VMDK", Off: 0, Magic: "KDMV"},
 		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},

@@ -87,6 +87,7 @@ var hostileHeaders = []struct {
 	{"65537 snapshots", func(b []byte) { put32(b, offSnapshots, 65537) }, formats.ErrCorrupt, []string{"nb_snapshots is 65537"}},
 	{"snapshots over the header", func(b []byte) { put32(b, offSnapshots, 1) }, formats.ErrCorrupt, []string{"snapshots_offset is 0"}},
 	{"snapshots not aligned", func(b []byte) { put32(b, offSnapshots, 1); put64(b, offSnapshotTable, 100) }, formats.ErrCorrupt, []string{"snapshots_offset is 100"}},
+	{"snapshots at the end of 64 bits", func(b []byte) { put32(b, offSnapshots, 1); put64(b, offSnapshotTable, 1<<64-1<<12) }, formats.ErrCorrupt, []string{"snapshots_offset"}},
 	{"snapshots out of the file", func(b []byte) { put32(b, offSnapshots, 1); put64(b, offSnapshotTable, 1<<40) }, formats.ErrCorrupt, []string{"snapshots_offset"}},
 }
 

@@ -30,10 +30,13 @@ type snapshot struct {
 // snapshots reads the snapshot table and tells its length. Where the snapshots' own tables are is not verified: that is for
 // who uses one.
 func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []snapshot, size int64, err error) {
-	off := int64(h.snapshotTable)
-	if off > src.Size() {
-		return nil, 0, corrupt(offSnapshotTable, "header: snapshots_offset is %d, must be within the file of %d bytes", off, src.Size())
+	if h.snapshots == 0 {
+		return nil, 0, nil
 	}
+	if h.snapshotTable > uint64(src.Size()) {
+		return nil, 0, corrupt(offSnapshotTable, "header: snapshots_offset is %d, must be within the file of %d bytes", h.snapshotTable, src.Size())
+	}
+	off := int64(h.snapshotTable)
 	r := bufio.NewReader(&sourceReader{ctx, src, off})
 	for range h.snapshots {
 		s, n, err := readSnapshot(r, off+size, h)

@@ -1,0 +1,84 @@
+package qcow
+
+import (
+	"context"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// image is an open qcow file. All of it is immutable.
+type image struct {
+	*lookup
+	driver *Driver
+	src    formats.Source
+	info   formats.Info
+}
+
+// Info is the formats.Image method.
+func (m *image) Info() formats.Info { return m.info }
+
+// Extent is the formats.Image method. The run is as long as one L2 table tells.
+func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	s, err := m.at(ctx, off, n)
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
+	end := min(off+n, off-off%m.l2Span()+m.l2Span())
+	for e.End() < end {
+		s, err := m.at(ctx, e.End(), end-e.End())
+		if err != nil || s.state != e.State || s.compressed != e.Compressed {
+			break // an error is met again by who asks for what is there
+		}
+		e.Len += s.n
+	}
+	return e, nil
+}
+
+// ReadAt is the formats.Image method.
+func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	for len(p) > 0 {
+		s, err := m.at(ctx, off, int64(len(p)))
+		if err != nil {
+			return err
+		}
+		if err := m.read(ctx, p[:s.n], off, s); err != nil {
+			return err
+		}
+		p, off = p[s.n:], off+s.n
+	}
+	return nil
+}
+
+// read fills p with the stretch that begins at off.
+func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error {
+	switch {
+	case s.state != formats.Data:
+		clear(p)
+		return nil
+	case !s.compressed:
+		return readAt(ctx, m.src, p, s.host, "data")
+	case int64(len(p)) == m.cluster():
+		return m.driver.decode(ctx, m.src, p, s.host, s.length)
+	}
+	whole := m.driver.buffer(m.cluster())
+	defer m.driver.buffers.Put(whole)
+	if err := m.driver.decode(ctx, m.src, *whole, s.host, s.length); err != nil {
+		return err
+	}
+	copy(p, (*whole)[off%m.cluster():])
+	return nil
+}
+
+// decode fills dst, a whole cluster, from its compressed bytes.
+func (d *Driver) decode(ctx context.Context, src formats.Source, dst []byte, host, length int64) error {
+	buf := d.buffer(length)
+	defer d.buffers.Put(buf)
+	if err := readAt(ctx, src, *buf, host, "compressed cluster"); err != nil {
+		return err
+	}
+	if err := d.deflate.Decode(dst, *buf); err != nil {
+		return formats.Corrupt(name, host, "compressed cluster: %v", err)
+	}
+	return nil
+}
