@@ -30,9 +30,6 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 		{"qcow", with(4096, 0, "QFI\xfb\x00\x00\x00\x01")},
 		{"qcow2", with(4096, 0, "QFI\xfb\x00\x00\x00\x03")},
 		{"QED", with(4096, 0, "QED\x00")},
-		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
-		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},
-		{"VMDK", with(300, 0, "# Disk DescriptorFile\nversion=1\n")},
 		{"VHDX", with(4096, 0, "vhdxfile")},
 		{"VHD", with(4096, 0, "conectix")},
 		{"VHD", with(4096, 4096-512, "conectix")},
@@ -62,6 +59,19 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 				t.Errorf("format = %q, want raw", img.Info().Format)
 			}
 		})
+	}
+}
+
+// What a driver claims and does not read is refused by name, too.
+func TestVariantsThatAreNotReadAreRefusedByName(t *testing.T) {
+	for name, src := range map[string]source{
+		"vmfsSparse": with(4096, 0, "COWD\x01\x00\x00\x00"),
+		"seSparse":   with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
+	} {
+		_, err := all.Formats().Open(t.Context(), src, "", formats.OpenOptions{})
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("Open: %v, want a refusal that names %s", err, name)
+		}
 	}
 }
 

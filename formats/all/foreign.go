@@ -12,10 +12,6 @@ func foreign() []formats.Signature {
 		// Disk images.
 		{Name: "qcow2 (or qcow)", Off: 0, Magic: "QFI\xfb"},
 		{Name: "QED", Off: 0, Magic: "QED\x00"},
-		{Name: "VMDK", Off: 0, Magic: "KDMV"},
-		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},
-		{Name: "VMDK (ESX SE sparse)", Off: 0, Magic: "\xbe\xba\xfe\xca\x00\x00\x00\x00"},
-		{Name: "VMDK (descriptor)", Off: 0, Magic: "# Disk DescriptorFile"},
 		{Name: "VHDX", Off: 0, Magic: "vhdxfile"},
 		{Name: "VHD", Off: 0, Magic: "conectix"},
 		{Name: "VHD (fixed)", Off: -512, Magic: "conectix"},
