@@ -9,6 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
+	"github.com/imsfs/imsfs/formats/vmdk"
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
 
@@ -22,6 +23,7 @@ func Formats() formats.Set {
 			qcow.New(),
 			vhd.Driver{},
 			vhdx.Driver{},
+			vmdk.New(),
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

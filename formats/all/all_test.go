@@ -29,9 +29,6 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 	}{
 		{"version 4", with(4096, 0, "QFI\xfb\x00\x00\x00\x04")},
 		{"QED", with(4096, 0, "QED\x00")},
-		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
-		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},
-		{"VMDK", with(300, 0, "# Disk DescriptorFile\nversion=1\n")},
 		{"VDI", with(4096, 0, "<<< Oracle VM VirtualBox Disk Image >>>\n"+strings.Repeat("\x00", 24)+"\x7f\x10\xda\xbe")},
 		{"ZVHD", with(4096, 0, "stream\x00\x00\x02")},
 		{"LUKS", with(4096, 0, "LUKS\xba\xbe\x00\x02")},
@@ -58,6 +55,19 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 				t.Errorf("format = %q, want raw", img.Info().Format)
 			}
 		})
+	}
+}
+
+// What a driver claims and does not read is refused by name, too.
+func TestVariantsThatAreNotReadAreRefusedByName(t *testing.T) {
+	for name, src := range map[string]source{
+		"vmfsSparse": with(4096, 0, "COWD\x01\x00\x00\x00"),
+		"seSparse":   with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
+	} {
+		_, err := all.Formats().Open(t.Context(), src, "", formats.OpenOptions{})
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), name) {
+			t.Errorf("Open: %v, want a refusal that names %s", err, name)
+		}
 	}
 }
 

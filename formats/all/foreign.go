@@ -11,10 +11,6 @@ func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
 		{Name: "QED", Off: 0, Magic: "QED\x00"},
-		{Name: "VMDK", Off: 0, Magic: "KDMV"},
-		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},
-		{Name: "VMDK (ESX SE sparse)", Off: 0, Magic: "\xbe\xba\xfe\xca\x00\x00\x00\x00"},
-		{Name: "VMDK (descriptor)", Off: 0, Magic: "# Disk DescriptorFile"},
 		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
 		{Name: "ZVHD", Off: 0, Magic: "stream\x00\x00"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},

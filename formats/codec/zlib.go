@@ -25,7 +25,12 @@ func NewZlib() *Zlib { return &Zlib{} }
 
 // Decode fills dst from the stream in src, which may end in a sync flush: it is not asked for its final block or
 // its checksum. If it has them the checksum is verified; if it holds more bytes that is an error.
-func (z *Zlib) Decode(dst, src []byte) error {
+func (z *Zlib) Decode(dst, src []byte) error { return z.decode(dst, src, false) }
+
+// DecodeFinished fills dst from the stream in src, which must have its final block and a checksum that is right.
+func (z *Zlib) DecodeFinished(dst, src []byte) error { return z.decode(dst, src, true) }
+
+func (z *Zlib) decode(dst, src []byte, finished bool) error {
 	r, _ := z.readers.Get().(*zlibReader)
 	if r == nil {
 		r = new(zlibReader)
@@ -42,7 +47,7 @@ func (z *Zlib) Decode(dst, src []byte) error {
 	case err != nil:
 		return fmt.Errorf("zlib: after %d bytes: %w", n, err)
 	}
-	return r.atEnd(len(dst))
+	return r.atEnd(len(dst), finished)
 }
 
 func (r *zlibReader) reset(src []byte) (err error) {
@@ -56,13 +61,13 @@ func (r *zlibReader) reset(src []byte) (err error) {
 
 // atEnd makes sure that nothing follows the want bytes already read. io.ErrUnexpectedEOF is the end of input
 // behind a sync flush, io.EOF that of a finished stream with a good checksum.
-func (r *zlibReader) atEnd(want int) error {
+func (r *zlibReader) atEnd(want int, finished bool) error {
 	for range 100 { // a reader may return nothing and no error, but not for ever
 		n, err := r.out.Read(r.extra[:])
 		switch {
 		case n > 0:
 			return tooLong("zlib", want)
-		case err == io.EOF || err == io.ErrUnexpectedEOF:
+		case err == io.EOF || err == io.ErrUnexpectedEOF && !finished:
 			return nil
 		case err != nil:
 			return fmt.Errorf("zlib: after %d bytes: %w", want, err)

@@ -121,10 +121,11 @@ func (r *runner) testFaults(t *testing.T) {
 	r.testRecovery(t)
 }
 
-// testRecovery wants an image to serve right bytes again once its source does.
+// testRecovery wants an image to serve right bytes again once its source does. Of an image of several files the source may have
+// no bytes of the disk.
 func (r *runner) testRecovery(t *testing.T) {
 	t.Helper()
-	if len(r.c.Disk.Parts) == 0 {
+	if len(r.c.Disk.Parts) == 0 || r.c.Open.Files != nil {
 		return
 	}
 	open := &Counting{Source: Bytes(r.c.Image)}

@@ -1,0 +1,139 @@
+package vmdk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// flatCluster is a choice: the granularity at which a disk of flat extents is treated.
+const flatCluster = 64 << 10
+
+// image is an open VMDK: extents that lie one behind the other. It is immutable.
+type image struct {
+	info  formats.Info
+	parts []part
+}
+
+func newImage(r *front, parts []part) *image {
+	m := &image{parts: parts, info: formats.Info{
+		Format: name, Size: parts[len(parts)-1].end, Allocated: formats.Unknown, ID: formatCID(r.desc.cid), Details: r.details(parts),
+	}}
+	m.info.ClusterSize, m.info.Compression = clusters(parts)
+	if r.desc.parentCID != noParent {
+		m.info.Backing = &formats.Backing{Paths: []string{r.desc.parentHint}, Format: name, ID: formatCID(r.desc.parentCID)}
+	}
+	return m
+}
+
+// clusters gives the cluster size of the disk, that of the extents which must be decoded if there are any, and their codec.
+func clusters(parts []part) (size int64, codec string) {
+	var compressed, plain int64
+	for _, p := range parts {
+		if s, ok := p.extent.(*sparse); ok && s.header.compressed() {
+			compressed = max(compressed, s.grain)
+		} else if ok {
+			plain = max(plain, s.grain)
+		}
+	}
+	switch {
+	case compressed > 0:
+		return compressed, "zlib"
+	case plain > 0:
+		return plain, ""
+	}
+	return flatCluster, ""
+}
+
+func formatCID(id uint32) string { return fmt.Sprintf("%08x", id) }
+
+// Info is the formats.Image method.
+func (m *image) Info() formats.Info {
+	info := m.info
+	info.Details = slices.Clone(info.Details)
+	return info
+}
+
+// Extent is the formats.Image method.
+func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	p := m.part(off)
+	e, err := p.extent.extent(ctx, off-p.start, min(n, p.end-off))
+	e.Off = off
+	return e, err
+}
+
+// ReadAt is the formats.Image method.
+func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	for len(p) > 0 {
+		x := m.part(off)
+		n := min(int64(len(p)), x.end-off)
+		if err := x.readAt(ctx, p[:n], off-x.start); err != nil {
+			return err
+		}
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+// part finds the extent that has the byte at off.
+func (m *image) part(off int64) *part {
+	return &m.parts[sort.Search(len(m.parts), func(i int) bool { return off < m.parts[i].end })]
+}
+
+// maxShown bounds the extents that details list.
+const maxShown = 16
+
+// details are what the descriptor and the extents' headers say.
+func (r *front) details(parts []part) []formats.Detail {
+	d := []formats.Detail{
+		{Key: "cid", Value: formatCID(r.desc.cid)},
+		{Key: "parent_cid", Value: formatCID(r.desc.parentCID)},
+		{Key: "create_type", Value: shown(r.desc.createType)},
+	}
+	for _, key := range shownDDB {
+		if v := r.desc.ddb[key]; v != "" {
+			d = append(d, formats.Detail{Key: "ddb_" + key, Value: shown(v)})
+		}
+	}
+	d = append(d, formats.Detail{Key: "extents", Value: strconv.Itoa(len(parts))})
+	for i, p := range parts[:min(len(parts), maxShown)] {
+		d = append(d, formats.Detail{Key: fmt.Sprintf("extent_%d", i), Value: p.describe()})
+	}
+	return d
+}
+
+// shown keeps a hostile value from doing harm to who looks at it.
+func shown(s string) string {
+	q := shorten(s)
+	return q[1 : len(q)-1]
+}
+
+func (p *part) describe() string {
+	size := p.end - p.start
+	switch x := p.extent.(type) {
+	case *sparse:
+		text := fmt.Sprintf("SPARSE version %d, %d bytes in grains of %d", x.header.version, size, x.grain)
+		if x.header.compressed() {
+			text += ", compressed"
+		}
+		if x.header.uncleanShutdown != 0 {
+			text += ", uncleanShutdown"
+		}
+		return text + x.file.in()
+	case *flat:
+		return fmt.Sprintf("FLAT %d bytes%s at %d", size, x.file.in(), x.start)
+	}
+	return fmt.Sprintf("ZERO %d bytes", size)
+}
+
+// in says in which file something is, if not in the one that was opened.
+func (f file) in() string {
+	if f.name == "" {
+		return ""
+	}
+	return " in " + shorten(f.name)
+}

@@ -1,0 +1,198 @@
+package vmdk
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/tables"
+)
+
+// front is what the opened source itself says: a descriptor, and, if it is an extent too, a header.
+type front struct {
+	file     file
+	header   *header // nil if the descriptor is all there is
+	headerAt int64
+	desc     *descriptor
+}
+
+// Open is the formats.Driver method.
+func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
+	if err := formats.NoSnapshot(name, opts); err != nil {
+		return nil, err
+	}
+	front, err := readFront(ctx, file{Source: src})
+	if err != nil {
+		return nil, err
+	}
+	if front.header != nil {
+		for _, err := range front.header.verify(front.file, front.headerAt) {
+			return nil, err
+		}
+	}
+	if err := front.describe(ctx); err != nil {
+		return nil, err
+	}
+	o := &opener{driver: d, files: opts.Files, opened: map[string]formats.Source{}, left: maxDirectories}
+	o.cacheBytes = max(minTables, tables.DefaultBytes/int64(max(1, len(front.desc.extents))))
+	parts, err := o.parts(ctx, front)
+	if err != nil {
+		return nil, err
+	}
+	return newImage(front, parts), nil
+}
+
+// readFront finds out what the source is. Its header, if it has one, is of a kind that is read, but not verified.
+func readFront(ctx context.Context, f file) (*front, error) {
+	b := make([]byte, min(f.Size(), int64(len(firstLine))))
+	if err := f.read(ctx, b, 0, "first bytes"); err != nil {
+		return nil, err
+	}
+	switch kindOf(b) {
+	case descriptorFile:
+		return &front{file: f}, nil
+	case sparseFile:
+		h, at, err := readHeader(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		return &front{file: f, header: &h, headerAt: at}, h.supported(f)
+	}
+	return nil, otherKind(f, b)
+}
+
+// otherKind is the error about a file that begins with b and is no sparse extent that is read.
+func otherKind(f file, b []byte) error {
+	switch kindOf(b) {
+	case cowdFile:
+		return f.unsupported("an ESX vmfsSparse extent (COWD) is not read")
+	case seSparseFile:
+		return f.unsupported("an ESX seSparse extent is not read")
+	}
+	return f.corrupt(0, "magic number: the file begins with %q, must begin with %q", b[:min(4, len(b))], magic)
+}
+
+// describe reads the descriptor, wherever it is. A header must have been verified.
+func (r *front) describe(ctx context.Context) (err error) {
+	switch h := r.header; {
+	case h == nil:
+		r.desc, err = readDescriptor(ctx, r.file, 0, r.file.Size())
+	case h.descriptorOffset == 0:
+		return r.file.unsupported("one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor")
+	default:
+		r.desc, err = readDescriptor(ctx, r.file, int64(h.descriptorOffset)*sector, int64(h.descriptorSize)*sector)
+	}
+	if err != nil {
+		return err
+	}
+	switch n := len(r.desc.extents); {
+	case r.header != nil && n > 1:
+		return r.file.unsupported("a descriptor of %d extents inside one of them is not read", n)
+	case r.header == nil && n == 0:
+		return r.file.corrupt(0, "descriptor: it names no extents")
+	}
+	total := int64(0)
+	for _, line := range r.desc.extents {
+		if total += line.sectors; total > maxSectors {
+			return r.file.corrupt(line.at, "descriptor: the extents together have more than %d sectors", int64(maxSectors))
+		}
+	}
+	return nil
+}
+
+// opener opens the extents of one image.
+type opener struct {
+	driver     *Driver
+	files      formats.Files
+	opened     map[string]formats.Source
+	left       int64 // bytes that grain directories may still take
+	cacheBytes int64 // for the tables of each extent
+}
+
+// part is an extent and its place on the disk.
+type part struct {
+	start, end int64
+	extent
+}
+
+// extent is a piece of a disk of one kind. Offsets are within it.
+type extent interface {
+	// extent is formats.Image's Extent.
+	extent(ctx context.Context, off, n int64) (formats.Extent, error)
+	// readAt is formats.Image's ReadAt.
+	readAt(ctx context.Context, p []byte, off int64) error
+}
+
+// parts opens the extents, which the descriptor lists or, alone, the header is of.
+func (o *opener) parts(ctx context.Context, r *front) ([]part, error) {
+	if r.header != nil {
+		x, err := newSparse(ctx, o.driver, r, o.cacheBytes)
+		if err != nil {
+			return nil, err
+		}
+		return []part{{0, x.size, x}}, nil
+	}
+	var parts []part
+	end := int64(0)
+	for _, line := range r.desc.extents {
+		x, err := o.open(ctx, r.file, line)
+		if err != nil {
+			return nil, err
+		}
+		start := end
+		end += line.sectors * sector
+		parts = append(parts, part{start, end, x})
+	}
+	return parts, nil
+}
+
+func (o *opener) open(ctx context.Context, from file, line extentLine) (extent, error) {
+	if line.kind == typeZero {
+		return zero{}, nil
+	}
+	f, err := o.file(ctx, from, line.file)
+	if err != nil {
+		return nil, err
+	}
+	if line.kind != typeSparse {
+		return newFlat(f, line)
+	}
+	return o.sparse(ctx, f, line)
+}
+
+// sparse opens a sparse extent in a file of its own.
+func (o *opener) sparse(ctx context.Context, f file, line extentLine) (*sparse, error) {
+	r, err := readFront(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if r.header == nil {
+		return nil, f.corrupt(0, "a descriptor where a sparse extent must be")
+	}
+	for _, err := range r.header.verify(f, r.headerAt) {
+		return nil, err
+	}
+	if r.header.capacity != uint64(line.sectors) {
+		return nil, f.corrupt(r.headerAt+fieldOffset("capacity"), "header: capacity is %d, must be the %d sectors of the descriptor", r.header.capacity, line.sectors)
+	}
+	if o.left -= int64(r.header.tables() * gteSize); o.left < 0 {
+		return nil, f.corrupt(r.headerAt+fieldOffset("capacity"), "header: the grain directories of all extents take more than %d bytes", maxDirectories)
+	}
+	return newSparse(ctx, o.driver, r, o.cacheBytes)
+}
+
+// file opens a file that the descriptor names, once.
+func (o *opener) file(ctx context.Context, from file, name string) (file, error) {
+	if o.files == nil {
+		return file{}, from.unsupported("the extent in %s cannot be read: the image is of several files, and only this one is given", shorten(name))
+	}
+	src := o.opened[name]
+	if src == nil {
+		var err error
+		if src, err = o.files.Open(ctx, name); err != nil {
+			return file{}, fmt.Errorf("%s: extent in %s: %w", from.where(), shorten(name), err)
+		}
+		o.opened[name] = src
+	}
+	return file{src, name}, nil
+}
