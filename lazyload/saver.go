@@ -21,6 +21,9 @@ import (
 const (
 	savers = 4 // that save at once while nobody loads, to share the store's syncs
 	rest   = 9 // times what saving a unit took, while somebody loads: a tenth of the time is the saver's
+	// longestRest keeps a saver that waits for a slow disk, and not for a processor, from resting for seconds: who closes a
+	// disk waits for it.
+	longestRest = 250 * time.Millisecond
 )
 
 // SaveStats counts since the Loader was made.
@@ -107,7 +110,7 @@ func (s *saver) rest(work time.Duration) {
 	if s.hurried.Load() > 0 {
 		return
 	}
-	<-time.After(rest * work)
+	<-time.After(min(rest*work, longestRest))
 }
 
 // save saves a unit, and returns how long that took.

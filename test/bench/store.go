@@ -87,6 +87,7 @@ func (f *fills) measure(ctx context.Context, b *bench) error {
 		return err
 	}
 	f.qcow2.add(took)
+	b.say("hydrate: raw %.2f s, qcow2 %.2f s, peer %.2f s", f.raw[len(f.raw)-1], took.Seconds(), f.peer[len(f.peer)-1])
 	return os.RemoveAll(other.dir)
 }
 
