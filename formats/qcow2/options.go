@@ -1,0 +1,72 @@
+package qcow2
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// Keys of CreateOptions.Set.
+const (
+	keyClusterSize     = "cluster_size"
+	keyCompressionType = "compression_type"
+)
+
+const defaultClusterBits = 16
+
+// Options is the formats.Creator method.
+func (*Driver) Options() []formats.Option {
+	return []formats.Option{
+		{Key: keyClusterSize, Help: "bytes of a cluster, a power of two from 512 to 2M; 64k if not given"},
+		{Key: keyCompressionType, Help: "none, deflate (zlib is the same) or zstd; none if not given"},
+	}
+}
+
+// choices are what CreateOptions.Set says.
+type choices struct {
+	clusterBits uint32
+	compress    bool
+	compression uint8 // of compressed clusters
+}
+
+func parseOptions(opts formats.CreateOptions) (choices, error) {
+	c := choices{clusterBits: defaultClusterBits}
+	if size, ok := opts.Set[keyClusterSize]; ok {
+		n, err := parseSize(size)
+		if err != nil || n < 1<<minClusterBits || n > 1<<maxClusterBits || bits.OnesCount64(n) != 1 {
+			return c, fmt.Errorf("qcow2: %s=%s: it must be a power of two from 512 to 2M", keyClusterSize, size)
+		}
+		c.clusterBits = uint32(bits.TrailingZeros64(n))
+	}
+	switch kind := opts.Set[keyCompressionType]; kind {
+	case "", "none":
+		if opts.Level != 0 {
+			return c, fmt.Errorf("qcow2: compression level %d: clusters are not compressed unless %s is zstd", opts.Level, keyCompressionType)
+		}
+	case "deflate", "zlib":
+		if opts.Level != 0 {
+			return c, fmt.Errorf("qcow2: compression level %d: deflate has only one here, zstd has several", opts.Level)
+		}
+		c.compress, c.compression = true, compressionZlib
+	case "zstd":
+		c.compress, c.compression = true, compressionZstd
+	default:
+		return c, fmt.Errorf("qcow2: %s=%s: it must be none, deflate or zstd", keyCompressionType, kind)
+	}
+	return c, nil
+}
+
+// parseSize reads a number of bytes, perhaps with QEMU's suffix k or M.
+func parseSize(s string) (uint64, error) {
+	lower := strings.ToLower(s)
+	for suffix, shift := range map[string]uint{"k": 10, "m": 20} {
+		if number, ok := strings.CutSuffix(lower, suffix); ok {
+			n, err := strconv.ParseUint(number, 10, 32)
+			return n << shift, err
+		}
+	}
+	return strconv.ParseUint(lower, 10, 32)
+}
