@@ -5,13 +5,14 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/formats/zvhd"
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
 
 // Formats returns the set every part of the program opens images with.
 func Formats() formats.Set {
 	return formats.Set{
-		Drivers:  []formats.Driver{zvhd2.New(codec.NewZstd())},
+		Drivers:  []formats.Driver{zvhd2.New(codec.NewZstd()), zvhd.New()},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),
 	}

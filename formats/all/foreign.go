@@ -20,7 +20,6 @@ func foreign() []formats.Signature {
 		{Name: "VHD", Off: 0, Magic: "conectix"},
 		{Name: "VHD (fixed)", Off: -512, Magic: "conectix"},
 		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
-		{Name: "ZVHD", Off: 0, Magic: "stream\x00\x00"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
 		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
 		{Name: "DMG", Off: -512, Magic: "koly"},
