@@ -24,7 +24,27 @@ func check(img Image) (Image, error) {
 	case info.Compression != "" && info.ClusterSize > MaxCompressedCluster:
 		return nil, Corrupt(info.Format, 0, "compressed clusters of %d bytes: at most %d are read", info.ClusterSize, MaxCompressedCluster)
 	}
-	return &checked{img, info}, nil
+	c := checked{img, info}
+	if ix, ok := img.(Indexed); ok {
+		return &checkedIndexed{c, ix}, nil
+	}
+	return &c, nil
+}
+
+// checkedIndexed is checked for an Indexed image, which it must not hide.
+type checkedIndexed struct {
+	checked
+	ix Indexed
+}
+
+func (c *checkedIndexed) IndexSize() int64 { return c.ix.IndexSize() }
+
+func (c *checkedIndexed) BuildIndex(ctx context.Context, write func(p []byte) error) error {
+	return c.ix.BuildIndex(ctx, write)
+}
+
+func (c *checkedIndexed) UseIndex(ctx context.Context, index Source) error {
+	return c.ix.UseIndex(ctx, index)
 }
 
 func (c *checked) Info() Info { return c.info }

@@ -230,6 +230,17 @@ type Encoder interface {
 	Finish(ctx context.Context, dst Target) error
 }
 
+// Chained is an Encoder of a layout in which one compressed stream runs through all chunks: each depends on the plain bytes
+// of the stored cluster before it, but not on how those were encoded, so that Encode still runs on many goroutines.
+type Chained interface {
+	Encoder
+	// Reach is how many plain bytes before a cluster its chunk depends on; at most ClusterSize.
+	Reach() int
+	// EncodeAfter is Encode of a cluster behind another: before is the end of the last cluster in front of it that is not
+	// left out, Reach bytes, and is not kept. It is nil for the first, for which Encode does the same.
+	EncodeAfter(dst, plain []byte, ci int64, before []byte) ([]byte, error)
+}
+
 // Target is the file an Encoder writes: *os.File is one.
 type Target interface {
 	WriteAt(p []byte, off int64) (int, error)

@@ -10,6 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/vmdk"
+	"github.com/imsfs/imsfs/formats/zvhd"
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
 
@@ -24,6 +25,7 @@ func Formats() formats.Set {
 			vhd.Driver{},
 			vhdx.Driver{},
 			vmdk.New(),
+			zvhd.New(),
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

@@ -12,7 +12,6 @@ func foreign() []formats.Signature {
 		// Disk images.
 		{Name: "QED", Off: 0, Magic: "QED\x00"},
 		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
-		{Name: "ZVHD", Off: 0, Magic: "stream\x00\x00"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
 		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
 		{Name: "DMG", Off: -512, Magic: "koly"},

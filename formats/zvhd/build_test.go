@@ -1,0 +1,178 @@
+package zvhd
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
+)
+
+// memory is a formats.Target.
+type memory struct{ b []byte }
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	if end := off + int64(len(p)); end > int64(len(m.b)) {
+		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
+	}
+	return copy(m.b[off:], p), nil
+}
+
+func (m *memory) Truncate(size int64) error {
+	if size > int64(len(m.b)) {
+		return io.ErrUnexpectedEOF // a writer that leaves holes at the end would go unnoticed
+	}
+	m.b = m.b[:size]
+	return nil
+}
+
+// pattern is n bytes for offset off of a disk, in which each sector names itself.
+func pattern(off, n int64) []byte {
+	b := make([]byte, n)
+	for i := int64(0); i < n; i += 512 {
+		s := b[i:min(i+512, n)]
+		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
+		for len(s) > 0 {
+			s = s[copy(s, text):]
+		}
+	}
+	return b
+}
+
+// prose is n bytes that compress to about a third, by matches of all lengths, as files do.
+func prose(n int) []byte {
+	rnd := rand.New(rand.NewPCG(31, 37))
+	var words []string
+	for range 3000 {
+		words = append(words, fmt.Sprintf("%x ", rnd.Uint64N(1<<(8+rnd.IntN(40)))))
+	}
+	b := make([]byte, 0, n+64)
+	for len(b) < n {
+		if len(b) > 100_000 && rnd.IntN(50) == 0 {
+			at := rnd.IntN(len(b) - 1000)
+			b = append(b, b[at:at+50+rnd.IntN(900)]...)
+			continue
+		}
+		b = append(b, words[rnd.IntN(len(words))]...)
+	}
+	return b[:n]
+}
+
+func noise(n int) []byte {
+	rnd, b := rand.New(rand.NewPCG(3, 5)), make([]byte, n)
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return b
+}
+
+// blocksOf lists the blocks that a disk's parts touch.
+func blocksOf(disk formattest.Disk) []int64 {
+	var blocks []int64
+	for _, p := range disk.Parts {
+		for b := p.Off / blockSize; b*blockSize < p.End(); b++ {
+			blocks = append(blocks, b)
+		}
+	}
+	return slices.Compact(blocks)
+}
+
+func newEncoder(t testing.TB, size int64, opts formats.CreateOptions) *encoder {
+	t.Helper()
+	e, err := New().Create(size, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.(*encoder)
+}
+
+// writeImage writes a disk as a caller of Encoder does. Its original_size is where the data end, its current_size must be the disk's.
+func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) []byte {
+	t.Helper()
+	size := int64(512)
+	if n := len(disk.Parts); n > 0 {
+		size = roundUp(disk.Parts[n-1].End(), 512)
+	}
+	e := newEncoder(t, size, opts)
+	if e.header.currentSize != uint64(disk.Bytes) {
+		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.currentSize, disk.Bytes)
+	}
+	var dst memory
+	var before []byte
+	plain := make([]byte, blockSize)
+	for _, block := range blocksOf(disk) {
+		disk.Fill(plain, block*blockSize)
+		chunk, err := e.EncodeAfter(nil, plain, block, before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before = slices.Clone(plain[blockSize-e.Reach():])
+		put(t, e, &dst, block, chunk)
+	}
+	if err := e.Finish(t.Context(), &dst); err != nil {
+		t.Fatal(err)
+	}
+	return dst.b
+}
+
+func put(t testing.TB, e *encoder, dst *memory, block int64, chunk []byte) {
+	t.Helper()
+	off, err := e.Place(block, len(chunk))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dst.WriteAt(chunk, off); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// smallDisk has stored blocks next to each other and apart, of data that compress well, badly and not at all.
+func smallDisk() formattest.Disk {
+	return formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
+		{Off: 1 << 20, Data: prose(4 << 20)},
+		{Off: 9<<20 + 300_000, Data: noise(500_000)},
+		{Off: 30 << 20, Data: pattern(30<<20, 3<<20)},
+		{Off: 48 << 20, Data: pattern(48<<20, 4096)},
+	}}
+}
+
+// refsOf reads the chunks of a good image.
+func refsOf(t testing.TB, image []byte) []ref {
+	t.Helper()
+	d := newWalked(formattest.Bytes(image), 1<<32)
+	for i := int64(0); ; i++ {
+		if _, ok, err := d.at(t.Context(), i); err != nil {
+			t.Fatal(err)
+		} else if !ok {
+			return slices.Concat(d.pages...)
+		}
+	}
+}
+
+// poke sets the named field of the header at an offset to a value and makes its checksum right again.
+func poke(image []byte, at int64, name string, value uint64) {
+	for _, f := range fields {
+		if f.name != name {
+			continue
+		}
+		b := image[at+int64(f.off):]
+		switch f.size {
+		case 1:
+			b[0] = byte(value)
+		case 4:
+			binary.LittleEndian.PutUint32(b, uint32(value))
+		default:
+			binary.LittleEndian.PutUint64(b, value)
+		}
+	}
+	seal(image, at)
+}
+
+// seal makes the checksum of the header at an offset right.
+func seal(image []byte, at int64) {
+	binary.LittleEndian.PutUint32(image[at+64:], headerSum(image[at:]))
+}

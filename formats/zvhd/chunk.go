@@ -1,0 +1,120 @@
+package zvhd
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"sync"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/codec"
+)
+
+// ref is where the chunk of a block lies.
+type ref struct {
+	off   int64
+	block uint32
+	size  uint32 // on disk, bytes
+}
+
+func (r ref) end() int64 { return r.off + int64(r.size) }
+
+// chunkHead is what a chunk's header says of itself.
+type chunkHead struct {
+	compressed uint32 // bytes behind the header
+	block      uint32
+}
+
+// size is the chunk's length on disk.
+func (h chunkHead) size() int64 {
+	return roundUp(chunkHeaderSize+int64(h.compressed)+int64(len(chunkTrailer)), unit)
+}
+
+// decodeChunkHead reads the header in b. What the vendor's tool leaves 0 is not looked at.
+func decodeChunkHead(b []byte) (h chunkHead, problem string) {
+	if got := b[:len(chunkCookie)]; string(got) != chunkCookie {
+		return h, fmt.Sprintf("cookie is %q, must be %q", got, chunkCookie)
+	}
+	return chunkHead{binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:])}, ""
+}
+
+// encodeChunk closes the chunk in b, whose first chunkHeaderSize bytes are zeros and whose rest is the compressed
+// block.
+func encodeChunk(b []byte, block uint32) []byte {
+	h := chunkHead{uint32(len(b) - chunkHeaderSize), block}
+	copy(b, chunkCookie)
+	binary.LittleEndian.PutUint32(b[12:], h.compressed)
+	binary.LittleEndian.PutUint32(b[16:], h.block)
+	padding := int(h.size()) - len(b) - len(chunkTrailer)
+	b = append(b, make([]byte, padding)...)
+	return append(b, chunkTrailer...)
+}
+
+// payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
+// looked at: the vendor's tool leaves there what its buffer held before.
+func payload(chunk []byte, r ref) (compressed []byte, problem string) {
+	h, problem := decodeChunkHead(chunk)
+	switch {
+	case problem != "":
+		return nil, problem
+	case h.block != r.block || h.size() != int64(r.size):
+		return nil, fmt.Sprintf("block number is %d and compressed size %d, which were others before", h.block, h.compressed)
+	}
+	if got := chunk[len(chunk)-len(chunkTrailer):]; string(got) != chunkTrailer {
+		return nil, fmt.Sprintf("the last four bytes are %q, must be %q", got, chunkTrailer)
+	}
+	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
+}
+
+// streamStart is where decoding starts in the first chunk, behind the zlib header.
+var streamStart = codec.Place{Bit: 16}
+
+// checkStream looks at the zlib header in front of the first chunk's payload (RFC 1950, 2.2).
+func checkStream(payload []byte) (problem string) {
+	if len(payload) < 2 {
+		return "the payload has no room for a zlib header"
+	}
+	cmf, flg := payload[0], payload[1]
+	switch {
+	case cmf&0xf != 8 || cmf>>4 > 7:
+		return fmt.Sprintf("zlib header: the method is %#x, must be deflate with a window of at most 32 KiB", cmf)
+	case (uint(cmf)<<8|uint(flg))%31 != 0:
+		return fmt.Sprintf("zlib header: %02x %02x is no multiple of 31", cmf, flg)
+	case flg&0x20 != 0:
+		return "zlib header: a preset dictionary is asked for"
+	}
+	return ""
+}
+
+// chunkReader reads chunks into buffers of the driver's. It is safe for concurrent use.
+type chunkReader struct {
+	src     formats.Source
+	buffers *sync.Pool
+}
+
+// buffer takes n bytes from the pool; the caller puts them back into buffers. Capacities are powers of two, so that after
+// a few chunks all buffers fit.
+func (c *chunkReader) buffer(n int) *[]byte {
+	buf, _ := c.buffers.Get().(*[]byte)
+	if buf == nil || cap(*buf) < n {
+		fresh := make([]byte, 1<<bits.Len(uint(n-1)))
+		buf = &fresh
+	}
+	*buf = (*buf)[:n]
+	return buf
+}
+
+// read gives the payload of the i-th stored chunk, in a buffer that is the caller's to put back. What is wrong with the
+// chunk is told apart from what kept it from being read.
+func (c *chunkReader) read(ctx context.Context, i int64, r ref) (buf *[]byte, compressed []byte, problem string, err error) {
+	buf = c.buffer(int(r.size))
+	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
+		return buf, nil, "", fmt.Errorf("zvhd: chunk of block %d at %#x: %w", r.block, r.off, err)
+	}
+	compressed, problem = payload(*buf, r)
+	if problem == "" && i == 0 {
+		problem = checkStream(compressed)
+	}
+	return buf, compressed, problem, nil
+}

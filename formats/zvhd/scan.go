@@ -1,0 +1,58 @@
+package zvhd
+
+import (
+	"github.com/imsfs/imsfs/formats/codec"
+)
+
+// scan is a decode of a block from a place on that finds the places of the pieces behind it.
+type scan struct {
+	from codec.Place
+	q    int // the piece that from is the place of
+	to   int // the piece in front of which to stop; pieces for the whole block
+
+	// places[p] is piece p's, for q <= p < to; places[pieces] is where the block ends, if it was reached. A place is the last
+	// that is not behind the start of its piece, so pieces may share one.
+	places [pieces + 1]codec.Place
+	// ends[p] is the offset in the payload of the first place that is not in front of the start of piece p.
+	ends [pieces + 1]int64
+	seen [pieces + 1]bool
+}
+
+// decode fills dst with the block's bytes from offset off on, which lie between the two pieces. Only reaching the end of
+// the block makes sure that it ends as it must.
+func (s *scan) decode(dst []byte, off int64, payload []byte) error {
+	s.places[s.q] = s.from
+	c := codec.Scan{
+		Src: payload[min(s.from.Bit/8, int64(len(payload))):], From: s.from,
+		End: int64(s.to) * pieceSize, Flushed: s.to == pieces,
+		Passed: s.pass,
+	}
+	if err := c.Decode(dst, off); err != nil {
+		return err
+	}
+	for p := s.q + 1; p <= s.to; p++ {
+		if !s.seen[p] {
+			s.places[p] = s.places[p-1]
+		}
+	}
+	return nil
+}
+
+// pass notes a place for the next piece that starts there or behind it.
+func (s *scan) pass(p codec.Place) {
+	for e := s.q + 1; e <= s.to && int64(e)*pieceSize <= p.Plain; e++ {
+		if s.ends[e] == 0 {
+			s.ends[e] = (p.Bit + 7) / 8
+		}
+	}
+	piece := int(ceilDiv(p.Plain, pieceSize))
+	if piece <= s.q || piece > s.to {
+		return
+	}
+	window := append(s.places[piece].Window[:0], p.Window...)
+	s.places[piece], s.seen[piece] = p, true
+	s.places[piece].Window = window
+}
+
+// next is the place where the next chunk starts, if the end was reached.
+func (s *scan) next() codec.Place { return codec.Place{Window: s.places[pieces].Window} }

@@ -1,0 +1,55 @@
+package zvhd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// beforeFirst stands for a chunk in front of the first one: the header. No other ref is of no block and ends there.
+var beforeFirst = ref{off: 0, size: unit}
+
+// readHead reads the chunk header at the offset. end says that the header's copy stands there instead, behind the last chunk.
+func readHead(ctx context.Context, src formats.Source, at int64) (h chunkHead, end bool, problem string, err error) {
+	if at > src.Size()-unit {
+		return h, false, fmt.Sprintf("the file of %d bytes ends where a chunk or the copy of the header must stand: it is truncated", src.Size()), nil
+	}
+	var b [chunkHeaderSize]byte
+	if err := src.ReadAt(ctx, b[:], at); err != nil {
+		return h, false, "", fmt.Errorf("zvhd: chunk at %#x: %w", at, err)
+	}
+	if string(b[:len(cookie)]) == cookie {
+		return h, true, "", nil
+	}
+	h, problem = decodeChunkHead(b[:])
+	if problem != "" {
+		return h, false, "chunk: " + problem, nil
+	}
+	if h.size() > maxChunkSize || h.size() > src.Size()-at {
+		return h, false, fmt.Sprintf("chunk of block %d: compressed size is %d, must be such that the chunk lies within the file of %d bytes and takes at most %d",
+			h.block, h.compressed, src.Size(), maxChunkSize), nil
+	}
+	return h, false, "", nil
+}
+
+// nextRef finds the chunk behind last. Its block must be behind last's and be one of the disk's.
+func nextRef(ctx context.Context, src formats.Source, last ref, blocks int64) (r ref, end bool, problem string, err error) {
+	h, end, problem, err := readHead(ctx, src, last.end())
+	if err != nil || end || problem != "" {
+		return ref{}, end, problem, err
+	}
+	r = ref{off: last.end(), block: h.block, size: uint32(h.size())}
+	return r, false, order(last, r, blocks), nil
+}
+
+// order says what is wrong with a chunk's block number behind that of the last one.
+func order(last, r ref, blocks int64) (problem string) {
+	switch {
+	case int64(r.block) >= blocks:
+		return fmt.Sprintf("chunk of block %d: the disk has %d blocks", r.block, blocks)
+	case last != beforeFirst && r.block <= last.block:
+		return fmt.Sprintf("chunk of block %d: it stands behind that of block %d, and blocks must ascend", r.block, last.block)
+	}
+	return ""
+}
