@@ -121,7 +121,7 @@ func TestHostileFooters(t *testing.T) {
 		// A dynamic disk cut short where its guest has a footer, be it of a fixed disk or of a dynamic one.
 		"a fixed disk inside":   {append(bytes.Clone(dynamic[:8192]), fixed.build()[8192:]...), []string{"not one disk", "type 2", "type 3"}},
 		"a dynamic disk inside": {append(bytes.Clone(dynamic[:8192]), other.build()[:512]...), []string{"not one disk"}},
-		"a footer and no disk": {fixed.build()[8192:], []string{"at most the 0 bytes"}},
+		"a footer and no disk":  {fixed.build()[8192:], []string{"at most the 0 bytes"}},
 		// A fixed disk whose guest wrote the footer of one in front, and whose own is lost.
 		"a fixed footer in front": {append(otherFixedFooter(), make([]byte, 16384)...), []string{"a fixed disk has none"}},
 	} {
