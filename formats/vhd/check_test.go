@@ -172,3 +172,18 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }
+
+// TestCheckOfManyBlocksIsBounded has a table of more blocks than are kept in memory.
+func TestCheckOfManyBlocksIsBounded(t *testing.T) {
+	b := &builder{kind: typeDynamic, size: (maxRefs + 1) * 512, blockSize: 512}
+	f, h := b.parts()
+	end := roundUp(1536+int64(h.maxTableEntries)*4, 512)
+	table := bytes.Repeat(binary.BigEndian.AppendUint32(nil, uint32(end/512)), int(h.maxTableEntries))
+	src := formattest.Sparse{Bytes: end + 1024 + 512, Parts: []formattest.Part{
+		{Off: 0, Data: append(f.encode(), h.encode()...)}, {Off: 1536, Data: table}, {Off: end + 1024, Data: f.encode()},
+	}}
+	err := Driver{}.Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) { t.Errorf("%+v", p) })
+	if !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Check = %v", err)
+	}
+}

@@ -121,8 +121,9 @@ func TestHostileFooters(t *testing.T) {
 		// A dynamic disk cut short where its guest has a footer, be it of a fixed disk or of a dynamic one.
 		"a fixed disk inside":   {append(bytes.Clone(dynamic[:8192]), fixed.build()[8192:]...), []string{"not one disk", "type 2", "type 3"}},
 		"a dynamic disk inside": {append(bytes.Clone(dynamic[:8192]), other.build()[:512]...), []string{"not one disk"}},
+		"a footer and no disk":  {fixed.build()[8192:], []string{"at most the 0 bytes"}},
 		// A fixed disk whose guest wrote the footer of one in front, and whose own is lost.
-		"a fixed footer in front": {fixed.build()[8192:], nil},
+		"a fixed footer in front": {append(otherFixedFooter(), make([]byte, 16384)...), []string{"a fixed disk has none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantRefused(t, c.image, formats.ErrCorrupt, c.words...)
@@ -131,6 +132,23 @@ func TestHostileFooters(t *testing.T) {
 				t.Error("check finds nothing wrong")
 			}
 		})
+	}
+}
+
+// otherFixedFooter is the footer of a fixed disk of 8 KiB that is not any other's.
+func otherFixedFooter() []byte {
+	f, _ := fixedDisk(8192).parts()
+	f.uuid[0]++
+	return f.encode()
+}
+
+// A fixed disk is its guest's from the first byte on, even if that begins with a footer.
+func TestFixedDiskThatBeginsWithAFooter(t *testing.T) {
+	b := fixedDisk(8192)
+	copy(b.disk, otherFixedFooter())
+	got := make([]byte, 8192)
+	if err := openImage(t, b.build()).ReadAt(t.Context(), got, 0); err != nil || !bytes.Equal(got, b.disk) {
+		t.Errorf("other bytes or %v", err)
 	}
 }
 

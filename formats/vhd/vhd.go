@@ -5,8 +5,8 @@
 // the rest of the project.
 //
 // layout.go holds the structures as bytes, geometry.go the size of a disk, seals.go the footers, verify.go what footer
-// and header must say, parent.go the parent's names. On these stand open.go, bat.go, fixed.go and blocks.go (the images), check.go and
-// sweep.go, and options.go and create.go.
+// and header must say, bat.go the table, parent.go the parent's names. On these stand open.go, fixed.go and blocks.go (the
+// images), check.go and sweep.go, options.go and create.go.
 package vhd
 
 import (
