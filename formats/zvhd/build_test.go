@@ -101,6 +101,11 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 	if e.header.currentSize != uint64(disk.Bytes) {
 		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.currentSize, disk.Bytes)
 	}
+	return writeWith(t, e, disk)
+}
+
+func writeWith(t testing.TB, e *encoder, disk formattest.Disk) []byte {
+	t.Helper()
 	var dst memory
 	var before []byte
 	plain := make([]byte, blockSize)

@@ -1,0 +1,314 @@
+package zvhd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
+)
+
+// goldenOptions are what the vendor's tool was given or made up, as far as it is in the file.
+func goldenOptions(golden []byte) formats.CreateOptions {
+	h := decodeHeader(golden)
+	return formats.CreateOptions{Timestamp: secondsTo2000 + int64(h.timestamp), UUID: h.uuid, Level: 1}
+}
+
+// TestWritesAllButThePayloadsAsTheVendor lays out the vendor's own chunks and wants the vendor's own file.
+func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
+	for _, name := range goldenFiles {
+		t.Run(name, func(t *testing.T) {
+			golden := readFile(t, name+".zvhd")
+			h := decodeHeader(golden)
+			e := newEncoder(t, int64(h.originalSize), goldenOptions(golden))
+			var dst memory
+			for _, r := range refsOf(t, golden) {
+				put(t, e, &dst, int64(r.block), golden[r.off:r.end()])
+			}
+			if err := e.Finish(t.Context(), &dst); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(dst.b, golden) {
+				t.Errorf("%d bytes that are not the vendor's %d", len(dst.b), len(golden))
+			}
+		})
+	}
+}
+
+// TestWritesTheVendorsDisks encodes what the golden files hold and compares every structure.
+func TestWritesTheVendorsDisks(t *testing.T) {
+	for _, name := range goldenFiles {
+		t.Run(name, func(t *testing.T) {
+			golden, disk := readFile(t, name+".zvhd"), goldenDisk(t, name)
+			image := writeWith(t, newEncoder(t, int64(decodeHeader(golden).originalSize), goldenOptions(golden)), disk)
+			if !bytes.Equal(image[:unit], golden[:unit]) || !bytes.Equal(image[len(image)-unit:], golden[len(golden)-unit:]) {
+				t.Error("the headers differ")
+			}
+			ours, theirs := refsOf(t, image), refsOf(t, golden)
+			if len(ours) != len(theirs) {
+				t.Fatalf("%d chunks, the vendor has %d", len(ours), len(theirs))
+			}
+			end := int64(unit)
+			for i, r := range ours {
+				if r.block != theirs[i].block || r.off != end {
+					t.Errorf("chunk %d is of block %d at %d, want block %d at %d", i, r.block, r.off, theirs[i].block, end)
+				}
+				end = r.end()
+				compareChunks(t, image[r.off:r.end()], golden[theirs[i].off:theirs[i].end()])
+			}
+			if len(ours) > 0 && !bytes.Equal(image[unit+48:][:2], golden[unit+48:][:2]) {
+				t.Error("the zlib headers differ")
+			}
+			wantDisk(t, image, disk)
+			expectProblems(t, image)
+		})
+	}
+}
+
+// compareChunks compares a chunk with the vendor's in all but the payload and the vendor's unclean padding.
+func compareChunks(t *testing.T, ours, theirs []byte) {
+	t.Helper()
+	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:chunkHeaderSize], theirs[16:chunkHeaderSize]) {
+		t.Errorf("chunk header %x, the vendor's is %x", ours[:chunkHeaderSize], theirs[:chunkHeaderSize])
+	}
+	h, problem := decodeChunkHead(ours)
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	end := chunkHeaderSize + int(h.compressed)
+	padding := ours[end : len(ours)-len(chunkTrailer)]
+	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.size() || string(ours[len(ours)-4:]) != chunkTrailer {
+		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.compressed)
+	}
+	if sync := ours[end-4 : end]; !bytes.Equal(sync, []byte{0, 0, 0xff, 0xff}) {
+		t.Errorf("the payload ends in %x, which is no sync flush", sync)
+	}
+}
+
+// inflate is a Python program that inflates one stream with zlib, and wants it to be unfinished and to have given no more.
+const inflate = `
+import sys, zlib
+d = zlib.decompressobj()
+sys.stdout.buffer.write(d.decompress(sys.stdin.buffer.read()))
+assert not d.eof and not d.unused_data and not d.flush()
+`
+
+// TestPayloadsAreOneStreamForZlib lets zlib itself inflate what we write, one payload behind the other: the vendor's driver does just
+// that.
+func TestPayloadsAreOneStreamForZlib(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		if os.Getenv("IMSFS_REQUIRE_TOOLS") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("this test needs python3 (apt-get install python3): %v", err)
+	}
+	disk := smallDisk()
+	for _, level := range []int{1, 6, 9} {
+		t.Run(fmt.Sprint(level), func(t *testing.T) {
+			image := writeImage(t, disk, formats.CreateOptions{Level: level})
+			var stream, want bytes.Buffer
+			for _, r := range refsOf(t, image) {
+				compressed, problem := payload(image[r.off:r.end()], r)
+				if problem != "" {
+					t.Fatal(problem)
+				}
+				stream.Write(compressed)
+				plain := make([]byte, blockSize)
+				disk.Fill(plain, int64(r.block)*blockSize)
+				want.Write(plain)
+			}
+			cmd := exec.CommandContext(t.Context(), python, "-c", inflate)
+			cmd.Stdin = &stream
+			got, err := cmd.Output()
+			if err != nil {
+				var exit *exec.ExitError
+				if errors.As(err, &exit) {
+					t.Logf("%s", exit.Stderr)
+				}
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want.Bytes()) {
+				t.Errorf("zlib inflates %d other bytes", len(got))
+			}
+		})
+	}
+}
+
+func TestEveryLevelReadsBack(t *testing.T) {
+	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: prose(3 * blockSize)}}}
+	sizes := map[int]int{}
+	for level := range 10 {
+		image := writeImage(t, disk, formats.CreateOptions{Level: level})
+		wantDisk(t, image, disk)
+		if problem := checkStream(image[unit+chunkHeaderSize:]); problem != "" {
+			t.Errorf("level %d: %s", level, problem)
+		}
+		sizes[level] = len(image)
+	}
+	if sizes[0] != sizes[6] || sizes[9] >= sizes[1] {
+		t.Errorf("sizes by level: %v", sizes)
+	}
+}
+
+// TestBlocksCompressTogether: a block that goes on like the one before it is smaller behind it than alone.
+func TestBlocksCompressTogether(t *testing.T) {
+	e := newEncoder(t, 1<<30, formats.CreateOptions{})
+	plain := append(noise(30_000), make([]byte, blockSize-30_000)...)
+	alone, err := e.Encode(nil, plain, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind, err := e.EncodeAfter(nil, plain, 1, append(make([]byte, 2768), plain[:30_000]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(behind) > len(alone)/3 {
+		t.Errorf("%d bytes alone, %d behind the same", len(alone), len(behind))
+	}
+}
+
+func TestCreateRefuses(t *testing.T) {
+	for _, c := range []struct {
+		size int64
+		opts formats.CreateOptions
+		word string
+	}{
+		{0, formats.CreateOptions{}, "512"},
+		{-512, formats.CreateOptions{}, "512"},
+		{513, formats.CreateOptions{}, "512"},
+		{maxCreateSize + 512, formats.CreateOptions{}, fmt.Sprint(int64(maxCreateSize))},
+		{512, formats.CreateOptions{Level: 10}, "level 10"},
+		{512, formats.CreateOptions{Set: map[string]string{"colour": "red"}}, "colour"},
+	} {
+		_, err := New().Create(c.size, c.opts)
+		if err == nil {
+			t.Errorf("Create(%d, %+v) was accepted", c.size, c.opts)
+			continue
+		}
+		wantError(t, err, err, c.word)
+	}
+	for _, size := range []int64{512, maxCreateSize} {
+		var dst memory
+		if err := newEncoder(t, size, formats.CreateOptions{}).Finish(t.Context(), &dst); err != nil {
+			t.Fatal(err)
+		}
+		openSource(t, formattest.Bytes(dst.b))
+	}
+}
+
+func TestCreateTakesTheNearestTimestamp(t *testing.T) {
+	for timestamp, want := range map[int64]string{
+		-1:                    "2000-01-01T00:00:00Z",
+		secondsTo2000 + 61:    "2000-01-01T00:01:01Z",
+		secondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
+		math.MaxInt64:         "2136-02-07T06:28:15Z",
+	} {
+		var dst memory
+		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
+			t.Fatal(err)
+		}
+		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
+			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
+		}
+	}
+}
+
+func TestEncoderRefusesMisuse(t *testing.T) {
+	e := newEncoder(t, 16<<20, formats.CreateOptions{})
+	for _, c := range []struct{ n, ci int64 }{{blockSize, 8}, {blockSize, -1}, {512, 0}} {
+		if _, err := e.Encode(nil, make([]byte, c.n), c.ci); err == nil {
+			t.Errorf("Encode of %d bytes for block %d was accepted", c.n, c.ci)
+		}
+	}
+	if _, err := e.Place(3, unit); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		ci int64
+		n  int
+	}{{3, unit}, {2, unit}, {-1, unit}, {8, unit}, {4, 0}, {4, unit + 1}, {4, 8 << 20}} {
+		if _, err := e.Place(c.ci, c.n); err == nil {
+			t.Errorf("Place(%d, %d) was accepted", c.ci, c.n)
+		}
+	}
+	e.stored = maxWalked
+	if _, err := e.Place(4, unit); err == nil {
+		t.Error("more blocks are placed than can be read back")
+	}
+}
+
+func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
+	e := newEncoder(t, 64<<20, formats.CreateOptions{})
+	plain, before := pattern(0, blockSize), pattern(7, 32<<10)
+	want, err := e.EncodeAfter(nil, plain, 7, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			dst := make([]byte, 100, 3<<20)
+			for range 3 {
+				got, err := e.EncodeAfter(dst, plain, 7, before)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("another chunk, or %v", err)
+				}
+				if _, err := e.Encode(dst, noise(blockSize), 3); err != nil { // leaves its traces in pooled encoders
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// brokenTarget fails its n-th operation.
+type brokenTarget struct {
+	memory
+	left int
+}
+
+func (b *brokenTarget) WriteAt(p []byte, off int64) (int, error) {
+	if b.left--; b.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return b.memory.WriteAt(p, off)
+}
+
+func (b *brokenTarget) Truncate(size int64) error {
+	if b.left--; b.left < 0 {
+		return io.ErrClosedPipe
+	}
+	return b.memory.Truncate(size)
+}
+
+func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
+	e := newEncoder(t, 16<<20, formats.CreateOptions{})
+	if _, err := e.Place(0, unit); err != nil {
+		t.Fatal(err)
+	}
+	for left := range 3 { // header, copy, size
+		if err := e.Finish(t.Context(), &brokenTarget{left: left}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("operation %d failed and Finish = %v", left, err)
+		}
+	}
+	if err := e.Finish(t.Context(), &brokenTarget{left: 3}); err != nil {
+		t.Errorf("three operations are not enough: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled Finish = %v", err)
+	}
+}
