@@ -48,9 +48,9 @@ func TestZVHDGoldenFilesConvert(t *testing.T) {
 			raw, again := filepath.Join(t.TempDir(), "disk.raw"), filepath.Join(t.TempDir(), "again.zvhd")
 			c.expect(t, 0, "check", image)
 			c.expect(t, 0, "convert", "-O", "raw", image, raw)
-			c.expect(t, 0, "compare", "--strict", image, raw)
+			c.expect(t, 0, "compare", image, raw)
 			c.expect(t, 0, "convert", "-O", "zvhd", raw, again)
-			c.expect(t, 0, "compare", "--strict", image, again)
+			c.expect(t, 0, "compare", "--strict", image, again) // the same blocks are stored
 		})
 	}
 }
