@@ -108,7 +108,7 @@ func (m *image) decodeAt(ctx context.Context, p []byte, i int64, r ref, in int64
 		return err
 	}
 	if problem == "" {
-		if err := m.inflate.DecodeAt(p, in, compressed[min(from.Bit/8, int64(len(compressed))):], from); err != nil {
+		if err := m.inflate.Decode(p, in, compressed[min(from.Bit/8, int64(len(compressed))):], from); err != nil {
 			problem = err.Error()
 		}
 	}

@@ -13,76 +13,54 @@ import (
 // DeflateWindow is how far back deflate data may refer.
 const DeflateWindow = 32 << 10
 
-// Deflate decodes raw deflate data, from its start or from a place within. The zero value is ready.
-type Deflate struct{ readers sync.Pool }
-
-// Place is between two deflate blocks: with the plain bytes before it, decoding can start there.
+// Place is between two blocks of raw deflate data: with the plain bytes before it, decoding can start there.
 type Place struct {
 	Bit    int64  // of the data
 	Plain  int64  // the number of bytes that the data before it decode to
 	Window []byte // the last of those bytes, all that can be referred to: at most DeflateWindow
 }
 
-// inflater is one pooled decoder with the reader it takes its input from.
-type inflater struct {
+// PlaceDecoder decodes raw deflate data from a place within. The zero value is ready.
+type PlaceDecoder struct{ readers sync.Pool }
+
+// placeReader is one pooled decoder with the reader it takes its input from.
+type placeReader struct {
 	in    bytes.Reader
-	out   io.Reader // also a resetter; nil until the first use
+	out   io.Reader // also a placeResetter; nil until the first use
 	at    int64     // the plain bytes so far, counted from the start of the data
 	extra [4096]byte
 }
 
-// resetter is what the library's decoder is, beside a reader.
-type resetter interface {
+// placeResetter is what the library's decoder is, beside a reader.
+type placeResetter interface {
 	ResetCP(r io.Reader, from flate.InflateCheckpoint) error
 }
 
-// NewDeflate makes a decoder.
-func NewDeflate() *Deflate { return &Deflate{} }
+// NewPlaceDecoder makes a decoder.
+func NewPlaceDecoder() *PlaceDecoder { return &PlaceDecoder{} }
 
-// Decode fills dst from the deflate data in src, which may be finished or end in a sync flush. If they hold more bytes that is
-// an error; what follows a final block is not looked at.
-func (d *Deflate) Decode(dst, src []byte) error {
-	r := d.get()
-	defer d.put(r)
-	if err := r.reset(src, Place{}); err != nil {
-		return err
+// Decode fills dst with the plain bytes from offset off on, which is not in front of the place. src begins with the byte
+// that the place lies in and goes a few bytes further than the data of dst, as the decoder looks ahead, or to their end.
+func (d *PlaceDecoder) Decode(dst []byte, off int64, src []byte, from Place) error {
+	r, _ := d.readers.Get().(*placeReader)
+	if r == nil {
+		r = new(placeReader)
 	}
-	if err := r.fill(dst, 0); err != nil {
-		return err
-	}
-	return r.atEnd()
-}
-
-// DecodeAt fills dst with the plain bytes from offset off on, which is not in front of the place. src begins with the byte that the
-// place lies in and goes at least as far as the data of dst.
-func (d *Deflate) DecodeAt(dst []byte, off int64, src []byte, from Place) error {
-	r := d.get()
-	defer d.put(r)
+	defer d.readers.Put(r)
+	defer r.in.Reset(nil) // a pooled reader must not keep the caller's bytes alive
 	if err := r.reset(src, from); err != nil {
 		return err
 	}
 	return r.fill(dst, off)
 }
 
-func (d *Deflate) get() *inflater {
-	if r, _ := d.readers.Get().(*inflater); r != nil {
-		return r
-	}
-	return new(inflater)
-}
-
-func (d *Deflate) put(r *inflater) {
-	r.in.Reset(nil) // a pooled reader must not keep the caller's bytes alive
-	d.readers.Put(r)
-}
-
-func (r *inflater) reset(src []byte, from Place) error {
+func (r *placeReader) reset(src []byte, from Place) error {
 	r.in.Reset(src)
 	r.at = from.Plain
 	if r.out == nil {
 		r.out = flate.NewReader(&r.in)
 	}
-	if err := r.out.(resetter).ResetCP(&r.in, checkpoint(from)); err != nil {
+	if err := r.out.(placeResetter).ResetCP(&r.in, checkpoint(from)); err != nil {
 		return fmt.Errorf("deflate: at bit %d: %w", from.Bit, err)
 	}
 	return nil
@@ -93,7 +71,7 @@ func checkpoint(p Place) flate.InflateCheckpoint {
 }
 
 // fill decodes up to the plain offset off, throws that away, and then fills dst.
-func (r *inflater) fill(dst []byte, off int64) error {
+func (r *placeReader) fill(dst []byte, off int64) error {
 	for end := off + int64(len(dst)); r.at < end; {
 		p := dst
 		if r.at < off {
@@ -113,7 +91,7 @@ func (r *inflater) fill(dst []byte, off int64) error {
 
 // atEnd makes sure that nothing follows the bytes already read. io.ErrUnexpectedEOF is the end of input behind a sync
 // flush, io.EOF that behind a final block.
-func (r *inflater) atEnd() error {
+func (r *placeReader) atEnd() error {
 	for range 100 { // a reader may return nothing and no error, but not for ever
 		n, err := r.out.Read(r.extra[:1])
 		switch {
