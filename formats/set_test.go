@@ -126,6 +126,43 @@ func TestRequestsAndAnswersAreChecked(t *testing.T) {
 	}
 }
 
+// indexedWord is a driver of images that are Indexed.
+type indexedWord struct{ word }
+
+func (w indexedWord) Open(context.Context, Source, OpenOptions) (Image, error) { return w, nil }
+func (w indexedWord) IndexSize() int64                                         { return 42 }
+
+func (w indexedWord) BuildIndex(_ context.Context, write func(p []byte) error) error {
+	return write([]byte("index"))
+}
+
+func (w indexedWord) UseIndex(context.Context, Source) error { return errors.ErrUnsupported }
+
+func TestChecksDoNotHideAnIndex(t *testing.T) {
+	w := word{name: "alpha", info: Info{Format: "alpha", Size: 512, ClusterSize: 512}}
+	for _, d := range []Driver{w, indexedWord{w}} {
+		img, err := Set{Drivers: []Driver{d}}.Open(t.Context(), text("alpha"), "", OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := img.ReadAt(t.Context(), make([]byte, 1), 512); err == nil {
+			t.Error("a read behind the end was answered")
+		}
+		ix, ok := img.(Indexed)
+		if _, want := d.(indexedWord); ok != want {
+			t.Errorf("%T: Indexed is %v", d, ok)
+		}
+		if !ok {
+			continue
+		}
+		var built string
+		err = ix.BuildIndex(t.Context(), func(p []byte) error { built += string(p); return nil })
+		if err != nil || built != "index" || ix.IndexSize() != 42 || !errors.Is(ix.UseIndex(t.Context(), nil), errors.ErrUnsupported) {
+			t.Errorf("the index is another: %q, %v", built, err)
+		}
+	}
+}
+
 func TestExtentsAreJoined(t *testing.T) {
 	// A driver that stops at every 100 bytes, with data from 500 to 1000.
 	d := word{info: Info{Size: 2000}, extent: func(off, n int64) Extent {

@@ -39,3 +39,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScan scans hostile data. What is decoded from the start must come from each place on the way as well.
+func FuzzScan(f *testing.F) {
+	_, first, second := twoPieces(f, 200_000)
+	f.Add(uint32(100_000), first)
+	f.Add(uint32(100_000), second)
+	f.Add(uint32(50_000), first[:len(first)/2])
+	f.Add(uint32(0), []byte{0, 0, 0, 0xff, 0xff})
+	window, d := text(DeflateWindow), NewPlaceDecoder()
+	f.Fuzz(func(t *testing.T, n uint32, src []byte) {
+		plain, places, err := scan(src, int(n%200_000), window)
+		if err != nil {
+			return
+		}
+		for _, p := range places {
+			dst := make([]byte, len(plain)-int(p.Plain))
+			if err := d.Decode(dst, p.Plain, src[p.Bit/8:], p); err != nil || !bytes.Equal(dst, plain[p.Plain:]) {
+				t.Errorf("from bit %d: wrong bytes or %v", p.Bit, err)
+			}
+		}
+	})
+}

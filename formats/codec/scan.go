@@ -26,7 +26,7 @@ var errFinal = errors.New("deflate: the stream is finished, where it must go on"
 
 // Decode fills dst with the plain bytes from offset off on; off+len(dst) is at most s.End.
 func (s *Scan) Decode(dst []byte, off int64) error {
-	r := &inflater{at: s.From.Plain}
+	r := &placeReader{at: s.From.Plain}
 	r.in.Reset(s.Src)
 	t := tracker{in: &r.in, start: s.From.Bit / 8, last: s.From.Bit, passed: s.Passed}
 	r.out = flate.NewReaderOpts(&r.in, flate.WithResumeFrom(checkpoint(s.From)), flate.WithEobCallback(t.pass))
@@ -39,7 +39,7 @@ func (s *Scan) Decode(dst []byte, off int64) error {
 	if !s.Flushed {
 		return nil
 	}
-	if err := r.atEnd(true); err != nil {
+	if err := r.atEnd(); err != nil {
 		return err
 	}
 	size := (s.From.Bit/8 + int64(len(s.Src))) * 8

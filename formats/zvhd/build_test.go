@@ -90,7 +90,8 @@ func newEncoder(t testing.TB, size int64, opts formats.CreateOptions) *encoder {
 	return e.(*encoder)
 }
 
-// writeImage writes a disk as a caller of Encoder does. Its original_size is where the data end, its current_size must be the disk's.
+// writeImage writes a disk as a caller of Encoder does. Its original_size is where the data end, its current_size must be
+// the disk's.
 func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) []byte {
 	t.Helper()
 	size := int64(512)

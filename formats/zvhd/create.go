@@ -12,11 +12,11 @@ import (
 // maxCreateSize is the largest disk whose blocks have numbers of 32 bits.
 const maxCreateSize = 1 << 32 * blockSize
 
-// encoder writes what the vendor's tool writes. The one zlib stream is made of pieces, one a block, that are encoded at once: each
-// may refer to the plain bytes in front of it, which need not be encoded for that.
+// encoder writes what the vendor's tool writes. The one zlib stream is made of pieces, one a block, that are encoded at
+// once: each may refer to the plain bytes in front of it, which need not be encoded for that.
 type encoder struct {
 	header  header
-	deflate *codec.DeflatePieces
+	deflate *codec.ChainEncoder
 	last    int64 // the block placed last, -1 if none is
 	stored  int64
 	end     int64 // of the last chunk placed
@@ -40,7 +40,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 		return nil, err
 	}
 	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
-	z, err := codec.NewDeflatePieces(opts.Level)
+	z, err := codec.NewChainEncoder(opts.Level)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd: %w", err)
 	}

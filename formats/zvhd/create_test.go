@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -74,6 +75,27 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the golden files of our own writing anew")
+
+// TestGoldenOutput keeps what we write as it is: the same disk gives the same bytes in every release, until a new compression
+// library is worth the change (-update).
+func TestGoldenOutput(t *testing.T) {
+	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
+		{Off: 3<<20 - 700, Data: pattern(3<<20-700, 5000)},
+		{Off: 4<<20 - 20_000, Data: prose(40_000)},
+		{Off: 9<<20 - 512, Data: noise(512)},
+	}}
+	image := writeImage(t, disk, formats.CreateOptions{Timestamp: 1_600_000_000, UUID: [16]byte{1, 2, 3}})
+	if *update {
+		if err := os.WriteFile("testdata/ours.zvhd", image, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if golden := readFile(t, "ours.zvhd"); !bytes.Equal(image, golden) {
+		t.Errorf("%d bytes that are not the %d of testdata/ours.zvhd", len(image), len(golden))
+	}
+}
+
 // compareChunks compares a chunk with the vendor's in all but the payload and the vendor's unclean padding.
 func compareChunks(t *testing.T, ours, theirs []byte) {
 	t.Helper()
@@ -102,8 +124,8 @@ sys.stdout.buffer.write(d.decompress(sys.stdin.buffer.read()))
 assert not d.eof and not d.unused_data and not d.flush()
 `
 
-// TestPayloadsAreOneStreamForZlib lets zlib itself inflate what we write, one payload behind the other: the vendor's driver does just
-// that.
+// TestPayloadsAreOneStreamForZlib lets zlib itself inflate what we write, one payload behind the other: the vendor's
+// driver does just that.
 func TestPayloadsAreOneStreamForZlib(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {

@@ -85,7 +85,7 @@ func (m *image) readIndexed(ctx context.Context, x *index, p []byte, i int64, r 
 	if err := m.src.ReadAt(ctx, *buf, at); err != nil {
 		return fmt.Errorf("zvhd: chunk of block %d at %#x: %w", r.block, at, err)
 	}
-	if err := m.inflate.DecodeAt(p, in, *buf, from); err != nil {
+	if err := m.inflate.Decode(p, in, *buf, from); err != nil {
 		return chunkError(r, err.Error())
 	}
 	return nil

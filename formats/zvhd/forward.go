@@ -11,54 +11,76 @@ import (
 // Otherwise they take turns, a block at most in each: what one finds on its way the next one need not look for, so that
 // however many read, together they make one pass.
 
+// forward is one read of a part of a block.
+type forward struct {
+	m        *image
+	p        []byte
+	in       int64 // p's offset in the block
+	i        int64 // the block's chunk, and
+	r        ref   // where that is
+	from, to int   // the pieces that p touches
+
+	// How far the reader has come by itself. Others may push that out of the image's places.
+	at    int64
+	place codec.Place
+}
+
 // readForward fills p with the bytes at offset in of the block in chunk i.
 func (m *image) readForward(ctx context.Context, p []byte, i int64, r ref, in int64) error {
-	from, to := int(in/pieceSize), int(ceilDiv(in+int64(len(p)), pieceSize))
+	f := &forward{
+		m: m, p: p, in: in, i: i, r: r,
+		from: int(in / pieceSize), to: int(ceilDiv(in+int64(len(p)), pieceSize)), place: streamStart,
+	}
 	for {
-		if place, ok := m.places.between(pos(i, from), pos(i, to)); ok {
+		if place, ok := m.places.between(pos(i, f.from), pos(i, f.to)); ok {
 			return m.decodeAt(ctx, p, i, r, in, place)
 		}
-		done, err := m.takeTurn(ctx, p, i, r, in, from, to)
-		if done || err != nil {
+		if done, err := f.takeTurn(ctx); done || err != nil {
 			return err
 		}
 	}
 }
 
-// takeTurn goes on from the nearest known place: to the end of p if that is in the same block, and then p is done, or
-// else to the next block.
-func (m *image) takeTurn(ctx context.Context, p []byte, i int64, r ref, in int64, from, to int) (done bool, err error) {
+// takeTurn goes on from the nearest place known: to the end of p if that is in the same block, and then the read is done,
+// or else to the next block.
+func (f *forward) takeTurn(ctx context.Context) (done bool, err error) {
+	m := f.m
 	select {
 	case m.turn <- struct{}{}:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
 	defer func() { <-m.turn }()
-	at, place := m.places.nearest(pos(i, from))
-	s := &scan{from: place, q: int(at % pieces), to: to}
-	j := at / pieces
-	if j == i {
-		return true, m.scan(ctx, s, p, in, i, r)
+	if at, place := m.places.nearest(pos(f.i, f.from)); at > f.at {
+		f.at, f.place = at, place
 	}
-	rj, _, err := m.walked.at(ctx, j)
+	s := &scan{from: f.place, q: int(f.at % pieces), to: f.to}
+	if f.at/pieces == f.i {
+		return true, m.scan(ctx, s, f.p, f.in, f.i, f.r)
+	}
+	i := f.at / pieces
+	r, _, err := m.walked.at(ctx, i)
 	if err != nil {
 		return false, err
 	}
 	s.to = pieces
-	return false, m.scan(ctx, s, nil, 0, j, rj)
+	if err := m.scan(ctx, s, nil, 0, i, r); err != nil {
+		return false, err
+	}
+	f.at, f.place = pos(i+1, 0), s.next()
+	return false, nil
 }
 
-// scan decodes the block in chunk i and notes the places it finds.
+// scan decodes the block in chunk i and notes the places it finds; if nobody wants its bytes, only where it ends.
 func (m *image) scan(ctx context.Context, s *scan, dst []byte, off, i int64, r ref) error {
 	if err := m.scanChunk(ctx, s, dst, off, i, r); err != nil {
 		return err
 	}
-	for p := s.q + 1; p <= s.to; p++ {
-		if p < pieces {
-			m.places.add(pos(i, p), s.places[p])
-		} else {
-			m.places.add(pos(i+1, 0), s.next())
-		}
+	for p := s.q + 1; p <= s.to && p < pieces && dst != nil; p++ {
+		m.places.add(pos(i, p), s.places[p])
+	}
+	if s.to == pieces {
+		m.places.add(pos(i+1, 0), s.next())
 	}
 	return nil
 }
@@ -86,7 +108,7 @@ func (m *image) decodeAt(ctx context.Context, p []byte, i int64, r ref, in int64
 		return err
 	}
 	if problem == "" {
-		if err := m.inflate.DecodeAt(p, in, compressed[min(from.Bit/8, int64(len(compressed))):], from); err != nil {
+		if err := m.inflate.Decode(p, in, compressed[min(from.Bit/8, int64(len(compressed))):], from); err != nil {
 			problem = err.Error()
 		}
 	}

@@ -76,6 +76,26 @@ func TestManyReadersMakeOnePass(t *testing.T) {
 	}
 }
 
+// TestManyReadersEachComeOn has more readers, each in a part of the file that no other comes through, than places are
+// remembered: nobody must wait for ever.
+func TestManyReadersEachComeOn(t *testing.T) {
+	disk := manyBlocks()
+	img := opened(t, formattest.Bytes(writeImage(t, disk, formats.CreateOptions{})))
+	img.places.every = 1 << 40 // no milestones
+	img.places.recent = 2
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			part := disk.Parts[g*len(disk.Parts)/20]
+			got := make([]byte, len(part.Data))
+			if err := img.ReadAt(t.Context(), got, part.Off); err != nil || !bytes.Equal(got, part.Data) {
+				t.Errorf("reader %d: wrong bytes or %v", g, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestBackwardsIsRight is the worst way through the file.
 func TestBackwardsIsRight(t *testing.T) {
 	disk := manyBlocks()

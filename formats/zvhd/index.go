@@ -14,8 +14,8 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// The index, as docs/formats/zvhd.md has it: groups of stored blocks, each their windows and a page of entries; then the number of
-// each group's first block; then a page that says what it all is.
+// The index, as docs/formats/zvhd.md has it: groups of stored blocks, each their windows and a page of entries; then the
+// number of each group's first block; then a page that says what it all is.
 const (
 	indexMagic   = "imsfs zvhd index"
 	indexVersion = 1
@@ -64,8 +64,8 @@ func indexSize(blocks int64) (size, top, tail int64) {
 	return tail + unit, top, tail
 }
 
-// IndexSize is the formats.Indexed method. How many blocks are stored is not known yet, so it is enough for as many as may be; the rest
-// is zeros.
+// IndexSize is the formats.Indexed method. How many blocks are stored is not known yet, so it is enough for as many as
+// may be; the rest is zeros.
 func (m *image) IndexSize() int64 {
 	size, _, _ := indexSize(capacity(m.src.Size(), m.walked.blocks))
 	return size

@@ -66,8 +66,9 @@ func (s *seals) believed() (h *header, at int64, err error) {
 	return nil, 0, formats.Corrupt(name, 0, "header: %s (and its copy at %#x: %s)", s.headerFault, s.tailAt, s.tailFault)
 }
 
-// Open is the formats.Driver method. It reads the header and its copy, and no chunk: the copy at the file's end shows that the file
-// was not cut short. Only where there is none the chunks are followed, up to maxOpenWalk of them, to where it may stand.
+// Open is the formats.Driver method. It reads the header and its copy, and no chunk: the copy at the file's end shows
+// that the file was not cut short. Only where there is none the chunks are followed, up to maxOpenWalk of them, to where
+// it may stand.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ type places struct {
 	list       []*known // ascending
 	every      int64    // a place is a milestone if its pos is a multiple of every blocks
 	milestones int
+	recent     int // places kept beside the milestones, at most
 	clock      int64
 }
 
@@ -37,7 +38,7 @@ type known struct {
 	used  int64 // clock of the last use
 }
 
-func newPlaces() *places { return &places{every: firstEvery} }
+func newPlaces() *places { return &places{every: firstEvery, recent: maxRecent} }
 
 // nearest returns the last place known that is not behind pos: at worst the start of the stream.
 func (k *places) nearest(at int64) (int64, codec.Place) {
@@ -136,7 +137,7 @@ func (k *places) thinOut() {
 
 // shrink drops the places used longest ago that are no milestones.
 func (k *places) shrink() {
-	for len(k.list)-k.milestones > maxRecent {
+	for len(k.list)-k.milestones > k.recent {
 		oldest := -1
 		for i, p := range k.list {
 			if !k.milestone(p.pos) && (oldest < 0 || p.used < k.list[oldest].used) {

@@ -14,7 +14,7 @@ type image struct {
 	info    formats.Info
 	src     formats.Source
 	sum     [32]byte // of the headers and the size: an index bears it
-	inflate *codec.Deflate
+	inflate *codec.PlaceDecoder
 	chunks  chunkReader
 	walked  *walked
 	places  *places

@@ -2,9 +2,9 @@
 // one zlib stream through all of them. docs/formats/zvhd.md describes every byte; the names here are the format's own.
 //
 // The format is meant to be read from front to back. But deflate refers back 32 KiB at most, so who knows those bytes, a
-// window, can start in the middle. There are pieces: eighths of a block, the clusters of the rest of the project. A piece's place is where decoding must
-// start for it. In a file without an index places become known as one reader after the other goes on (forward.go); an
-// index (index.go, build.go) has them all, and then any piece is decoded alone.
+// window, can start in the middle. There are pieces: eighths of a block, the clusters of the rest of the project. A
+// piece's place is where decoding must start for it. In a file without an index places become known as one reader after
+// the other goes on (forward.go); an index (index.go, build.go) has them all, and then any piece is decoded alone.
 //
 // layout.go holds the structures as bytes, verify.go what a header must say, chunk.go one chunk, directory.go where the
 // chunks are, places.go the places in memory. On these stand open.go and read.go (the image), check.go and create.go.
@@ -22,7 +22,7 @@ const name = "zvhd"
 
 // Driver is the formats.Driver of ZVHD.
 type Driver struct {
-	inflate *codec.Deflate
+	inflate *codec.PlaceDecoder
 	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
 }
 
@@ -33,7 +33,7 @@ var (
 )
 
 // New makes a driver.
-func New() *Driver { return &Driver{inflate: codec.NewDeflate()} }
+func New() *Driver { return &Driver{inflate: codec.NewPlaceDecoder()} }
 
 // Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }

@@ -16,7 +16,7 @@ func twoPieces(t testing.TB, n int) (plain, first, second []byte) {
 	copy(plain[n/8:], noise(n/4)) // makes stored blocks
 	copy(plain[n*5/8:], noise(n/4))
 	whole := zlibStream(t, plain, false)[2:]
-	e := newDeflateEncoder(t, 6)
+	e := newChainEncoder(t, 6)
 	first, second = e.Encode(nil, plain[:n/2], nil), e.Encode(nil, plain[n/2:], plain[:n/2])
 	if bytes.Equal(whole, first) {
 		t.Fatal("the first half is the whole")
@@ -24,9 +24,9 @@ func twoPieces(t testing.TB, n int) (plain, first, second []byte) {
 	return plain, first, second
 }
 
-func newDeflateEncoder(t testing.TB, level int) *DeflatePieces {
+func newChainEncoder(t testing.TB, level int) *ChainEncoder {
 	t.Helper()
-	e, err := NewDeflatePieces(level)
+	e, err := NewChainEncoder(level)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func scan(src []byte, n int, window []byte) (plain []byte, places []Place, err e
 func TestScanFindsPlacesToStartFrom(t *testing.T) {
 	const n = 1 << 20
 	plain, first, second := twoPieces(t, 2*n)
-	d := NewDeflate()
+	d := NewPlaceDecoder()
 	for i, src := range [][]byte{first, second} {
 		want, before := plain[i*n:][:n], plain[:i*n]
 		before = before[len(before)-min(len(before), DeflateWindow):]
@@ -65,7 +65,7 @@ func TestScanFindsPlacesToStartFrom(t *testing.T) {
 			}
 			off := p.Plain + rnd.Int64N(n-p.Plain+1)
 			dst := make([]byte, rnd.Int64N(n-off+1))
-			if err := d.DecodeAt(dst, off, src[p.Bit/8:], p); err != nil || !bytes.Equal(dst, want[off:off+int64(len(dst))]) {
+			if err := d.Decode(dst, off, src[p.Bit/8:], p); err != nil || !bytes.Equal(dst, want[off:off+int64(len(dst))]) {
 				t.Errorf("from %d [%d, +%d): wrong bytes or %v", p.Plain, off, len(dst), err)
 			}
 		}
@@ -133,17 +133,17 @@ func TestScanRefusesWhatIsNotFlushed(t *testing.T) {
 // TestReferencesBeforeTheWindowAreRefused decodes the second half without the first.
 func TestReferencesBeforeTheWindowAreRefused(t *testing.T) {
 	_, _, second := twoPieces(t, 200_000)
-	if err := NewDeflate().Decode(make([]byte, 100_000), second); err == nil {
+	if err := NewPlaceDecoder().Decode(make([]byte, 100_000), 0, second, Place{}); err == nil {
 		t.Error("references to what is not there were decoded")
 	}
 }
 
-func TestDeflateEncoderChains(t *testing.T) {
+func TestChainEncoder(t *testing.T) {
 	const n, cut = 300_000, 70_000
 	plain := text(n)
-	for level := range MaxDeflateLevel + 1 {
+	for level := range MaxChainLevel + 1 {
 		t.Run(fmt.Sprint(level), func(t *testing.T) {
-			e := newDeflateEncoder(t, level)
+			e := newChainEncoder(t, level)
 			var stream []byte
 			for at := 0; at < n; at += cut {
 				piece := plain[at:min(at+cut, n)]
@@ -162,8 +162,8 @@ func TestDeflateEncoderChains(t *testing.T) {
 			}
 		})
 	}
-	for _, level := range []int{-1, MaxDeflateLevel + 1} {
-		if _, err := NewDeflatePieces(level); err == nil {
+	for _, level := range []int{-1, MaxChainLevel + 1} {
+		if _, err := NewChainEncoder(level); err == nil {
 			t.Errorf("level %d was accepted", level)
 		}
 	}

@@ -8,42 +8,42 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// MaxDeflateLevel is the highest level NewDeflatePieces takes.
-const MaxDeflateLevel = 9
+// MaxChainLevel is the highest level NewChainEncoder takes.
+const MaxChainLevel = 9
 
-// DeflatePieces makes pieces of deflate streams. It is safe for concurrent use.
-type DeflatePieces struct {
+// ChainEncoder makes the pieces of one deflate stream. It is safe for concurrent use.
+type ChainEncoder struct {
 	level   int
 	writers sync.Pool
 }
 
-// deflater is one pooled encoder with the buffer it writes to.
-type deflater struct {
+// chainWriter is one pooled encoder with the buffer it writes to.
+type chainWriter struct {
 	out  bytes.Buffer
 	back *flate.Writer
 }
 
-// NewDeflatePieces makes an encoder. The level is in zlib's own numbers, 1 to MaxDeflateLevel; 0 is zlib's default, 6.
-func NewDeflatePieces(level int) (*DeflatePieces, error) {
-	if level < 0 || level > MaxDeflateLevel {
-		return nil, fmt.Errorf("deflate: level %d: it must be 1 to %d, or 0 for the default", level, MaxDeflateLevel)
+// NewChainEncoder makes an encoder. The level is in zlib's own numbers, 1 to MaxChainLevel; 0 is zlib's default, 6.
+func NewChainEncoder(level int) (*ChainEncoder, error) {
+	if level < 0 || level > MaxChainLevel {
+		return nil, fmt.Errorf("deflate: level %d: it must be 1 to %d, or 0 for the default", level, MaxChainLevel)
 	}
 	if level == 0 {
 		level = 6
 	}
-	return &DeflatePieces{level: level}, nil
+	return &ChainEncoder{level: level}, nil
 }
 
 // Level is the level in zlib's numbers, never 0.
-func (e *DeflatePieces) Level() int { return e.level }
+func (e *ChainEncoder) Level() int { return e.level }
 
 // Encode appends the deflated src to dst, up to a sync flush. It may refer to the end of before: pieces that are each
 // encoded with the plain bytes in front of them are one stream.
-func (e *DeflatePieces) Encode(dst, src, before []byte) []byte {
+func (e *ChainEncoder) Encode(dst, src, before []byte) []byte {
 	before = before[max(0, len(before)-DeflateWindow):]
-	w, _ := e.writers.Get().(*deflater)
+	w, _ := e.writers.Get().(*chainWriter)
 	if w == nil {
-		w = new(deflater)
+		w = new(chainWriter)
 		var err error
 		if w.back, err = flate.NewWriter(&w.out, e.level); err != nil {
 			panic(err) // bug: only an impossible level is refused
