@@ -6,6 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/qcow2"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/formats/vdi"
 	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/zvhd2"
@@ -20,6 +21,7 @@ func Formats() formats.Set {
 			qcow2.New(zstd),
 			vhd.Driver{},
 			vhdx.Driver{},
+			vdi.Driver{},
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

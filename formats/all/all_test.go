@@ -33,7 +33,6 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
 		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},
 		{"VMDK", with(300, 0, "# Disk DescriptorFile\nversion=1\n")},
-		{"VDI", with(4096, 0, "<<< Oracle VM VirtualBox Disk Image >>>\n"+strings.Repeat("\x00", 24)+"\x7f\x10\xda\xbe")},
 		{"ZVHD", with(4096, 0, "stream\x00\x00\x02")},
 		{"LUKS", with(4096, 0, "LUKS\xba\xbe\x00\x02")},
 		{"DMG", with(4096, 4096-512, "koly\x00\x00\x00\x04")},

@@ -16,7 +16,6 @@ func foreign() []formats.Signature {
 		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},
 		{Name: "VMDK (ESX SE sparse)", Off: 0, Magic: "\xbe\xba\xfe\xca\x00\x00\x00\x00"},
 		{Name: "VMDK (descriptor)", Off: 0, Magic: "# Disk DescriptorFile"},
-		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
 		{Name: "ZVHD", Off: 0, Magic: "stream\x00\x00"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
 		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
