@@ -5,6 +5,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/qcow2"
+	"github.com/imsfs/imsfs/formats/qed"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/formats/vdi"
 	"github.com/imsfs/imsfs/formats/vhd"
@@ -22,6 +23,7 @@ func Formats() formats.Set {
 			vhd.Driver{},
 			vhdx.Driver{},
 			vdi.Driver{},
+			qed.Driver{},
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

@@ -29,7 +29,6 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 	}{
 		{"qcow", with(4096, 0, "QFI\xfb\x00\x00\x00\x01")},
 		{"version 4", with(4096, 0, "QFI\xfb\x00\x00\x00\x04")},
-		{"QED", with(4096, 0, "QED\x00")},
 		{"VMDK", with(4096, 0, "KDMV\x01\x00\x00\x00")},
 		{"VMDK", with(4096, 0, "COWD\x01\x00\x00\x00")},
 		{"VMDK", with(300, 0, "# Disk DescriptorFile\nversion=1\n")},

@@ -11,7 +11,6 @@ func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
 		{Name: "qcow", Off: 0, Magic: "QFI\xfb\x00\x00\x00\x01"},
-		{Name: "QED", Off: 0, Magic: "QED\x00"},
 		{Name: "VMDK", Off: 0, Magic: "KDMV"},
 		{Name: "VMDK (ESX sparse)", Off: 0, Magic: "COWD"},
 		{Name: "VMDK (ESX SE sparse)", Off: 0, Magic: "\xbe\xba\xfe\xca\x00\x00\x00\x00"},

@@ -31,9 +31,11 @@ func Tool(t testing.TB, program, debianPackage string) string {
 func Qemu(t testing.TB, program string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), Tool(t, program, "qemu-utils"), args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v: %v\n%s", cmd, err, cmd.Stderr)
+		t.Fatalf("%v: %v\n%s", cmd, err, &stderr)
 	}
 	return out
 }

@@ -57,7 +57,8 @@ func readEverywhere(t *testing.T, img formats.Image) (failed bool) {
 	seen := 0
 	for e, err := range formats.Extents(t.Context(), img, 0, img.Info().Size) {
 		if err != nil {
-			t.Fatal(err)
+			wantKnown(t, err)
+			return true
 		}
 		for _, off := range []int64{e.Off, e.End() - 512} {
 			p := make([]byte, 512)
