@@ -68,8 +68,8 @@ var guests = []guest{
 	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
 	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
 
-	{"os", []string{"cmd/imsfs", "fs", "lazyload/source", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},
-	{"os/exec", []string{"cmd/imsfs"}, "only the process starts processes"},
+	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},
+	{"os/exec", []string{"cmd/imsfs", "formats/formattest"}, "only the process starts processes"},
 	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
 	{"flag", nil, "flags are pflag's"},
 	{"log", nil, "logs are slog's"},

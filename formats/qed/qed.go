@@ -1,0 +1,40 @@
+// Package qed reads and checks QED, the QEMU Enhanced Disk format: a header and two levels of tables of 64-bit offsets,
+// L1 and L2, to clusters. docs/formats/qed.md describes every byte; the names here are the specification's.
+//
+// header.go holds the header as bytes and rules.go what it must say; tables.go finds a cluster. On these stand open.go
+// and read.go, the image, and check.go. The tables are read in pages, as they are needed.
+package qed
+
+import (
+	"context"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+const (
+	name  = "qed"
+	magic = "QED\x00"
+)
+
+// Driver is the formats.Driver of QED.
+type Driver struct{}
+
+var (
+	_ formats.Driver  = Driver{}
+	_ formats.Checker = Driver{}
+)
+
+// Name is "qed".
+func (Driver) Name() string { return name }
+
+// Probe claims a source by its magic.
+func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
+	var b [len(magic)]byte
+	if src.Size() < int64(len(b)) {
+		return false, nil
+	}
+	if err := src.ReadAt(ctx, b[:], 0); err != nil {
+		return false, err
+	}
+	return string(b[:]) == magic, nil
+}

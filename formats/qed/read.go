@@ -1,0 +1,41 @@
+package qed
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// image is an open QED file.
+type image struct {
+	*reader
+	backing *formats.Backing // nil if there is none
+}
+
+// Extent is the formats.Image method. A run ends with its page of a table at the latest.
+func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	found, err := m.find(ctx, off, n, false)
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	return formats.Extent{Off: off, Len: found.n, State: found.state}, nil
+}
+
+// ReadAt is the formats.Image method. Clusters that lie one upon another in the file are read at once.
+func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	for len(p) > 0 {
+		found, err := m.find(ctx, off, int64(len(p)), true)
+		if err != nil {
+			return err
+		}
+		part := p[:found.n]
+		if found.state != formats.Data {
+			clear(part)
+		} else if err := m.src.ReadAt(ctx, part, found.at); err != nil {
+			return fmt.Errorf("qed: data at %#x: %w", found.at, err)
+		}
+		p, off = p[found.n:], off+found.n
+	}
+	return nil
+}
