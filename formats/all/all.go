@@ -6,9 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/qcow"
 	"github.com/imsfs/imsfs/formats/qcow2"
-	"github.com/imsfs/imsfs/formats/qed"
 	"github.com/imsfs/imsfs/formats/raw"
-	"github.com/imsfs/imsfs/formats/vdi"
 	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/vmdk"
@@ -28,8 +26,6 @@ func Formats() formats.Set {
 			vhdx.Driver{},
 			vmdk.New(),
 			zvhd.New(),
-			vdi.Driver{},
-			qed.Driver{},
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

@@ -28,6 +28,8 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 		src  source
 	}{
 		{"version 4", with(4096, 0, "QFI\xfb\x00\x00\x00\x04")},
+		{"QED", with(4096, 0, "QED\x00")},
+		{"VDI", with(4096, 0, "<<< Oracle VM VirtualBox Disk Image >>>\n"+strings.Repeat("\x00", 24)+"\x7f\x10\xda\xbe")},
 		{"LUKS", with(4096, 0, "LUKS\xba\xbe\x00\x02")},
 		{"DMG", with(4096, 4096-512, "koly\x00\x00\x00\x04")},
 		{"gzip", with(4096, 0, "\x1f\x8b\x08\x00")},

@@ -10,6 +10,8 @@ import "github.com/imsfs/imsfs/formats"
 func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
+		{Name: "QED", Off: 0, Magic: "QED\x00"},
+		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
 		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
 		{Name: "DMG", Off: -512, Magic: "koly"},
