@@ -102,7 +102,7 @@ func TestDamagedPacks(t *testing.T) {
 	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
 		t.Fatal(err)
 	}
-	d = p.serve(t)
+	p.serve(t)
 	if r := imsfs(t, "store", "verify", "--mount", p.mnt); r.code == 0 {
 		t.Error("verify found nothing in damaged packs")
 	} else {
