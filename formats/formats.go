@@ -25,7 +25,7 @@ type Source interface {
 	Size() int64
 }
 
-// Sparse is what a Source that knows its own holes adds to Source; drivers of disks that lie in the file as they are ask for it.
+// Sparse is what a Source that knows its own holes adds to Source; drivers whose disks lie in a file as they are ask for it.
 type Sparse interface {
 	// Hole tells whether the bytes at off are a hole, and the length of that state's run, at least 1 and
 	// at most n. A caller asks for 0 <= off < off+n <= Size().

@@ -21,8 +21,10 @@ func (f files) Open(_ context.Context, name string) (formats.Source, error) {
 	if src := f[name]; src != nil {
 		return src, nil
 	}
-	return nil, fmt.Errorf("%s: %w", name, iofs.ErrNotExist)
+	return nil, fmt.Errorf("%s: %w", name, errNoFile)
 }
+
+var errNoFile = iofs.ErrNotExist
 
 // spec is a sparse extent to be built from docs/formats/vmdk.md.
 type spec struct {

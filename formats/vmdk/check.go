@@ -11,7 +11,7 @@ import (
 // file order each, with the file's name in front and the offset in that file. A backing image is not looked at.
 func (d *Driver) Check(ctx context.Context, src formats.Source, opts formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{driver: d, out: report}
-	front, err := readFront(ctx, file{Source: src})
+	front, err := readFront(ctx, file{Source: src}, c.reportAll)
 	if err != nil {
 		return c.damaged(err)
 	}
@@ -38,6 +38,16 @@ type checker struct {
 	out    func(formats.Problem)
 }
 
+// reportAll reports all faults but the last, which is for damaged.
+func (c *checker) reportAll(faults []error) error {
+	for _, err := range faults[:len(faults)-1] {
+		if err := c.damaged(err); err != nil {
+			return err
+		}
+	}
+	return faults[len(faults)-1]
+}
+
 // damaged reports an error that is about damage, and returns any other: that kept the checker from looking.
 func (c *checker) damaged(err error) error {
 	var f *fault
@@ -50,15 +60,7 @@ func (c *checker) damaged(err error) error {
 
 // alone checks a file that is an extent and has the descriptor.
 func (c *checker) alone(ctx context.Context, r *front) error {
-	if faults := r.header.verify(r.file, r.headerAt); len(faults) > 0 {
-		for _, err := range faults {
-			if err := c.damaged(err); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	k := &sparseCheck{checker: c, first: true}
+	k := newSparseCheck(c)
 	if err := r.describe(ctx); err != nil {
 		if err := k.hold(err); err != nil {
 			return err
@@ -81,7 +83,7 @@ func (c *checker) extent(ctx context.Context, o *opener, from file, line extentL
 		return c.damaged(err)
 	}
 	if s, ok := x.(*sparse); ok && !again {
-		k := &sparseCheck{checker: c, first: true}
+		k := newSparseCheck(c)
 		return k.run(ctx, s)
 	}
 	return nil

@@ -23,12 +23,17 @@ type sparseCheck struct {
 	redundant *directory // nil if there is none that can be read
 	shared    bool       // grain tables overlap, so that grains are not looked at
 	first     bool       // this pass over the tables reports what it finds
+	most      int64      // claims in memory at once
 
 	held  []formats.Problem
 	lost  int // findings beyond maxHeld
 	end   int64
 	last  claim  // what ends there
 	block []byte // a decoded grain
+}
+
+func newSparseCheck(c *checker) *sparseCheck {
+	return &sparseCheck{checker: c, first: true, most: maxClaims}
 }
 
 // fault holds a finding, if this is the pass to report it.
@@ -63,7 +68,10 @@ func (k *sparseCheck) hold(err error) error {
 }
 
 func (k *sparseCheck) run(ctx context.Context, s *sparse) error {
-	k.s, k.block = s, make([]byte, s.grain)
+	k.s = s
+	if s.header.compressed() {
+		k.block = make([]byte, s.grain)
+	}
 	if s.headerAt > 0 {
 		if err := k.footer(ctx); err != nil {
 			return err

@@ -31,7 +31,7 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 	k.first = false
 	for from := int64(0); from < buckets; {
 		n, to := counts[from], from+1
-		for to < buckets && n+counts[to] <= maxClaims {
+		for to < buckets && n+counts[to] <= k.most {
 			n += counts[to]
 			to++
 		}
@@ -56,10 +56,10 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 
 // stretch walks the n claims of the buckets [from, to).
 func (k *sparseCheck) stretch(ctx context.Context, from, to, n int64) error {
-	all := make([]claim, 0, min(n, maxClaims))
+	all := make([]claim, 0, min(n, k.most))
 	err := k.claims(ctx, func(c claim) {
 		// Only if one place is claimed over and over are there more: enough of them are looked at.
-		if b := bucket(c.start); b >= from && b < to && len(all) < maxClaims {
+		if b := bucket(c.start); b >= from && b < to && int64(len(all)) < k.most {
 			all = append(all, c)
 		}
 	})
@@ -152,7 +152,7 @@ func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 		return nil
 	}
 	kind, ok := markerOf(next)
-	if ok && to-from == 1 && k.s.header.flags&flagMarkers != 0 {
+	if ok && to-from == 1 && (k.s.header.flags&flagMarkers != 0 || k.s.headerAt > 0) {
 		return k.marker(ctx, from, marker{sectors: uint64(k.marked(next)), kind: kind}, next)
 	}
 	end := min(to*sector, k.s.file.Size())

@@ -125,6 +125,13 @@ func (s *sparse) decode(p []byte, in, g int64, compressed []byte) error {
 	return nil
 }
 
+// encodeGrain closes the stored grain in b, whose first grainMarkerSize bytes are room for the marker and whose rest is compressed.
+func encodeGrain(b []byte, lba uint64) []byte {
+	binary.LittleEndian.PutUint64(b, lba)
+	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-grainMarkerSize))
+	return append(b, make([]byte, -len(b)&(sector-1))...)
+}
+
 // buffer takes n bytes from the pool. Capacities are powers of two, so that after a few grains all buffers fit.
 func (d *Driver) buffer(n int64) *[]byte {
 	buf, _ := d.buffers.Get().(*[]byte)

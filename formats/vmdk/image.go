@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -108,8 +109,7 @@ func (r *front) details(parts []part) []formats.Detail {
 
 // shown keeps a hostile value from doing harm to who looks at it.
 func shown(s string) string {
-	q := shorten(s)
-	return q[1 : len(q)-1]
+	return strings.Replace(strings.TrimSuffix(shorten(s)[1:], `"`), `"…`, "…", 1)
 }
 
 func (p *part) describe() string {

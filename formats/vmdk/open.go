@@ -14,6 +14,8 @@ type front struct {
 	header   *header // nil if the descriptor is all there is
 	headerAt int64
 	desc     *descriptor
+	descAt   int64 // bytes
+	descSize int64 // 0 if there is none
 }
 
 // Open is the formats.Driver method.
@@ -21,14 +23,9 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
 	}
-	front, err := readFront(ctx, file{Source: src})
+	front, err := readFront(ctx, file{Source: src}, first)
 	if err != nil {
 		return nil, err
-	}
-	if front.header != nil {
-		for _, err := range front.header.verify(front.file, front.headerAt) {
-			return nil, err
-		}
 	}
 	if err := front.describe(ctx); err != nil {
 		return nil, err
@@ -42,21 +39,38 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 	return newImage(front, parts), nil
 }
 
-// readFront finds out what the source is. Its header, if it has one, is of a kind that is read, but not verified.
-func readFront(ctx context.Context, f file) (*front, error) {
+// first is for who gives up at the first fault.
+func first(faults []error) error { return faults[0] }
+
+// readFront finds out what the source is and verifies its header, if it has one; faults, of which there is one at least, become
+// the error that failed makes of them.
+func readFront(ctx context.Context, f file, failed func(faults []error) error) (*front, error) {
 	b := make([]byte, min(f.Size(), int64(len(firstLine))))
 	if err := f.read(ctx, b, 0, "first bytes"); err != nil {
 		return nil, err
 	}
 	switch kindOf(b) {
 	case descriptorFile:
-		return &front{file: f}, nil
+		return &front{file: f, descSize: f.Size()}, nil
 	case sparseFile:
 		h, at, err := readHeader(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		return &front{file: f, header: &h, headerAt: at}, h.supported(f)
+		if err := h.supported(f); err != nil {
+			return nil, err
+		}
+		if faults := h.verify(f, at); len(faults) > 0 {
+			return nil, failed(faults)
+		}
+		r := &front{file: f, header: &h, headerAt: at}
+		if h.descriptorOffset != 0 {
+			r.descAt, r.descSize = int64(h.descriptorOffset)*sector, int64(h.descriptorSize)*sector
+		}
+		if h.onlyDescriptor() {
+			r.header = nil
+		}
+		return r, nil
 	}
 	return nil, otherKind(f, b)
 }
@@ -72,24 +86,19 @@ func otherKind(f file, b []byte) error {
 	return f.corrupt(0, "magic number: the file begins with %q, must begin with %q", b[:min(4, len(b))], magic)
 }
 
-// describe reads the descriptor, wherever it is. A header must have been verified.
+// describe reads the descriptor, wherever it is.
 func (r *front) describe(ctx context.Context) (err error) {
-	switch h := r.header; {
-	case h == nil:
-		r.desc, err = readDescriptor(ctx, r.file, 0, r.file.Size())
-	case h.descriptorOffset == 0:
+	if r.descSize == 0 {
 		return r.file.unsupported("one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor")
-	default:
-		r.desc, err = readDescriptor(ctx, r.file, int64(h.descriptorOffset)*sector, int64(h.descriptorSize)*sector)
 	}
-	if err != nil {
+	if r.desc, err = readDescriptor(ctx, r.file, r.descAt, r.descSize); err != nil {
 		return err
 	}
 	switch n := len(r.desc.extents); {
 	case r.header != nil && n > 1:
 		return r.file.unsupported("a descriptor of %d extents inside one of them is not read", n)
 	case r.header == nil && n == 0:
-		return r.file.corrupt(0, "descriptor: it names no extents")
+		return r.file.corrupt(r.descAt, "descriptor: it names no extents")
 	}
 	total := int64(0)
 	for _, line := range r.desc.extents {
@@ -162,15 +171,12 @@ func (o *opener) open(ctx context.Context, from file, line extentLine) (extent, 
 
 // sparse opens a sparse extent in a file of its own.
 func (o *opener) sparse(ctx context.Context, f file, line extentLine) (*sparse, error) {
-	r, err := readFront(ctx, f)
+	r, err := readFront(ctx, f, first)
 	if err != nil {
 		return nil, err
 	}
 	if r.header == nil {
 		return nil, f.corrupt(0, "a descriptor where a sparse extent must be")
-	}
-	for _, err := range r.header.verify(f, r.headerAt) {
-		return nil, err
 	}
 	if r.header.capacity != uint64(line.sectors) {
 		return nil, f.corrupt(r.headerAt+fieldOffset("capacity"), "header: capacity is %d, must be the %d sectors of the descriptor", r.header.capacity, line.sectors)

@@ -68,20 +68,28 @@ type rule struct {
 	must  string
 }
 
-// verify returns a fault for every field that breaks a rule. The header was found at offset at of the file.
+// verify returns a fault for every field that breaks a rule. The header was found at offset at of the file. Of a header without
+// capacity only the descriptor counts.
 func (h *header) verify(f file, at int64) []error {
+	rules := h.rules(uint64(f.Size()))
+	if h.onlyDescriptor() {
+		rules = h.descriptorRules(uint64(f.Size() / sector))
+	}
+	what := "header"
+	if at > 0 {
+		what = "footer"
+	}
 	var faults []error
-	for _, r := range h.rules(uint64(f.Size())) {
+	for _, r := range rules {
 		if !r.ok {
-			what := "header"
-			if at > 0 {
-				what = "footer"
-			}
 			faults = append(faults, f.corrupt(at+fieldOffset(r.field), "%s: %s is %d, must be %s", what, r.field, r.got, r.must))
 		}
 	}
 	return faults
 }
+
+// onlyDescriptor tells whether the file is no extent itself: it has a descriptor, and a header to wrap it.
+func (h *header) onlyDescriptor() bool { return h.capacity == 0 && h.descriptorOffset != 0 }
 
 // rules are about a file of size bytes.
 func (h *header) rules(size uint64) []rule {
@@ -102,9 +110,7 @@ func (h *header) rules(size uint64) []rule {
 		{"newlines", uint64(h.newlines[0]), h.flags&flagNewline == 0 || string(h.newlines[:]) == newlines, "10, 32, 13, 10: the file was changed by a transfer as text"},
 	}
 	if h.descriptorOffset != 0 {
-		rules = append(rules,
-			rule{"descriptorSize", h.descriptorSize, h.descriptorSize > 0 && h.descriptorSize <= maxDescriptorSize/sector, fmt.Sprintf("1 to %d sectors", maxDescriptorSize/sector)},
-			rule{"descriptorOffset", h.descriptorOffset, inside(h.descriptorOffset, h.descriptorSize, sectors), fmt.Sprintf("such that %d sectors lie between the header and the end of the file", h.descriptorSize)})
+		rules = append(rules, h.descriptorRules(sectors)...)
 	}
 	if !grainOK || !gtesOK || !capacityOK {
 		return rules
@@ -113,6 +119,14 @@ func (h *header) rules(size uint64) []rule {
 	return append(rules,
 		rule{"capacity", h.capacity, directory <= maxDirectories, fmt.Sprintf("such that the grain directory, %d bytes, takes at most %d", directory, maxDirectories)},
 		rule{"gdOffset", h.gdOffset, inside(h.gdOffset, ceilDiv(directory, sector), sectors), fmt.Sprintf("such that a grain directory of %d bytes lies between the header and the end of the file", directory)})
+}
+
+func (h *header) descriptorRules(sectors uint64) []rule {
+	return []rule{
+		{"descriptorSize", h.descriptorSize, h.descriptorSize > 0 && h.descriptorSize <= maxDescriptorSize/sector, fmt.Sprintf("1 to %d sectors", maxDescriptorSize/sector)},
+		{"descriptorOffset", h.descriptorOffset, inside(h.descriptorOffset, h.descriptorSize, sectors),
+			fmt.Sprintf("such that %d sectors lie between the header and the end of the file", h.descriptorSize)},
+	}
 }
 
 // inside tells whether n sectors from off on lie behind the header and in a file of so many sectors, without overflowing.
