@@ -246,3 +246,9 @@ type Target interface {
 	WriteAt(p []byte, off int64) (int, error)
 	Truncate(size int64) error
 }
+
+// Preallocator is what a Target that can set space aside adds to Target.
+type Preallocator interface {
+	// Allocate sees to it that writing to the n bytes at off will not fail for want of space. What is read there stays.
+	Allocate(off, n int64) error
+}

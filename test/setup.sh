@@ -12,6 +12,7 @@ gcc                 gcc                test
 python3             python3            test
 qemu-img            qemu-utils         test bench
 zstd                zstd               test bench
+genisoimage         genisoimage        test
 tar                 tar                bench
 taskset             util-linux         bench
 qemu-storage-daemon qemu-system-common bench

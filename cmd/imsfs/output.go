@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/formats"
 )
 
 // output is a file that takes its name only once it is complete. It is a formats.Target.
@@ -77,6 +80,18 @@ func replaceable(path string, sources []string, force bool) error {
 		return fmt.Errorf("%s: exists (--force replaces it)", path)
 	}
 	return nil
+}
+
+var _ formats.Preallocator = (*output)(nil)
+
+// Allocate is the formats.Preallocator method.
+func (o *output) Allocate(off, n int64) error {
+	for {
+		err := unix.Fallocate(int(o.Fd()), 0, off, n)
+		if !errors.Is(err, unix.EINTR) {
+			return os.NewSyscallError("fallocate", err)
+		}
+	}
 }
 
 // commit gives the file its name, once it and then its directory are on stable storage.

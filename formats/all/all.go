@@ -4,9 +4,12 @@ package all
 import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/iso"
 	"github.com/imsfs/imsfs/formats/qcow"
 	"github.com/imsfs/imsfs/formats/qcow2"
+	"github.com/imsfs/imsfs/formats/qed"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/formats/vdi"
 	"github.com/imsfs/imsfs/formats/vhd"
 	"github.com/imsfs/imsfs/formats/vhdx"
 	"github.com/imsfs/imsfs/formats/vmdk"
@@ -22,10 +25,13 @@ func Formats() formats.Set {
 			zvhd2.New(zstd),
 			qcow2.New(zstd),
 			qcow.New(),
+			qed.Driver{},
+			vdi.Driver{},
 			vhd.Driver{},
 			vhdx.Driver{},
 			vmdk.New(),
 			zvhd.New(),
+			iso.Driver{},
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),

@@ -5,13 +5,11 @@ import "github.com/imsfs/imsfs/formats"
 // foreign lists what must not be served as a raw disk by mistake: disk image formats without a driver, and
 // containers somebody forgot to unpack. A format moves from here to the drivers once one reads it.
 //
-// What is also a disk by itself stays out, though it has a magic number: ISO 9660, squashfs and the like are
-// raw disks whose file system needs no partition table.
+// What is also a disk by itself stays out, though it has a magic number: squashfs and the like are raw disks
+// whose file system needs no partition table.
 func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
-		{Name: "QED", Off: 0, Magic: "QED\x00"},
-		{Name: "VDI", Off: 0x40, Magic: "\x7f\x10\xda\xbe"},
 		{Name: "Parallels", Off: 0, Magic: "WithoutFreeSpace"},
 		{Name: "Parallels (extended)", Off: 0, Magic: "WithouFreSpacExt"},
 		{Name: "DMG", Off: -512, Magic: "koly"},

@@ -2,27 +2,49 @@ package raw
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Options is the formats.Creator method: there are none.
-func (Driver) Options() []formats.Option { return nil }
+const (
+	preallocation = "preallocation"
+	// allocateStep keeps one call of the target short, so that who gives up does not wait.
+	allocateStep = 1 << 30
+)
 
-// Create prepares a sparse file: clusters of zeros, which the caller leaves out, become holes.
-func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
+// Options is the formats.Creator method.
+func (Driver) Options() []formats.Option {
+	return []formats.Option{{Key: preallocation, Help: "off (usual): what is zero takes no space; full: all of the disk does"}}
+}
+
+// Create prepares a file whose clusters of zeros, which the caller leaves out, are holes, unless they are preallocated.
+func (d Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
+	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
+		return nil, err
+	}
 	switch {
 	case size <= 0 || size > formats.MaxDiskSize || size%formats.SectorSize != 0:
 		return nil, fmt.Errorf("raw: a disk of %d bytes: the size must be a multiple of %d up to %d", size, formats.SectorSize, int64(formats.MaxDiskSize))
 	case opts.Level != 0:
 		return nil, fmt.Errorf("raw: compression level %d: raw disks are not compressed", opts.Level)
 	}
-	return encoder{size}, nil
+	e := encoder{size: size}
+	switch value, set := opts.Set[preallocation]; {
+	case value == "full":
+		e.allocate = true
+	case set && value != "off":
+		return nil, fmt.Errorf("raw: %s=%q: must be off or full", preallocation, value)
+	}
+	return e, nil
 }
 
 // encoder puts every cluster where it stands in the disk.
-type encoder struct{ size int64 }
+type encoder struct {
+	size     int64
+	allocate bool // holes too
+}
 
 func (encoder) ClusterSize() int64 { return clusterSize }
 
@@ -34,4 +56,24 @@ func (e encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 func (encoder) Place(ci int64, _ int) (int64, error) { return ci * clusterSize, nil }
 
 // Finish gives the file its size, which the last written cluster need not have reached.
-func (e encoder) Finish(_ context.Context, dst formats.Target) error { return dst.Truncate(e.size) }
+func (e encoder) Finish(ctx context.Context, dst formats.Target) error {
+	if err := dst.Truncate(e.size); err != nil {
+		return fmt.Errorf("raw: setting the file's size to %d: %w", e.size, err)
+	}
+	if !e.allocate {
+		return nil
+	}
+	p, ok := dst.(formats.Preallocator)
+	if !ok {
+		return fmt.Errorf("raw: %s=full: space cannot be set aside where this is written: %w", preallocation, errors.ErrUnsupported)
+	}
+	for off := int64(0); off < e.size; off += allocateStep {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.Allocate(off, min(allocateStep, e.size-off)); err != nil {
+			return fmt.Errorf("raw: %s=full: %w", preallocation, err)
+		}
+	}
+	return nil
+}

@@ -247,3 +247,80 @@ func TestCreatePutsClustersInPlaceAndStopsAtTheEnd(t *testing.T) {
 		t.Error("the file differs from the disk")
 	}
 }
+
+// allocating is a file that notes what is set aside, until there is no more space.
+type allocating struct {
+	file
+	space, end int64
+}
+
+func (a *allocating) Allocate(off, n int64) error {
+	if off != a.end || off+n > int64(len(a.b)) {
+		return fmt.Errorf("[%d, +%d) behind %d", off, n, a.end)
+	}
+	if a.end = off + n; a.end > a.space {
+		return errRead
+	}
+	return nil
+}
+
+func (*allocating) Truncate(int64) error { return nil }
+
+func TestPreallocation(t *testing.T) {
+	const size = 3*(64<<10) + 512
+	create := func(value string) formats.Encoder {
+		enc, err := (raw.Driver{}).Create(size, formats.CreateOptions{Set: map[string]string{"preallocation": value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return enc
+	}
+	whole := func(space int64) *allocating { return &allocating{file{make([]byte, size)}, space, 0} }
+	for value, want := range map[string]int64{"off": 0, "full": size} {
+		dst := whole(size)
+		if err := create(value).Finish(t.Context(), dst); err != nil || dst.end != want {
+			t.Errorf("%s: %d bytes were set aside, want %d; %v", value, dst.end, want, err)
+		}
+	}
+	if err := create("full").Finish(t.Context(), whole(size-1)); !errors.Is(err, errRead) {
+		t.Errorf("no space: %v", err)
+	}
+	if err := create("full").Finish(t.Context(), &file{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a target that cannot: %v", err)
+	}
+	for key, value := range map[string]string{"preallocation": "falloc", "prealloc": "full"} {
+		_, err := (raw.Driver{}).Create(size, formats.CreateOptions{Set: map[string]string{key: value}})
+		if err == nil || !strings.Contains(err.Error(), "preallocation") {
+			t.Errorf("%s=%s: %v", key, value, err)
+		}
+	}
+}
+
+// TestPreallocationIsGivenUp: a disk of 1 EiB is set aside in pieces, and who waits no more ends it.
+func TestPreallocationIsGivenUp(t *testing.T) {
+	enc, err := (raw.Driver{}).Create(formats.MaxDiskSize, formats.CreateOptions{Set: map[string]string{"preallocation": "full"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	dst := &cancelling{cancel: cancel}
+	if err := enc.Finish(ctx, dst); !errors.Is(err, context.Canceled) || dst.calls != 3 {
+		t.Errorf("%d calls, %v", dst.calls, err)
+	}
+}
+
+// cancelling is a Target that gives up at the third piece.
+type cancelling struct {
+	file
+	cancel context.CancelFunc
+	calls  int
+}
+
+func (c *cancelling) Truncate(int64) error { return nil }
+
+func (c *cancelling) Allocate(_, _ int64) error {
+	if c.calls++; c.calls == 3 {
+		c.cancel()
+	}
+	return nil
+}

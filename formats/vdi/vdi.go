@@ -21,6 +21,7 @@ type Driver struct{}
 var (
 	_ formats.Driver  = Driver{}
 	_ formats.Checker = Driver{}
+	_ formats.Creator = Driver{}
 )
 
 // Name is "vdi".
