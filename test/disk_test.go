@@ -162,21 +162,22 @@ type expectation struct {
 // TestGoldenImages reads images that other programs wrote. tiny-zlib and tiny-full-index have the content of tiny.
 func TestGoldenImages(t *testing.T) {
 	d := serve(t)
-	golden, err := filepath.Glob("../formats/zvhd2/testdata/*.zvhd2")
-	if err != nil || len(golden) < 6 {
+	golden, err := filepath.Glob("../formats/zvhd*/testdata/*.zvhd*")
+	if err != nil || len(golden) < 6+3 {
 		t.Fatalf("%d golden images, %v", len(golden), err)
 	}
 	for _, path := range golden {
-		name := strings.TrimSuffix(filepath.Base(path), ".zvhd2")
+		name := filepath.Base(path)
 		t.Run(name, func(t *testing.T) {
-			image := d.file(name + ".zvhd2")
+			image := d.file(name)
 			do(t, "cp", path, image)
 			if r := d.cli(t, "register", name, image); r.code != 0 {
 				t.Fatalf("register: %s", r.stderr)
 			}
 			var want expectation
-			described := strings.TrimSuffix(strings.TrimSuffix(name, "-zlib"), "-full-index")
-			if err := json.Unmarshal([]byte(read(t, "../formats/zvhd2/testdata/"+described+".expect.json")), &want); err != nil {
+			described := strings.TrimSuffix(name, filepath.Ext(name))
+			described = strings.TrimSuffix(strings.TrimSuffix(described, "-zlib"), "-full-index")
+			if err := json.Unmarshal([]byte(read(t, filepath.Join(filepath.Dir(path), described+".expect.json"))), &want); err != nil {
 				t.Fatal(err)
 			}
 			checkGolden(t, d.disk(name), want)

@@ -52,7 +52,14 @@ var imageFormats = []imageFormat{
 	{name: "iso"},
 }
 
-// need ends a test of a format that the program does not list.
+// TestEveryFormatIsKnown: there is a driver for each format that images come in.
+func TestEveryFormatIsKnown(t *testing.T) {
+	for _, f := range imageFormats {
+		t.Run(f.name, f.need)
+	}
+}
+
+// need fails a test of a format that the program does not list.
 func (f imageFormat) need(t *testing.T) {
 	t.Helper()
 	for line := range strings.Lines(do(t, program, "formats")) {
@@ -60,7 +67,7 @@ func (f imageFormat) need(t *testing.T) {
 			return
 		}
 	}
-	t.Skipf("there is no driver for %s yet", f.name)
+	t.Fatalf("imsfs formats does not list %s", f.name)
 }
 
 // formatShapes are the disks that images are made of: all of them in a format's usual variant, some in the others.

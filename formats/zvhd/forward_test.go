@@ -26,7 +26,10 @@ func opened(t testing.TB, src formats.Source) *image {
 
 // TestReadersInOrderDecodeNothingTwice: each read takes one read of each chunk that it touches.
 func TestReadersInOrderDecodeNothingTwice(t *testing.T) {
-	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: prose(20 << 20)}}}
+	disk := formattest.Disk{Bytes: 1 << 30}
+	for off := int64(0); off < 20<<20; off += pieceSize {
+		disk.Parts = append(disk.Parts, formattest.Part{Off: off + 5000, Data: pattern(off+5000, 2000)})
+	}
 	image := writeImage(t, disk, formats.CreateOptions{})
 	for _, n := range []int64{pieceSize, 1 << 20, blockSize, 5 << 20} {
 		src := &formattest.Counting{Source: formattest.Bytes(image)}
@@ -120,7 +123,7 @@ func TestWaitingForATurnCanBeCancelled(t *testing.T) {
 		synctest.Wait() // it waits for the source
 		ctx, cancel := context.WithCancel(t.Context())
 		second := make(chan error)
-		go func() { second <- img.ReadAt(ctx, make([]byte, 4096), 30<<20+blockSize) }()
+		go func() { second <- img.ReadAt(ctx, make([]byte, 4096), 48<<20) }()
 		synctest.Wait()
 		cancel()
 		if err := <-second; !errors.Is(err, context.Canceled) {
