@@ -18,8 +18,6 @@ import (
 // The constants of a store; a store on disk records them.
 const (
 	BlockSize = 64 << 10 // plain bytes of a block: the unit of names, maps and sharing
-	SliceSize = 16 << 10 // plain bytes of a slice: what one small read has to decode
-	Slices    = BlockSize / SliceSize
 
 	SegmentBlocks = 256                       // entries of a full segment
 	SegmentSize   = SegmentBlocks * BlockSize // 16 MiB of disk
@@ -50,7 +48,7 @@ type Store interface {
 // Reader gives blocks.
 type Reader interface {
 	// Read fills p with the block's bytes from off on, all of them, or returns an error; off+len(p) is at most
-	// BlockSize. The slices it needs are checked (CRC) before they are used. ErrNotFound: the store has no such
+	// BlockSize. What of the block it needs is checked (CRC) before it is used. ErrNotFound: the store has no such
 	// block, or no longer: it may have been swept or quarantined since it was looked up, so look it up again or load
 	// it from the source. ErrDamaged: what is stored is not what was saved; Quarantine it, then load it again.
 	Read(ctx context.Context, id ID, p []byte, off int) error

@@ -12,7 +12,7 @@ import (
 )
 
 // fillUnit is what Load reads at once at least, so that a source is asked for large pieces.
-const fillUnit = 2 << 20
+const fillUnit = 1 << 20
 
 // Progress is how far a Load is.
 type Progress struct {

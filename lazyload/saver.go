@@ -19,8 +19,8 @@ import (
 // a time, and after each the saver rests.
 
 const (
-	savers = 4 // that save at once while nobody loads, to share the store's syncs
-	rest   = 9 // times what saving a unit took, while somebody loads: a tenth of the time is the saver's
+	savers = 4  // that save at once while nobody loads, to share the store's syncs
+	rest   = 19 // times what saving a unit took, while somebody loads: a twentieth of the time is the saver's
 	// longestRest keeps a saver that waits for a slow disk, and not for a processor, from resting for seconds: who closes a
 	// disk waits for it.
 	longestRest = 250 * time.Millisecond

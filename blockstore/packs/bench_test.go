@@ -36,7 +36,7 @@ func realData(b *testing.B, most int) []byte {
 // BenchmarkSave saves a file from one and from several savers, 2 MiB at a time.
 func BenchmarkSave(b *testing.B) {
 	data := realData(b, 1<<30)
-	for _, savers := range []int{1, 2, 4} {
+	for _, savers := range []int{1, 2, 4, 8} {
 		b.Run("savers-"+strconv.Itoa(savers), func(b *testing.B) {
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
@@ -179,7 +179,7 @@ func makeMillion(b *testing.B, dir string) {
 			for block := range int64(blocks) {
 				e := blockstore.Entry{State: blockstore.Data}
 				rnd.Read(e.ID[:])
-				loc := location{pack: 1, off: at, lens: [4]uint16{6000, 6000, 6000, 6000}, count: 4}
+				loc := location{pack: 1, off: at, lens: [maxSlices]uint16{9000, 7500, 7500}, count: blockSlices}
 				at = loc.end()
 				index = append(index, op{indexKey(blockKind, name(e.ID)), loc.encode()})
 				p := place{disk, block / blockstore.SegmentBlocks}

@@ -54,8 +54,12 @@ func (s *Store) empty(ctx context.Context, pack uint32) (freed int64, err error)
 		}
 	}
 	// The one look that must not be wrong: nothing may name what is removed now.
-	if left, err := s.inPack(pack); err != nil || len(left) > 0 {
-		return 0, errorsFirst(err, fmt.Errorf("pack %d still has %d records", pack, len(left)))
+	left, err := s.inPack(pack)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("pack %d still has %d records", pack, len(left))
+	}
+	if err != nil {
+		return 0, err
 	}
 	if f, err := s.files.get(pack); err == nil {
 		_, used, _ := f.Size()

@@ -12,18 +12,49 @@ import (
 // Numbers in packs and in values are little-endian; docs/blockstore.md has the layout byte by byte.
 
 const (
-	version = 1
+	version = 2
 
 	packMagic   = "imsfspak"
-	packHead    = 64 // magic, version, block size, slice size, pack number, zeros, CRC
+	packHead    = 64 // magic, version, block size, size of the largest slice, pack number, zeros, CRC
 	recordMagic = 0x72_73_6d_69
 	recordHead  = 48 // magic, record length, kind, algorithm, slices, zero, ID, CRC
 	sliceHead   = 8  // stored length and codec, CRC
 	align       = 16 // of records
 
+	maxSlices = 4
+	maxSlice  = 24 << 10
+
 	// maxRecord is the length limit of a record: no slice is stored longer than it is.
-	maxRecord = recordHead + blockstore.Slices*(sliceHead+blockstore.SliceSize)
+	maxRecord = recordHead + maxSlices*sliceHead + blockstore.BlockSize
 )
+
+// A block is cut into three slices: what a read of 4 KiB has to decode. Version 1 made four, of 16 KiB each.
+const (
+	blockSlices    = 3
+	oldBlockSlices = 4
+	oldMaxSlice    = 16 << 10
+)
+
+// sliceStart is where slice i of a block of so many slices begins; that of slice number count is the block's end.
+func sliceStart(count, i int) int {
+	switch {
+	case count == oldBlockSlices:
+		return i * oldMaxSlice
+	case i == 0:
+		return 0
+	}
+	const later = (blockstore.BlockSize - maxSlice) / (blockSlices - 1) // 20 KiB: slices begin and end between pages
+	return maxSlice + (i-1)*later
+}
+
+// sliceAt is which slice of a block of so many slices has its byte off.
+func sliceAt(count, off int) int {
+	i := count - 1
+	for sliceStart(count, i) > off {
+		i--
+	}
+	return i
+}
 
 // kind says what a record's plain bytes are. The value is part of the index keys, too.
 type kind uint8
@@ -50,7 +81,7 @@ type name [32]byte
 type location struct {
 	pack  uint32
 	off   int64 // of the record in the pack
-	lens  [blockstore.Slices]uint16
+	lens  [maxSlices]uint16
 	count int // slices
 }
 
@@ -89,9 +120,12 @@ func parseLocation(b []byte) (location, error) {
 	l.pack = binary.LittleEndian.Uint32(b)
 	l.off = int64(binary.LittleEndian.Uint32(b[4:])) * align
 	for i := range l.count {
-		if l.lens[i] = binary.LittleEndian.Uint16(b[8+2*i:]); l.lens[i] > blockstore.SliceSize {
+		if l.lens[i] = binary.LittleEndian.Uint16(b[8+2*i:]); l.lens[i] > maxSlice {
 			return l, fmt.Errorf("an index value with a slice of %d bytes", l.lens[i])
 		}
+	}
+	if l.size() > maxRecord {
+		return l, fmt.Errorf("an index value of a record of %d bytes", l.size())
 	}
 	return l, nil
 }
@@ -99,10 +133,15 @@ func parseLocation(b []byte) (location, error) {
 func pad(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 
 // header makes the first bytes of a pack.
-func header(pack uint32) []byte {
+func header(pack uint32) []byte { return headerOf(version, maxSlice, pack) }
+
+// oldHeader is how version 1 made them.
+func oldHeader(pack uint32) []byte { return headerOf(1, oldMaxSlice, pack) }
+
+func headerOf(version, slice, pack uint32) []byte {
 	b := make([]byte, 0, packHead)
 	b = append(b, packMagic...)
-	for _, v := range []uint32{version, blockstore.BlockSize, blockstore.SliceSize, pack} {
+	for _, v := range []uint32{version, blockstore.BlockSize, slice, pack} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
 	b = append(b, make([]byte, packHead-4-len(b))...)
@@ -111,7 +150,7 @@ func header(pack uint32) []byte {
 
 var errBadHeader = errors.New("the header of the pack")
 
-// checkHeader refuses what does not begin as pack number pack of this version.
+// checkHeader refuses what does not begin as pack number pack of this version or the one before.
 func checkHeader(b []byte, pack uint32) error {
 	if len(b) < packHead || string(b[:8]) != packMagic {
 		return fmt.Errorf("%w: it does not begin as a pack", errBadHeader)
@@ -119,7 +158,7 @@ func checkHeader(b []byte, pack uint32) error {
 	if v := binary.LittleEndian.Uint32(b[8:]); v > version {
 		return fmt.Errorf("it has version %d, made by a newer imsfs; this one knows version %d: %w", v, version, errors.ErrUnsupported)
 	}
-	if string(b[:packHead]) != string(header(pack)) {
+	if head := string(b[:packHead]); head != string(header(pack)) && head != string(oldHeader(pack)) {
 		return fmt.Errorf("%w: it is damaged, or another pack's", errBadHeader)
 	}
 	return nil
@@ -140,6 +179,3 @@ func sliceSum(id name, i int, head, stored []byte) uint32 {
 	who[32] = byte(i)
 	return checksum(who[:], head, stored)
 }
-
-// sliceLen is the plain length of slice i of n plain bytes.
-func sliceLen(n, i int) int { return min(n-i*blockstore.SliceSize, blockstore.SliceSize) }

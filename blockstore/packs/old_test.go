@@ -2,9 +2,11 @@ package packs
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,9 +18,9 @@ import (
 
 // Every version of the store's layout has an archive of a store directory in testdata, which must be readable for ever.
 // makeOld writes the one of this version; a file that is there is not written over.
-var makeOld = flag.Bool("make-old", false, "write testdata/store-1.tar.gz")
+var makeOld = flag.Bool("make-old", false, "write the archive of this version to testdata")
 
-const oldStore = "testdata/store-1.tar.gz"
+func oldStore(version int) string { return fmt.Sprintf("testdata/store-%d.tar.gz", version) }
 
 // What is in the store: blocks 1 to 7 in the middle of disk 3 of the given size, and else zeros; disk 4 is a clone with
 // one block more; of disk 5 one block is loaded.
@@ -43,7 +45,7 @@ func TestMakeOldStore(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	fillOld(t, s)
 	s.close(t)
-	f, err := os.OpenFile(oldStore, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(oldStore(version), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	must(t, err)
 	z := gzip.NewWriter(f)
 	w := tar.NewWriter(z)
@@ -76,8 +78,14 @@ func unpack(t *testing.T, path string) (dir string) {
 	}
 }
 
-// TestOldStore opens a store of layout 1, uses it, and rebuilds one.
 func TestOldStore(t *testing.T) {
+	for v := 1; v <= version; v++ {
+		t.Run(fmt.Sprintf("version %d", v), func(t *testing.T) { testOldStore(t, v) })
+	}
+}
+
+// testOldStore opens a store of an older layout, uses it, moves its records, and rebuilds it.
+func testOldStore(t *testing.T, v int) {
 	plain := make([]byte, oldSize)
 	copy(plain[100*blockstore.BlockSize:], storetest.Blocks(1, 3, 5, 7))
 	three, err := blockstore.DigestPlain(t.Context(), storetest.Flat(plain), nil)
@@ -86,7 +94,7 @@ func TestOldStore(t *testing.T) {
 	four, err := blockstore.DigestPlain(t.Context(), storetest.Flat(plain), nil)
 	must(t, err)
 
-	s := openIn(t, unpack(t, oldStore), Options{})
+	s := openIn(t, unpack(t, oldStore(v)), Options{})
 	check := func() {
 		t.Helper()
 		for disk, want := range map[uint64]blockstore.Digest{3: three, 4: four} {
@@ -106,6 +114,17 @@ func TestOldStore(t *testing.T) {
 		t.Errorf("%+v: want 6 blocks and 3 disks", st)
 	}
 	must(t, s.Save(t.Context(), 5, blockstore.BlockSize, storetest.Block(13)))
+	if last := s.tail.pack; (last == 1) != (v == version) {
+		t.Errorf("a new block went to pack %d: an older program would not know it in one of its packs", last)
+	}
+	entries, err := s.inPack(1)
+	must(t, err)
+	must(t, s.move(entries))
+	check()
+	must(t, s.Read(t.Context(), blockstore.IDOf(storetest.Block(3)), plain[:20000], 30000))
+	if !bytes.Equal(plain[:20000], storetest.Block(3)[30000:50000]) {
+		t.Error("a part of an old block reads wrong")
+	}
 	s, _ = loseDatabase(t, s)
 	check()
 }

@@ -117,7 +117,7 @@ func defaulted(v, usual int64) int64 {
 func newStore(dir string, db database, opts Options) (*Store, error) {
 	cpus := make(chan encoder, runtime.GOMAXPROCS(0))
 	for range cap(cpus) {
-		enc, err := codec.NewBareZstdEncoder(level, blockstore.SliceSize)
+		enc, err := codec.NewBareZstdEncoder(level, maxSlice)
 		if err != nil {
 			return nil, err
 		}

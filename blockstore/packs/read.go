@@ -49,7 +49,7 @@ func (s *Store) find(id blockstore.ID) (loc location, err error) {
 		}
 		return err
 	})
-	if err == nil && loc.count != blockstore.Slices {
+	if err == nil && sliceStart(loc.count, loc.count) != blockstore.BlockSize {
 		err = damagedKey(indexKey(blockKind, name(id)), "it is not a whole block's")
 	}
 	return loc, err
@@ -64,7 +64,7 @@ func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error 
 	if err != nil {
 		return err
 	}
-	first, last := off/blockstore.SliceSize, (off+len(p)-1)/blockstore.SliceSize
+	first, last := sliceAt(loc.count, off), sliceAt(loc.count, off+len(p)-1)
 	begin := loc.slice(first)
 	buf := s.bufs.Get().(*[]byte)
 	defer s.bufs.Put(buf)
@@ -74,29 +74,30 @@ func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error 
 	}
 	for i := first; i <= last; i++ {
 		stored := b[loc.slice(i)-begin : loc.slice(i+1)-begin]
-		if err := s.readSlice(p, off, id, i, stored); err != nil {
+		start, end := sliceStart(loc.count, i)-off, sliceStart(loc.count, i+1)-off
+		if err := s.readSlice(p, start, end, id, i, stored); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readSlice decodes slice i and copies what p, the block's bytes from off on, has of it; all of it is decoded in place.
-func (s *Store) readSlice(p []byte, off int, id blockstore.ID, i int, stored []byte) error {
-	at := i*blockstore.SliceSize - off // of the slice in p
-	if at >= 0 && at+blockstore.SliceSize <= len(p) {
-		return decodeSlice(p[at:at+blockstore.SliceSize], s.dec, name(id), i, stored)
+// readSlice decodes slice i, which begins and ends so many bytes behind p's beginning, and copies what p has of it; if that
+// is all, it is decoded in place.
+func (s *Store) readSlice(p []byte, start, end int, id blockstore.ID, i int, stored []byte) error {
+	if start >= 0 && end <= len(p) {
+		return decodeSlice(p[start:end], s.dec, name(id), i, stored)
 	}
 	buf := s.bufs.Get().(*[]byte)
 	defer s.bufs.Put(buf)
-	slice := (*buf)[:blockstore.SliceSize]
+	slice := (*buf)[:end-start]
 	if err := decodeSlice(slice, s.dec, name(id), i, stored); err != nil {
 		return err
 	}
-	if at < 0 {
-		copy(p, slice[-at:])
+	if start < 0 {
+		copy(p, slice[-start:])
 	} else {
-		copy(p[at:], slice)
+		copy(p[start:], slice)
 	}
 	return nil
 }

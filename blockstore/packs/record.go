@@ -20,12 +20,15 @@ type (
 func appendRecord(b []byte, enc encoder, k kind, id name, plain []byte) ([]byte, location) {
 	start := len(b)
 	b = append(b, make([]byte, recordHead)...)
-	loc := location{count: (len(plain) + blockstore.SliceSize - 1) / blockstore.SliceSize}
-	for i := range loc.count {
+	var loc location
+	for len(plain) > 0 {
+		i := loc.count
+		n := min(len(plain), sliceStart(blockSlices, i+1)-sliceStart(blockSlices, i))
 		begin := len(b)
-		p := plain[i*blockstore.SliceSize:][:sliceLen(len(plain), i)]
-		b = appendSlice(b, enc, id, i, p)
+		b = appendSlice(b, enc, id, i, plain[:n])
 		loc.lens[i] = uint16(len(b) - begin - sliceHead)
+		loc.count++
+		plain = plain[n:]
 	}
 	b = append(b, make([]byte, loc.size()-int64(len(b)-start))...)
 
@@ -49,7 +52,7 @@ func appendSlice(b []byte, enc encoder, id name, i int, plain []byte) []byte {
 		codec = zeroCodec
 	default:
 		b = enc.Encode(b, plain)
-		if len(b)-begin-sliceHead > len(plain)-len(plain)/16 { // what saves less is not worth decoding
+		if len(b)-begin-sliceHead > len(plain)-len(plain)/64 { // what saves less is not worth decoding
 			b = b[:begin+sliceHead]
 			codec = plainCodec
 		}
@@ -109,7 +112,7 @@ func parseHead(b []byte) (head, error) {
 		return head{}, errors.New("the record's header: its checksum does not fit")
 	}
 	h := head{kind(b[8]), name(b[12:44]), int64(binary.LittleEndian.Uint32(b[4:])), int(b[10])}
-	if b[9] != blockstore.SHA256 || b[11] != 0 || h.count > blockstore.Slices ||
+	if b[9] != blockstore.SHA256 || b[11] != 0 || h.count > maxSlices ||
 		h.length < recordHead || h.length > maxRecord || h.length%align != 0 {
 		return head{}, errors.New("the record's header holds what no record has")
 	}
@@ -132,7 +135,7 @@ func locate(b []byte) (head, location, error) {
 			return h, loc, errors.New("the record's slices are longer than it is")
 		}
 		n := binary.LittleEndian.Uint32(b[at:]) & 0xffffff
-		if n > blockstore.SliceSize {
+		if n > maxSlice {
 			return h, loc, fmt.Errorf("slice %d: a stored length of %d bytes", i, n)
 		}
 		loc.lens[i] = uint16(n)
@@ -156,11 +159,11 @@ func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, e
 	if h.kind != k || h.id != id {
 		return nil, fmt.Errorf("the record is another one: kind %d, %x", h.kind, h.id)
 	}
-	n := loc.plain(k)
+	n := loc.plain(k, loc.count)
 	dst = slices.Grow(dst[:0], n)[:n]
 	for i := range loc.count {
 		at := loc.slice(i)
-		p := dst[i*blockstore.SliceSize:][:sliceLen(n, i)]
+		p := dst[loc.plain(k, i):loc.plain(k, i+1)]
 		if err := decodeSlice(p, dec, id, i, b[at:at+sliceHead+int64(loc.lens[i])]); err != nil {
 			return nil, err
 		}
@@ -168,13 +171,14 @@ func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, e
 	return dst, nil
 }
 
-// plain is the number of plain bytes of a record of kind k; only blocks are compressed, and all blocks are of one size.
-func (l location) plain(k kind) int {
+// plain is where the plain bytes of slice i of a record of kind k begin; only blocks are compressed, and all blocks are of
+// one size.
+func (l location) plain(k kind, i int) int {
 	if k == blockKind {
-		return l.count * blockstore.SliceSize
+		return sliceStart(l.count, i)
 	}
 	n := 0
-	for _, stored := range l.lens[:l.count] {
+	for _, stored := range l.lens[:i] {
 		n += int(stored)
 	}
 	return n

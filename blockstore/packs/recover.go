@@ -32,10 +32,11 @@ func (s *Store) recover() error {
 			return err
 		}
 	}
-	if t.pack != next || t.f == nil { // the last pack gets no more
+	current, err := t.current()
+	if t.pack != next || !current { // the last pack gets no more
 		t.pack, t.f = next, nil
 	}
-	return nil
+	return err
 }
 
 // recoverPack indexes the records of a pack from begin on and makes it the tail, if it is fit for that.

@@ -23,6 +23,18 @@ type tail struct {
 // flushAt is how many bytes of records are written at once.
 const flushAt = 4 << 20
 
+// current tells whether the pack takes records, which those of an older version do not: its programs would not know them.
+func (t *tail) current() (bool, error) {
+	if t.f == nil {
+		return false, nil
+	}
+	b := make([]byte, packHead)
+	if _, err := t.f.ReadAt(b, 0); err != nil {
+		return false, fmt.Errorf("header of %s: %w", t.files.path(t.pack), err)
+	}
+	return string(b) == string(header(t.pack)), nil
+}
+
 // append adds a record and says where it will be. Nothing counts until sync has returned.
 func (t *tail) append(record []byte) (pack uint32, off int64, err error) {
 	if t.f != nil && t.written+int64(len(t.buf)) >= t.limit {

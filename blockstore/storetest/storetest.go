@@ -102,7 +102,7 @@ func testReadParts(t *testing.T, subject Subject) {
 			t.Fatalf("Lookup(%d) = %v, want data of ID %s", block, e, blockstore.IDOf(want))
 		}
 		ranges := [][2]int{{0, 0}, {0, blockstore.BlockSize}, {blockstore.BlockSize, blockstore.BlockSize},
-			{blockstore.SliceSize, 2 * blockstore.SliceSize}, {blockstore.SliceSize - 1, blockstore.SliceSize + 1}}
+			{24 << 10, 44 << 10}, {24<<10 - 1, 24<<10 + 1}, {44 << 10, blockstore.BlockSize}}
 		for range 60 {
 			from := rnd.IntN(blockstore.BlockSize)
 			ranges = append(ranges, [2]int{from, from + rnd.IntN(blockstore.BlockSize-from)})

@@ -70,9 +70,7 @@ func NewZstdEncoder(level, size int) (*ZstdEncoder, error) {
 // NewBareZstdEncoder makes an encoder whose frames carry no checksum, for who has one around them. It makes one at a
 // time: who keeps one for each processor has its tables, a megabyte, stay in that processor's cache.
 func NewBareZstdEncoder(level, size int) (*ZstdEncoder, error) {
-	// In small frames literals are worth their table where the default guesses that they are not.
-	return newZstdEncoder(level, size, zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1),
-		zstd.WithAllLitEntropyCompression(true))
+	return newZstdEncoder(level, size, zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
 }
 
 func newZstdEncoder(level, size int, opts ...zstd.EOption) (*ZstdEncoder, error) {
