@@ -83,17 +83,18 @@ func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error 
 }
 
 // readSlice decodes slice i, which begins and ends so many bytes behind p's beginning, and copies what p has of it; if that
-// is all, it is decoded in place.
+// is all, it is decoded in place. What is behind it in p is written over: slices are read in their order.
 func (s *Store) readSlice(p []byte, start, end int, id blockstore.ID, i int, stored []byte) error {
 	if start >= 0 && end <= len(p) {
-		return decodeSlice(p[start:end], s.dec, name(id), i, stored)
+		return decodeSlice(p[start:], end-start, s.dec, name(id), i, stored)
 	}
 	buf := s.bufs.Get().(*[]byte)
 	defer s.bufs.Put(buf)
-	slice := (*buf)[:end-start]
-	if err := decodeSlice(slice, s.dec, name(id), i, stored); err != nil {
+	room := (*buf)[:cap(*buf)]
+	if err := decodeSlice(room, end-start, s.dec, name(id), i, stored); err != nil {
 		return err
 	}
+	slice := room[:end-start]
 	if start < 0 {
 		copy(p, slice[-start:])
 	} else {

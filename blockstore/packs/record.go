@@ -12,7 +12,9 @@ import (
 // encoder and decoder are what records need of formats/codec.
 type (
 	encoder interface{ Encode(dst, src []byte) []byte }
-	decoder interface{ Decode(dst, src []byte) error }
+	decoder interface {
+		DecodeWithin(room []byte, n int, src []byte) error
+	}
 )
 
 // appendRecord appends a record of plain, at most BlockSize bytes, and tells how it is cut. Without an encoder all is
@@ -66,8 +68,10 @@ func appendSlice(b []byte, enc encoder, id name, i int, plain []byte) []byte {
 	return b
 }
 
-// decodeSlice fills dst, all of slice i, from its stored bytes, head included.
-func decodeSlice(dst []byte, dec decoder, id name, i int, b []byte) error {
+// decodeSlice fills the first n bytes of room, all of slice i, from its stored bytes, head included. The rest of room is
+// the decoder's to write to.
+func decodeSlice(room []byte, n int, dec decoder, id name, i int, b []byte) error {
+	dst := room[:n]
 	head, stored := b[:sliceHead], b[sliceHead:]
 	lengthAndCodec := binary.LittleEndian.Uint32(head)
 	if sum := binary.LittleEndian.Uint32(head[4:]); sum != sliceSum(id, i, head[:4], stored) {
@@ -85,7 +89,7 @@ func decodeSlice(dst []byte, dec decoder, id name, i int, b []byte) error {
 		}
 		copy(dst, stored)
 	case zstdCodec:
-		if err := dec.Decode(dst, stored); err != nil {
+		if err := dec.DecodeWithin(room, n, stored); err != nil {
 			return fmt.Errorf("slice %d: %w", i, err)
 		}
 	default:
@@ -163,8 +167,8 @@ func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, e
 	dst = slices.Grow(dst[:0], n)[:n]
 	for i := range loc.count {
 		at := loc.slice(i)
-		p := dst[loc.plain(k, i):loc.plain(k, i+1)]
-		if err := decodeSlice(p, dec, id, i, b[at:at+sliceHead+int64(loc.lens[i])]); err != nil {
+		begin, end := loc.plain(k, i), loc.plain(k, i+1)
+		if err := decodeSlice(dst[begin:], end-begin, dec, id, i, b[at:at+sliceHead+int64(loc.lens[i])]); err != nil {
 			return nil, err
 		}
 	}
