@@ -67,7 +67,9 @@ func sweep(extents []extent, visit func(piece extent, n uint32) error) error {
 	}
 	var edges []edge
 	for _, e := range extents {
-		edges = append(edges, edge{e.off, 1}, edge{e.off + e.n, -1})
+		if e.n > 0 { // an empty one may be anywhere, in the middle of another's entry too
+			edges = append(edges, edge{e.off, 1}, edge{e.off + e.n, -1})
+		}
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return int(min(max(a.off-b.off, -1), 1)) })
 	depth := 0
