@@ -47,6 +47,8 @@ func (c *checkedIndexed) UseIndex(ctx context.Context, index Source) error {
 	return c.ix.UseIndex(ctx, index)
 }
 
+func (c *checkedIndexed) UsesIndex() bool { return c.ix.UsesIndex() }
+
 func (c *checked) Info() Info { return c.info }
 
 func (c *checked) Extent(ctx context.Context, off, n int64) (Extent, error) {

@@ -173,6 +173,8 @@ type Indexed interface {
 	// UseIndex makes reads use an index that BuildIndex made of the same source. One that does not fit is ErrCorrupt,
 	// and is not used. The index must stay open as long as the image is in use.
 	UseIndex(ctx context.Context, index Source) error
+	// UsesIndex tells whether reads use one: an index that turns out to be damaged is given up.
+	UsesIndex() bool
 }
 
 // Checker is a Driver that can look through a whole file for damage.

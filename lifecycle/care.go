@@ -78,8 +78,16 @@ func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 	return r.cfg.Store.Trim(ctx)
 }
 
-// dropStrays deletes the disks of images that a kill did not let be deleted.
+// dropStrays deletes the disks and indexes of images that a kill did not let be deleted.
 func (r *Registry) dropStrays() error {
+	known := func(id uint64) bool {
+		return slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == id })
+	}
+	if r.cfg.Indexes != nil {
+		if err := r.cfg.Indexes.Sweep(known); err != nil {
+			return err
+		}
+	}
 	if r.cfg.Store == nil {
 		return nil
 	}
@@ -88,8 +96,7 @@ func (r *Registry) dropStrays() error {
 		return err
 	}
 	for _, disk := range disks {
-		known := slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == disk })
-		if !known {
+		if !known(disk) {
 			if err := r.cfg.Store.Delete(disk); err != nil {
 				return err
 			}
@@ -101,7 +108,7 @@ func (r *Registry) dropStrays() error {
 // note is what a rebuild of the store without its database can tell of the image.
 func (rec record) note() string {
 	kept := record{Name: rec.Name, Source: rec.Source, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, Beside: rec.Beside, Registered: rec.Registered, Meta: rec.Meta, Identity: rec.Identity,
-		Allocated: rec.Allocated, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Load: rec.Load}
+		Allocated: rec.Allocated, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Indexed: rec.Indexed, Load: rec.Load}
 	b, err := json.Marshal(kept)
 	if err != nil || len(b) > blockstore.MaxNote {
 		return ""

@@ -12,6 +12,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/chain"
+	"github.com/imsfs/imsfs/lazyload/index"
 )
 
 // maxIdle is how many disks are kept open that nobody has open: tables in memory, and a file descriptor each.
@@ -24,6 +25,7 @@ const maxIdleTime = 10 * time.Second
 // Handle is one user's hold on an image's disk. It reads on when the image is renamed or deleted, until Close.
 type Handle struct {
 	*lazyload.Disk
+	origin   *origin
 	giveBack func() error
 }
 
@@ -74,6 +76,9 @@ type pool struct {
 	loader  *lazyload.Loader
 	store   blockstore.Store // nil: there is none
 
+	indexes  *index.Dir                 // nil: there are none
+	attached func(id uint64, err error) // told of each image that was opened and wants an index: nil if it got it
+
 	mu     sync.Mutex
 	idle   *list.List // of *disk, the one used last in front
 	closed bool
@@ -87,7 +92,7 @@ func newPool(set formats.Set, allow []string, loader *lazyload.Loader, store blo
 
 // origin is where a record says that its image is.
 func (p *pool) origin(rec record) *origin {
-	return &origin{path: rec.Source, cfg: chain.Config{
+	return &origin{id: rec.ID, pool: p, path: rec.Source, cfg: chain.Config{
 		Formats: p.formats, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, AllowDirs: p.allow,
 	}}
 }
@@ -198,7 +203,7 @@ func (p *pool) share(s *slot) *Handle {
 func (p *pool) hold(d *disk) *Handle {
 	d.refs++
 	p.unidle(d)
-	return &Handle{d.Disk, sync.OnceValue(func() error { return p.release(d) })}
+	return &Handle{d.Disk, d.origin, sync.OnceValue(func() error { return p.release(d) })}
 }
 
 // release takes a handle back. What must be closed is closed outside the lock: that waits for loads.

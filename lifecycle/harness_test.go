@@ -17,6 +17,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/mem"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/index"
 )
 
 // flat is a format for tests: the word FLAT, then the disk's bytes.
@@ -68,6 +69,7 @@ type house struct {
 	t       testing.TB
 	dir     string // the store's
 	driver  flat
+	slow    *slow
 	log     syncBuffer
 	db      *kv.DB
 	store   blockstore.Store // kept through reopen
@@ -96,7 +98,7 @@ func (s *syncBuffer) String() string {
 // newHouse opens a registry in a new store; it is closed when the test ends.
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), sources: t.TempDir(), store: mem.New(0)}
+	h := &house{t: t, dir: t.TempDir(), sources: t.TempDir(), store: mem.New(0), slow: &slow{}}
 	h.open()
 	t.Cleanup(h.close)
 	return h
@@ -109,10 +111,15 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	h.loader = lazyload.New(lazyload.Config{CacheSize: 1 << 20, Store: h.store})
+	indexes, err := index.Open(filepath.Join(h.dir, "indexes"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
 	h.Registry, err = Open(h.t.Context(), h.db, Config{
-		Formats: formats.Set{Drivers: []formats.Driver{h.driver}},
+		Formats: formats.Set{Drivers: []formats.Driver{h.driver, h.slow}},
 		Loader:  h.loader,
 		Store:   h.store,
+		Indexes: indexes,
 		Log:     slog.New(slog.NewTextHandler(&h.log, nil)),
 	})
 	if err != nil {

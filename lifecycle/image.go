@@ -19,6 +19,7 @@ type Image struct {
 	job     *job   // the latest, nil if there was none since the start
 	lastErr string // of the latest command, or job
 	trouble string // why the disk could not be opened the last time, "" if it could
+	index   indexing
 }
 
 func newImage(r *Registry, rec record) *Image {

@@ -36,6 +36,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/index"
 )
 
 // Config is what a Registry works with.
@@ -43,6 +44,7 @@ type Config struct {
 	Formats formats.Set
 	Loader  *lazyload.Loader // to be closed after the Registry
 	Store   blockstore.Store // the Loader's, to be closed after it; nil: every image is read through
+	Indexes *index.Dir       // of images that want one; nil: none are made
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
 	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
@@ -61,7 +63,7 @@ type Registry struct {
 	ctx    context.Context // of all jobs; Close ends it
 	cancel context.CancelFunc
 	jobs   sync.WaitGroup
-	caring sync.WaitGroup // the goroutine that looks after the block store
+	caring sync.WaitGroup // the goroutines that look after the block store and make indexes
 	slots  chan struct{}  // a token a job that is beyond queued
 
 	// changes is held by who changes what is in the database, from the checks to the publishing: one at a time. The
@@ -74,6 +76,7 @@ type Registry struct {
 	job     *job              // the latest on the store
 	lastErr string
 	trouble string // why the store could not keep something the last time
+	indexer indexer
 }
 
 // atOnce is how many sources are opened and checked at once; what comes on top is queued.
@@ -93,13 +96,15 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{
-		db:     db,
-		cfg:    cfg,
-		ids:    ids,
-		disks:  newPool(cfg.Formats, cfg.AllowDirs, cfg.Loader, cfg.Store),
-		slots:  make(chan struct{}, atOnce),
-		images: map[string]*Image{},
+		db:      db,
+		cfg:     cfg,
+		ids:     ids,
+		disks:   newPool(cfg.Formats, cfg.AllowDirs, cfg.Loader, cfg.Store),
+		slots:   make(chan struct{}, atOnce),
+		images:  map[string]*Image{},
+		indexer: indexer{wake: make(chan struct{}, 1)},
 	}
+	r.disks.indexes, r.disks.attached = cfg.Indexes, r.attached
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -108,6 +113,9 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		return nil, err
 	}
 	r.resume()
+	if cfg.Indexes != nil {
+		r.caring.Go(r.makeIndexes)
+	}
 	if cfg.Store != nil {
 		r.caring.Go(r.look)
 	}
@@ -140,6 +148,7 @@ func (r *Registry) resume() {
 				r.cfg.Log.Warn("hydrate", append(imageAttrs(img), slog.String("error", sentence(err)))...)
 			}
 		}
+		r.wantIndex(img)
 	}
 }
 
@@ -235,6 +244,7 @@ func (r *Registry) remove(img *Image) error {
 	img.rec.State = Deleted
 	r.mu.Unlock()
 	r.end(r.disks.forget(&img.slot))
+	r.forgetIndex(img)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/imsfs/imsfs/formats"
@@ -14,14 +15,17 @@ import (
 // origin is where an image's bytes come from, its backing images included, opened when they are first needed: a disk that is
 // complete in the store never does, and its source may be gone.
 type origin struct {
+	id   uint64 // the image's
+	pool *pool
 	path string
 	cfg  chain.Config
 	// expect, unless nil, must be what is found: the source may change between a look and the opening, and what a driver
 	// finds in it may change with the program.
 	expect *record
 
-	mu    sync.Mutex // guards chain, and is held while it is opened
+	mu    sync.Mutex // guards the following, and is held while they are opened
 	chain *chain.Chain
+	index io.Closer // of an image that wants one; nil if there is none
 }
 
 // open returns the image. It is opened once; a failure is tried again by the next call.
@@ -38,6 +42,7 @@ func (o *origin) open(ctx context.Context) (formats.Image, error) {
 	if err := errors.Join(ctx.Err(), o.verify(c)); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	o.attach(ctx, c)
 	o.chain = c
 	return c, nil
 }
@@ -75,9 +80,10 @@ func (o *origin) close() error {
 	if o.chain == nil {
 		return nil
 	}
+	err := o.detach()
 	c := o.chain
 	o.chain = nil
-	return c.Close()
+	return errors.Join(err, c.Close())
 }
 
 // files lists what the image is read from, as it was when it was registered, the source itself in front.

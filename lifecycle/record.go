@@ -65,6 +65,7 @@ type record struct {
 	Allocated   int64           `json:"allocated,omitempty"`
 	ClusterSize int64           `json:"cluster_size,omitempty"`
 	Compression string          `json:"compression,omitempty"`
+	Indexed     bool            `json:"indexed,omitempty"` // it wants an index
 
 	// What of it is to be in the block store.
 	Load      LoadMode `json:"load,omitempty"`

@@ -222,6 +222,7 @@ func (r *Registry) settle(img *Image, j *job, o *origin, err error) {
 		r.kill(img, err)
 	}
 	j.end(err)
+	r.wantIndex(img)
 	if rec := img.record(); rec.State == Active && rec.Hydrating {
 		if err := r.startHydration(img); err != nil {
 			r.cfg.Log.Warn("hydrate", append(imageAttrs(img), slog.String("error", sentence(err)))...)
@@ -260,6 +261,7 @@ func (r *Registry) found(rec *record, o *origin) (*disk, error) {
 	rec.Identity, rec.Beside = files[0].Identity, files[1:]
 	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Occupied()
 	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
+	rec.Indexed = o.wantsIndex()
 	switch {
 	case r.cfg.Store == nil || info.Size > blockstore.MaxDiskSize && rec.Load == Lazy:
 		rec.Load = None

@@ -87,7 +87,7 @@ func (i *Image) loadStatus(l *lines, rec record) {
 // Status tells what the image is, in "key value" lines: see docs/control-files.md.
 func (i *Image) Status() string {
 	i.r.mu.RLock()
-	rec, trouble := i.rec, i.trouble
+	rec, trouble, index := i.rec, i.trouble, i.index
 	i.r.mu.RUnlock()
 	var l lines
 	l.add("id", rec.ID)
@@ -103,6 +103,7 @@ func (i *Image) Status() string {
 	l.add("opens", i.r.disks.handles(&i.slot))
 	if rec.State == Active {
 		i.loadStatus(&l, rec)
+		l.index(index)
 	}
 	if problem := or(rec.Error, trouble); problem != "" {
 		l.add("error", problem)

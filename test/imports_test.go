@@ -22,12 +22,13 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
+	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/chain", []string{"lazyload/source", "formats"}, "it follows names from file to file, and knows no layout"},
+	{"lazyload/index", []string{"lazyload/source", "formats"}, "it keeps what a pass over an image found, whatever the layout"},
 	{"lazyload/source", []string{"formats"}, "it implements the contract's Source"},
 	{"blockstore", nil, "blocks, maps and digests are computed; where they are kept is for others"},
 	{"blockstore/mem", []string{"blockstore"}, "a store in memory needs nobody"},
@@ -68,7 +69,7 @@ var guests = []guest{
 	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
 	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
 
-	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},
+	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},
 	{"os/exec", []string{"cmd/imsfs", "formats/formattest"}, "only the process starts processes"},
 	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
 	{"flag", nil, "flags are pflag's"},

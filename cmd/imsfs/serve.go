@@ -15,6 +15,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/packs"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/index"
 	"github.com/imsfs/imsfs/lifecycle"
 )
 
@@ -122,12 +123,17 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, blocks.Close()) }()
+	indexes, err := index.Open(filepath.Join(opts.store, "indexes"))
+	if err != nil {
+		return err
+	}
 	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize), Store: blocks, Now: env.now})
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{
 		Formats:    env.formats,
 		Loader:     loader,
 		Store:      blocks,
+		Indexes:    indexes,
 		Log:        log,
 		Now:        env.now,
 		AllowDirs:  opts.allowDirs,

@@ -101,6 +101,9 @@ func (m *image) UseIndex(ctx context.Context, src formats.Source) error {
 	return nil
 }
 
+// UsesIndex is the formats.Indexed method.
+func (m *image) UsesIndex() bool { return m.index.Load() != nil }
+
 // checkTail says what keeps the last page from being that of an index of this image.
 func (m *image) checkTail(b []byte) (problem string) {
 	le := binary.LittleEndian

@@ -1,0 +1,70 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// becomesReady waits for the index of an image.
+func (p place) becomesReady(t *testing.T, image string) os.FileInfo {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 3000 {
+		if p.status(t, image, "index") == "ready" {
+			info, err := os.Stat(p.index(t, image))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info
+		}
+		<-tick.C
+	}
+	t.Fatalf("index %s: %s", p.status(t, image, "index"), p.status(t, image, "index_error"))
+	return nil
+}
+
+func (p place) index(t *testing.T, image string) string {
+	t.Helper()
+	return filepath.Join(p.store, "indexes", p.status(t, image, "id")+".index")
+}
+
+// TestIndexOfAZvhd: it is made once, used after a restart, made again when it is damaged, and goes with its image.
+func TestIndexOfAZvhd(t *testing.T) {
+	p := newPlace(t)
+	d := p.serve(t)
+	m := makeModel(t, p.file("disk.raw"), 20*mib, 31)
+	d.register(t, "web", m.as(t, "zvhd"))
+	m.same(t, p.disk("web")) // whether it is ready or not
+	made := p.becomesReady(t, "web")
+	d.stop(t)
+
+	d = p.serve(t)
+	if again := p.becomesReady(t, "web"); !os.SameFile(made, again) || !again.ModTime().Equal(made.ModTime()) {
+		t.Error("the index was made again after a restart")
+	}
+	do(t, program, "evict", "web", "--mount", p.mnt)
+	m.same(t, p.disk("web"))
+	path := p.index(t, "web")
+	d.stop(t)
+
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = p.serve(t)
+	do(t, program, "evict", "web", "--mount", p.mnt)
+	m.same(t, p.disk("web"))
+	p.becomesReady(t, "web")
+	p.tell(t, "web", "delete")
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("after delete: %v", err)
+	}
+	d.stop(t)
+}
