@@ -10,7 +10,7 @@
 // It needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
 //
 // Rooms: data.go makes what is read; daemon.go and peer.go start and stop those who serve it; sequential.go, random.go,
-// register.go, memory.go, convert.go and many.go are the measurements, each a section below; sample.go and table.go
+// register.go, memory.go, convert.go, many.go, formats.go and opening.go are the measurements, each a section below; sample.go and table.go
 // are numbers and how they are shown.
 package main
 
@@ -45,6 +45,8 @@ func sections() []section {
 		{"store", true, (*bench).storeBench},
 		{"convert", true, (*bench).convert},
 		{"many", false, (*bench).many},
+		{"formats", true, (*bench).formats},
+		{"opening", false, (*bench).opening},
 	}
 }
 
@@ -53,6 +55,7 @@ type bench struct {
 	dir    string // everything that is written lies in it
 	imsfs  string // the binary
 	rounds int
+	keep   bool // images that are made are left for the next run
 	data   dataset
 	peaks  peaks
 	table  table
@@ -95,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	b := &bench{rounds: opts.rounds, imsfs: opts.imsfs, peaks: peaks{}, log: stderr}
+	b := &bench{rounds: opts.rounds, keep: opts.keep, imsfs: opts.imsfs, peaks: peaks{}, log: stderr}
 	clean, err := b.workIn(opts.work, opts.keep)
 	if err != nil {
 		return err

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// What is wanted of reading a whole image, beside qemu-img.
+const (
+	plainWanted      = 0.9
+	compressedWanted = 1.2
+)
+
+// layout is a format, or a variety of one, in which the data is read.
+type layout struct {
+	name   string
+	format string   // ours
+	peer   string   // qemu-img's name for it; "" if it has none
+	opts   []string // of qemu-img convert, that make it; none: our convert makes it
+	wanted float64  // 0 for what is only told
+}
+
+func layouts() []layout {
+	return []layout{
+		{"raw", "raw", "raw", []string{"-O", "raw"}, plainWanted},
+		{"qcow2", "qcow2", "qcow2", []string{"-O", "qcow2"}, plainWanted},
+		{"qcow2, deflate", "qcow2", "qcow2", []string{"-c", "-W", "-m", "4", "-O", "qcow2"}, compressedWanted},
+		{"qcow2, zstd", "qcow2", "qcow2", []string{"-c", "-W", "-m", "4", "-O", "qcow2", "-o", "compression_type=zstd"}, compressedWanted},
+		{"qcow", "qcow", "qcow", []string{"-O", "qcow"}, plainWanted},
+		{"qed", "qed", "qed", []string{"-O", "qed"}, plainWanted},
+		{"vdi", "vdi", "vdi", []string{"-O", "vdi"}, plainWanted},
+		{"vhd, dynamic", "vhd", "vpc", []string{"-O", "vpc", "-o", "force_size"}, plainWanted},
+		{"vhd, fixed", "vhd", "vpc", []string{"-O", "vpc", "-o", "force_size,subformat=fixed"}, plainWanted},
+		{"vhdx", "vhdx", "vhdx", []string{"-O", "vhdx"}, plainWanted},
+		{"vmdk, monolithicSparse", "vmdk", "vmdk", []string{"-O", "vmdk"}, plainWanted},
+		{"vmdk, streamOptimized", "vmdk", "vmdk", []string{"-O", "vmdk", "-o", "subformat=streamOptimized"}, compressedWanted},
+		{"zvhd2", "zvhd2", "", nil, 0},
+		{"zvhd", "zvhd", "", nil, 0},
+	}
+}
+
+// formats measures how fast the whole disk is read from each format, written as raw to memory, beside qemu-img. Images lie
+// there one at a time, unless they are kept.
+func (b *bench) formats(ctx context.Context) (err error) {
+	parent := b.dir
+	if free, err := freeSpace(memoryDir); err == nil && free > convertRoom {
+		parent = memoryDir
+	}
+	dir, err := os.MkdirTemp(parent, "imsfs-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	c := converter{b, filepath.Join(dir, "target")}
+	for _, l := range layouts() {
+		if err := c.whole(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c converter) whole(ctx context.Context, l layout) (err error) {
+	image, err := c.image(ctx, l)
+	if err != nil {
+		return err
+	}
+	if !c.keep {
+		defer func() { err = errors.Join(err, os.Remove(image)) }()
+	}
+	if err := warm(image); err != nil {
+		return err
+	}
+	rivals := []conversion{func(ctx context.Context, dst string) *exec.Cmd {
+		return command(ctx, c.imsfs, "convert", "-f", l.format, "-O", "raw", image, dst)
+	}}
+	if l.peer != "" {
+		rivals = append(rivals, func(ctx context.Context, dst string) *exec.Cmd {
+			return command(ctx, "qemu-img", "convert", "-f", l.peer, "-O", "raw", image, dst)
+		})
+	}
+	took := make([]sample, len(rivals))
+	for range c.rounds {
+		for i, make := range rivals {
+			d, _, err := c.once(ctx, make)
+			if err != nil {
+				return err
+			}
+			took[i].add(d)
+		}
+	}
+	what := "whole image, " + l.name
+	switch {
+	case l.peer == "":
+		c.table.add(row{what: what, ours: took[0].rateText(diskSize)})
+	default:
+		c.table.add(atLeast(l.wanted, what, took[0].rateText(diskSize), took[1].rateText(diskSize), took[1].over(took[0])))
+	}
+	return nil
+}
+
+// image makes the data in a layout, unless it is there.
+func (c converter) image(ctx context.Context, l layout) (string, error) {
+	path := filepath.Join(c.data.dir, "whole-"+strings.ReplaceAll(l.name, ", ", "-"))
+	if !missing(path) {
+		return path, nil
+	}
+	cmd := command(ctx, c.imsfs, "convert", "-f", "raw", "-O", l.format, c.data.raw, path)
+	if l.opts != nil {
+		cmd = command(ctx, "qemu-img", append(append([]string{"convert", "-f", "raw"}, l.opts...), c.data.raw, path)...)
+	}
+	_, err := output(cmd)
+	return path, err
+}
