@@ -22,7 +22,7 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "output"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
 	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
@@ -35,6 +35,7 @@ var house = []room{
 	{"blockstore/storetest", []string{"blockstore"}, "the suite works for any store"},
 	{"blockstore/packs", []string{"blockstore", "blockstore/kv", "formats/codec"}, "packs hold compressed slices, the database says where"},
 	{"blockstore/kv", nil, "the database keeps keys and values and knows nobody's"},
+	{"output", []string{"formats"}, "it implements the contract's Target"},
 	{"formats", nil, "the contract is at the bottom: it knows none of those who keep it"},
 	{"formats/codec", []string{"formats"}, "codecs give exactly n bytes, or the contract's error"},
 	{"formats/tables", []string{"formats"}, "tables are bytes of a source; what they mean is for the driver"},
@@ -57,7 +58,7 @@ var guests = []guest{
 	{"github.com/hanwen/go-fuse/v2", []string{"fs"}, "only the tree talks to the kernel"},
 	{"github.com/dgraph-io/badger/v4", []string{"blockstore/kv"}, "only one package knows which database it is"},
 	{"github.com/klauspost/compress", []string{"formats/codec"}, "whoever decodes must be held to bounds, which codec does"},
-	{"github.com/google/renameio/v2", []string{"blockstore/kv", "cmd/imsfs"}, "files that appear whole are made by those who own the directory"},
+	{"github.com/google/renameio/v2", []string{"blockstore/kv", "output"}, "files that appear whole are made by those who own the directory"},
 	{"github.com/spf13/cobra", []string{"cmd/imsfs"}, "only the command line is one"},
 	{"github.com/spf13/pflag", []string{"cmd/imsfs"}, "only the command line has flags"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/imsfs"}, "only a terminal has progress bars"},
@@ -67,9 +68,9 @@ var guests = []guest{
 	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
 	{"golang.org/x/time", []string{"fs"}, "only what others can call for at will needs a limit of rate"},
 	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
-	{"golang.org/x/sys", []string{"cmd/imsfs", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
+	{"golang.org/x/sys", []string{"cmd/imsfs", "output", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs"}, "system calls are for those who own a file, a mount or memory"},
 
-	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs"}, "drivers open no path, and lifecycle reaches files through those that know them"},
+	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs", "output"}, "drivers open no path, and lifecycle reaches files through those that know them"},
 	{"os/exec", []string{"cmd/imsfs", "formats/formattest"}, "only the process starts processes"},
 	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
 	{"flag", nil, "flags are pflag's"},

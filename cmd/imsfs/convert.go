@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
+	"github.com/imsfs/imsfs/output"
 )
 
 type convertOptions struct {
@@ -81,15 +84,18 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
 	}
-	dst, err := createOutput(dstPath, img.paths(), opts.force)
+	dst, err := output.Create(dstPath, img.paths(), opts.force)
+	if errors.Is(err, iofs.ErrExist) {
+		return fmt.Errorf("%w (--force replaces it)", err)
+	}
 	if err != nil {
 		return err
 	}
-	defer dst.discard()
+	defer dst.Discard()
 	if err := convertTo(ctx, env, opts, img, enc, dst); err != nil {
 		return fmt.Errorf("%s: converting to %s: %w", srcPath, dstPath, err)
 	}
-	return dst.commit()
+	return dst.Commit()
 }
 
 func newEncoder(env *environment, opts convertOptions, img *imageFile) (formats.Encoder, error) {

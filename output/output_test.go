@@ -1,4 +1,4 @@
-package main
+package output
 
 import (
 	"os"
@@ -16,11 +16,11 @@ func TestPreallocatedOutput(t *testing.T) {
 	const size = 5<<20 + 512
 	for value, least := range map[string]int64{"off": 0, "full": size} {
 		path := filepath.Join(t.TempDir(), "disk.raw")
-		dst, err := createOutput(path, nil, false)
+		dst, err := Create(path, nil, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer dst.discard()
+		defer dst.Discard()
 		if _, err := dst.WriteAt([]byte("data"), 3<<20); err != nil {
 			t.Fatal(err)
 		}
@@ -31,7 +31,7 @@ func TestPreallocatedOutput(t *testing.T) {
 		if err := enc.Finish(t.Context(), dst); err != nil {
 			t.Fatal(err)
 		}
-		if err := dst.commit(); err != nil {
+		if err := dst.Commit(); err != nil {
 			t.Fatal(err)
 		}
 		var st unix.Stat_t

@@ -1,4 +1,7 @@
-package main
+// Package output makes files that appear whole: what is written goes to a file of another name in the same directory, which takes
+// its own name once it is complete and on stable storage. So no half file ever bears the name, whatever ends the
+// program. The commands on image files and the daemon's exports write in this way.
+package output
 
 import (
 	"errors"
@@ -13,16 +16,16 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// output is a file that takes its name only once it is complete. It is a formats.Target.
-type output struct {
+// File is a file that takes its name only once it is complete. It is a formats.Target.
+type File struct {
 	*renameio.PendingFile
 	path  string
 	force bool // replace what has the name
 }
 
-// createOutput prepares writing path. What exists is kept unless force is given, and even then if it is one of
+// Create prepares writing path. What exists is kept (iofs.ErrExist) unless force is given, and even then if it is one of
 // the sources or no regular file: a rename would put a file in a device's place.
-func createOutput(path string, sources []string, force bool) (*output, error) {
+func Create(path string, sources []string, force bool) (*File, error) {
 	path, err := followLinks(path)
 	if err != nil {
 		return nil, err
@@ -38,7 +41,7 @@ func createOutput(path string, sources []string, force bool) (*output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &output{f, path, force}, nil
+	return &File{f, path, force}, nil
 }
 
 // followLinks makes sure that a link's target is replaced and not the link.
@@ -77,15 +80,15 @@ func replaceable(path string, sources []string, force bool) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s: is not a regular file", path)
 	case !force:
-		return fmt.Errorf("%s: exists (--force replaces it)", path)
+		return fmt.Errorf("%s: %w", path, iofs.ErrExist)
 	}
 	return nil
 }
 
-var _ formats.Preallocator = (*output)(nil)
+var _ formats.Preallocator = (*File)(nil)
 
 // Allocate is the formats.Preallocator method.
-func (o *output) Allocate(off, n int64) error {
+func (o *File) Allocate(off, n int64) error {
 	for {
 		err := unix.Fallocate(int(o.Fd()), 0, off, n)
 		if !errors.Is(err, unix.EINTR) {
@@ -94,11 +97,11 @@ func (o *output) Allocate(off, n int64) error {
 	}
 }
 
-// commit gives the file its name, once it and then its directory are on stable storage.
-func (o *output) commit() error {
+// Commit gives the file its name, once it and then its directory are on stable storage.
+func (o *File) Commit() error {
 	// Looked at again, as what took the name in the meantime is not ours to replace.
 	if _, err := os.Lstat(o.path); err == nil && !o.force {
-		return fmt.Errorf("%s: was created by somebody else in the meantime", o.path)
+		return fmt.Errorf("%s: was created by somebody else in the meantime: %w", o.path, iofs.ErrExist)
 	}
 	if err := o.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("%s: %w", o.path, err)
@@ -106,8 +109,8 @@ func (o *output) commit() error {
 	return syncDir(filepath.Dir(o.path))
 }
 
-// discard removes the file if it was not committed.
-func (o *output) discard() { o.Cleanup() }
+// Discard removes the file if it was not committed.
+func (o *File) Discard() { o.Cleanup() }
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
