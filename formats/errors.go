@@ -3,8 +3,6 @@ package formats
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 )
 
 // ErrCorrupt is what every error about damaged or hostile content is (errors.Is). A format or feature that is
@@ -29,22 +27,4 @@ func NoSnapshot(driver string, opts OpenOptions) error {
 		return nil
 	}
 	return fmt.Errorf("%s: snapshot %q: the format has no internal snapshots: %w", driver, opts.Snapshot, errors.ErrUnsupported)
-}
-
-// CheckSet refuses keys in CreateOptions.Set that a format does not know, and names those it does.
-func CheckSet(driver string, known []Option, set map[string]string) error {
-	for key := range set {
-		if slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
-			continue
-		}
-		if len(known) == 0 {
-			return fmt.Errorf("%s: unknown option %q: the format has none", driver, key)
-		}
-		var keys []string
-		for _, o := range known {
-			keys = append(keys, o.Key)
-		}
-		return fmt.Errorf("%s: unknown option %q: known are %s", driver, key, strings.Join(keys, ", "))
-	}
-	return nil
 }

@@ -208,7 +208,7 @@ type CreateOptions struct {
 	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation; if it cannot hold that, the nearest
 	UUID      [16]byte // where the format records one
 	// Set are choices particular to the format, values by the keys that Creator.Options lists; what is missing is at
-	// its default. See CheckSet.
+	// its default. uuid and timestamp are the fields above. See Choose and CheckSet.
 	Set map[string]string
 }
 

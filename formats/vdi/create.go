@@ -27,12 +27,12 @@ type encoder struct {
 	placed []uint32 // the blocks of the disk that are in the file
 }
 
-// Options is the formats.Creator method: there are none.
-func (Driver) Options() []formats.Option { return nil }
+// Options is the formats.Creator method.
+func (Driver) Options() []formats.Option { return []formats.Option{formats.UUIDOption()} }
 
 // Create is the formats.Creator method.
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
-	if err := formats.CheckSet(name, nil, opts.Set); err != nil {
+	if err := formats.CheckSet(name, Driver{}.Options(), opts.Set); err != nil {
 		return nil, err
 	}
 	switch {

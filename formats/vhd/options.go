@@ -19,6 +19,8 @@ func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: subformatOption, Help: "dynamic (the usual one) or fixed"},
 		{Key: alignOption, Help: "pad the disk with zeros to a multiple of this size, as in 1MiB, which Azure asks for"},
+		formats.UUIDOption(),
+		formats.TimestampOption(),
 	}
 }
 

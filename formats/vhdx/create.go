@@ -34,7 +34,10 @@ type encoder struct {
 
 // Options is the formats.Creator method.
 func (Driver) Options() []formats.Option {
-	return []formats.Option{{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"}}
+	return []formats.Option{
+		{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"},
+		formats.UUIDOption(),
+	}
 }
 
 // Create is the formats.Creator method. The format records no time.

@@ -32,6 +32,7 @@ func (*Driver) Options() []formats.Option {
 		{Key: subformatOption, Help: "monolithicSparse, for virtual machines, or streamOptimized, compressed for transport; monolithicSparse if not given"},
 		{Key: adapterOption, Help: "ide, buslogic, lsilogic or legacyESX; ide if not given"},
 		{Key: hwVersionOption, Help: "version of VMware's virtual hardware; 4 if not given"},
+		formats.UUIDOption(),
 	}
 }
 

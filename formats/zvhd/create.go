@@ -24,8 +24,10 @@ type encoder struct {
 
 var _ formats.Chained = (*encoder)(nil)
 
-// Options is the formats.Creator method: there are none.
-func (*Driver) Options() []formats.Option { return nil }
+// Options is the formats.Creator method.
+func (*Driver) Options() []formats.Option {
+	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
+}
 
 // Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
 // written as the nearest it holds.

@@ -18,12 +18,17 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
-// Options is the formats.Creator method: there are none.
-func (*Driver) Options() []formats.Option { return nil }
+// Options is the formats.Creator method.
+func (*Driver) Options() []formats.Option {
+	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
+}
 
 // Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
 // written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
+	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
+		return nil, err
+	}
 	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
 	switch {
 	case size <= 0 || size%512 != 0:

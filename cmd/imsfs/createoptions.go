@@ -1,0 +1,94 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// choiceHelp in place of K=V asks for those that there are.
+const choiceHelp = "help"
+
+// choicesFlag adds the flag for what a format leaves to who writes it.
+func choicesFlag(cmd *cobra.Command, words *[]string) {
+	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: how DST is written, by its format (can be repeated); help lists what there is")
+}
+
+// splitChoices takes apart what -o was given.
+func splitChoices(flags []string) []string {
+	var words []string
+	for _, f := range flags {
+		words = append(words, strings.Split(f, ",")...)
+	}
+	return words
+}
+
+func asksForChoices(flags []string) bool { return slices.Contains(splitChoices(flags), choiceHelp) }
+
+func listChoices(env *environment, format string) error {
+	creator, err := env.formats.Creator(format)
+	if err != nil {
+		return err
+	}
+	known := creator.Options()
+	if len(known) == 0 {
+		fmt.Fprintf(env.stdout, "%s: the format has no options\n", format)
+		return nil
+	}
+	out := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	for _, o := range known {
+		fmt.Fprintf(out, "%s=\t%s\n", o.Key, o.Help)
+	}
+	return out.Flush()
+}
+
+// newEncoder prepares writing the disk img in a format. flags are what -o was given.
+func newEncoder(env *environment, format string, level int, flags []string, img *imageFile) (formats.Encoder, error) {
+	creator, err := env.formats.Creator(format)
+	if err != nil {
+		return nil, err
+	}
+	opts := formats.CreateOptions{Level: level}
+	if opts.Timestamp, err = creationTime(env, img); err != nil {
+		return nil, err
+	}
+	if err := opts.Choose(format, creator.Options(), splitChoices(flags)); err != nil {
+		return nil, err
+	}
+	if opts.UUID == [16]byte{} {
+		opts.UUID = derivedUUID(img, opts.Timestamp)
+	}
+	return creator.Create(img.Info().Size, opts)
+}
+
+// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.
+func creationTime(env *environment, img *imageFile) (int64, error) {
+	const name = "SOURCE_DATE_EPOCH"
+	value := env.getenv(name)
+	if value == "" {
+		return img.file().Identity().ModTime / int64(time.Second), nil
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || seconds < 0 {
+		return 0, fmt.Errorf("the environment's %s=%q is not a number of seconds", name, value)
+	}
+	return seconds, nil
+}
+
+// derivedUUID is a version 8 UUID (RFC 9562) that depends on what is known before the content is read.
+func derivedUUID(img *imageFile, created int64) [16]byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs\x00%s\x00%d\x00%d\x00%d", filepath.Base(img.path), img.file().Size(), img.Info().Size, created))
+	id := [16]byte(sum[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}

@@ -1,0 +1,116 @@
+package formats
+
+import (
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Keys of options that are fields of CreateOptions and never in its Set. A format lists those that it records.
+const (
+	uuidKey      = "uuid"
+	timestampKey = "timestamp"
+)
+
+// UUIDOption is for Creator.Options of a format that records a UUID.
+func UUIDOption() Option {
+	return Option{Key: uuidKey, Help: "of the image; if not given, made from the source's name, size and time"}
+}
+
+// TimestampOption is for Creator.Options of a format that records when it was created.
+func TimestampOption() Option {
+	return Option{Key: timestampKey, Help: "seconds since 1970; if not given, SOURCE_DATE_EPOCH or the source's modification time"}
+}
+
+// Choose takes words of the form K=V, each a choice among those that the driver's Creator.Options lists: uuid and timestamp
+// become fields of o, the rest its Set, whose values are for Create to check.
+func (o *CreateOptions) Choose(driver string, known []Option, words []string) error {
+	seen := map[string]bool{}
+	for _, word := range words {
+		key, value, ok := strings.Cut(word, "=")
+		if !ok || key == "" || value == "" {
+			return fmt.Errorf("%s: option %q: must be KEY=VALUE", driver, word)
+		}
+		if err := CheckSet(driver, known, map[string]string{key: value}); err != nil {
+			return err
+		}
+		if seen[key] {
+			return fmt.Errorf("%s: option %q is given twice", driver, key)
+		}
+		seen[key] = true
+		if err := o.choose(key, value); err != nil {
+			return fmt.Errorf("%s: %s=%s: %w", driver, key, value, err)
+		}
+	}
+	return nil
+}
+
+func (o *CreateOptions) choose(key, value string) (err error) {
+	switch key {
+	case uuidKey:
+		o.UUID, err = parseUUID(value)
+	case timestampKey:
+		o.Timestamp, err = strconv.ParseInt(value, 10, 64)
+		if err != nil || o.Timestamp < 0 {
+			err = fmt.Errorf("must be seconds since 1970")
+		}
+	default:
+		if o.Set == nil {
+			o.Set = map[string]string{}
+		}
+		o.Set[key] = value
+	}
+	return err
+}
+
+// parseUUID reads 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12. The UUID of zeros stands for none and is refused.
+func parseUUID(text string) (id [16]byte, err error) {
+	groups := strings.Split(text, "-")
+	var lengths []int
+	for _, g := range groups {
+		lengths = append(lengths, len(g))
+	}
+	b, err := hex.DecodeString(strings.Join(groups, ""))
+	if err != nil || !slices.Equal(lengths, []int{8, 4, 4, 4, 12}) || [16]byte(b) == id {
+		return id, fmt.Errorf("must be a UUID that is not all zeros, as in 6ba7b810-9dad-41d1-80b4-00c04fd430c8")
+	}
+	return [16]byte(b), nil
+}
+
+// CheckSet refuses keys in CreateOptions.Set that a format does not know, and names those it does.
+func CheckSet(driver string, known []Option, set map[string]string) error {
+	for key := range set {
+		if slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
+			continue
+		}
+		if len(known) == 0 {
+			return fmt.Errorf("%s: unknown option %q: the format has none", driver, key)
+		}
+		var keys []string
+		for _, o := range known {
+			keys = append(keys, o.Key)
+		}
+		return fmt.Errorf("%s: unknown option %q: known are %s", driver, key, strings.Join(keys, ", "))
+	}
+	return nil
+}
+
+// Creator returns the driver of that name, if it writes; else the error names those that do.
+func (s Set) Creator(name string) (Creator, error) {
+	d, err := s.Named(name)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := d.(Creator); ok {
+		return c, nil
+	}
+	var writers []string
+	for _, d := range s.all() {
+		if _, ok := d.(Creator); ok {
+			writers = append(writers, d.Name())
+		}
+	}
+	return nil, fmt.Errorf("%s: imsfs reads this format but does not write it: it writes %s", name, strings.Join(writers, ", "))
+}
