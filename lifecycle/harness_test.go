@@ -22,7 +22,8 @@ import (
 
 // flat is a format for tests: the word FLAT, then the disk's bytes.
 type flat struct {
-	gate func(ctx context.Context) error // called by Open, if not nil
+	gate func(ctx context.Context) error            // called by Open, if not nil
+	read func(ctx context.Context, off int64) error // called by ReadAt of the disk, if not nil
 }
 
 func (flat) Name() string { return "flat" }
@@ -45,10 +46,13 @@ func (f flat) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	if src.Size() <= 4 {
 		return nil, formats.Corrupt("flat", 0, "there is\n nothing behind the word")
 	}
-	return flatImage{src}, nil
+	return flatImage{src, f.read}, nil
 }
 
-type flatImage struct{ src formats.Source }
+type flatImage struct {
+	src  formats.Source
+	read func(ctx context.Context, off int64) error
+}
 
 func (i flatImage) Info() formats.Info {
 	n := i.src.Size() - 4
@@ -60,6 +64,11 @@ func (i flatImage) Extent(_ context.Context, off, n int64) (formats.Extent, erro
 }
 
 func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
+	if i.read != nil {
+		if err := i.read(ctx, off); err != nil {
+			return err
+		}
+	}
 	return i.src.ReadAt(ctx, p, off+4)
 }
 
@@ -70,6 +79,8 @@ type house struct {
 	dir     string // the store's
 	driver  flat
 	slow    *slow
+	writers []formats.Driver
+	config  func(*Config) // changes what the registry works with, if not nil
 	log     syncBuffer
 	db      *kv.DB
 	store   blockstore.Store // kept through reopen
@@ -115,13 +126,17 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.Registry, err = Open(h.t.Context(), h.db, Config{
-		Formats: formats.Set{Drivers: []formats.Driver{h.driver, h.slow}},
+	cfg := Config{
+		Formats: formats.Set{Drivers: append([]formats.Driver{h.driver, h.slow}, h.writers...)},
 		Loader:  h.loader,
 		Store:   h.store,
 		Indexes: indexes,
 		Log:     slog.New(slog.NewTextHandler(&h.log, nil)),
-	})
+	}
+	if h.config != nil {
+		h.config(&cfg)
+	}
+	h.Registry, err = Open(h.t.Context(), h.db, cfg)
 	if err != nil {
 		h.t.Fatal(err)
 	}

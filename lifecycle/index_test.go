@@ -29,7 +29,7 @@ func (*slow) Probe(ctx context.Context, src formats.Source) (bool, error) {
 }
 
 func (s *slow) Open(_ context.Context, src formats.Source, _ formats.OpenOptions) (formats.Image, error) {
-	return &slowImage{flatImage: flatImage{src}, slow: s}, nil
+	return &slowImage{flatImage: flatImage{src: src}, slow: s}, nil
 }
 
 type slowImage struct {

@@ -51,6 +51,8 @@ type Config struct {
 	AllowDirs []string
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
 	Mountpoint string
+	// StoreDir is the store's directory, without symbolic links, where nothing is exported to; "" is nowhere.
+	StoreDir string
 }
 
 // Registry holds all images of one store. It is safe for concurrent use.

@@ -31,7 +31,13 @@ func (i *Image) onDisk(verb string, work func(context.Context, *job, *Handle) er
 	if err := i.keeps(); err != nil {
 		return err
 	}
+	return i.launch(verb, work, func() {})
+}
+
+// launch starts a job on a handle of the image's disk, and runs cleanup at its end; the caller holds changes.
+func (i *Image) launch(verb string, work func(context.Context, *job, *Handle) error, cleanup func()) error {
 	return i.r.launch(&i.job, verb, func(ctx context.Context, j *job) error {
+		defer cleanup()
 		h, err := i.Open(ctx)
 		if err == nil {
 			err = errors.Join(work(ctx, j, h), h.Close())

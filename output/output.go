@@ -68,6 +68,7 @@ func replaceable(path string, sources []string, force bool) error {
 	for _, source := range sources {
 		src, err := os.Stat(source)
 		switch {
+		case errors.Is(err, iofs.ErrNotExist): // an image that the daemon has all of may have lost it
 		case err != nil:
 			return fmt.Errorf("%s: %w", source, err)
 		case os.SameFile(info, src) && source == sources[0]:
@@ -119,4 +120,12 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// Settle brings what was written to stable storage and out of the page cache, so that who reads it back sees what is stored.
+func (o *File) Settle() error {
+	if err := o.Sync(); err != nil {
+		return err
+	}
+	return os.NewSyscallError("fadvise", unix.Fadvise(int(o.Fd()), 0, 0, unix.FADV_DONTNEED))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -84,11 +83,7 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 	return seconds, nil
 }
 
-// derivedUUID is a version 8 UUID (RFC 9562) that depends on what is known before the content is read.
+// derivedUUID depends on what is known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs\x00%s\x00%d\x00%d\x00%d", filepath.Base(img.path), img.file().Size(), img.Info().Size, created))
-	id := [16]byte(sum[:16])
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	return id
+	return formats.DeriveUUID(filepath.Base(img.path), img.file().Size(), img.Info().Size, created)
 }

@@ -59,8 +59,7 @@ func (j job) text() string {
 const jobPause = 200 * time.Millisecond
 
 // await shows a job until it ends, and returns its outcome. When the waiting is ended the job goes on.
-func await(ctx context.Context, env *environment, path, label string) error {
-	d := newDisplay(env, label)
+func await(ctx context.Context, path string, d display) error {
 	ticks := time.NewTicker(jobPause)
 	defer ticks.Stop()
 	for {
@@ -103,7 +102,7 @@ func jobCommand(env *environment, cmd *cobra.Command, words func(args []string) 
 		if err != nil {
 			return err
 		}
-		return await(cmd.Context(), env, path, line[0]+" "+args[0])
+		return await(cmd.Context(), path, newDisplay(env, line[0]+" "+args[0]))
 	})
 }
 

@@ -72,6 +72,7 @@ by its content unless -f names it.`,
 		newHydrate(env),
 		newEvict(env),
 		newVerify(env),
+		newExport(env),
 		newCancel(env),
 		newStore(env),
 	)

@@ -138,6 +138,7 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		Now:        env.now,
 		AllowDirs:  opts.allowDirs,
 		Mountpoint: resolve(opts.mountpoint),
+		StoreDir:   resolve(opts.store),
 	})
 	if err != nil {
 		return err

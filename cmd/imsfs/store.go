@@ -40,7 +40,7 @@ func storeJob(env *environment, verb, short, long string) *cobra.Command {
 		if err := c.command(c.store("ctl"), verb); err != nil || *noWait {
 			return err
 		}
-		return await(cmd.Context(), env, c.store("job"), verb)
+		return await(cmd.Context(), c.store("job"), newDisplay(env, verb))
 	})
 }
 

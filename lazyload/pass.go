@@ -1,0 +1,120 @@
+package lazyload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/formats"
+)
+
+// pause is how long a pass waits between two reads while readers load: it goes on, but leaves the processors and the source to
+// them.
+const pause = 20 * time.Millisecond
+
+// Pass returns the disk as an image for one pass over all of it, as an export makes. What the store has is read from there,
+// what is absent from the image, and none of it is kept: neither in the cache, where it would push out what readers use, nor
+// in the store. While readers load, it reads a piece every now and then only. info is the image's; reads that are
+// multiples of its clusters decode none twice.
+func (d *Disk) Pass(info formats.Info) formats.Image {
+	info.Size = d.size
+	return &pass{disk: d, info: info, turn: make(chan struct{}, 1), demand: d.loader.saver.demand.Load()}
+}
+
+type pass struct {
+	disk *Disk
+	info formats.Info
+
+	turn   chan struct{} // holds a token who looks at, or sets, demand
+	demand int64         // readers' loads at the last look
+}
+
+// Info is the formats.Image method.
+func (p *pass) Info() formats.Info { return p.info }
+
+// Extent is the formats.Image method.
+func (p *pass) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	return p.disk.Extent(ctx, off, n)
+}
+
+// ReadAt is the formats.Image method.
+func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
+	if err := p.giveWay(ctx); err != nil {
+		return err
+	}
+	st := p.disk.stored
+	if st == nil {
+		return p.fromImage(ctx, b, off)
+	}
+	var pos, absent int64 // absent is where the run of absent bytes begins that ends at pos
+	for s := range pieces(off, int64(len(b)), blockstore.BlockSize) {
+		e, err := st.store.Lookup(st.disk, s.unit/blockstore.BlockSize)
+		if err != nil {
+			return err
+		}
+		if e.State == blockstore.Absent {
+			pos += s.n
+			continue
+		}
+		if err := p.fromImage(ctx, b[absent:pos], off+absent); err != nil {
+			return err
+		}
+		block := b[pos:][:s.n]
+		if e.State == blockstore.Zero {
+			clear(block)
+		} else if err := p.fromStore(ctx, e.ID, block, s); err != nil {
+			return err
+		}
+		pos += s.n
+		absent = pos
+	}
+	return p.fromImage(ctx, b[absent:], off+absent)
+}
+
+// giveWay waits for a moment if readers have loaded since the last read, and lets no other read of the pass by meanwhile.
+func (p *pass) giveWay(ctx context.Context) error {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	now := p.disk.loader.saver.demand.Load()
+	if now == p.demand {
+		return nil
+	}
+	p.demand = now
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fromStore reads a part of a block, from the image if the store's bytes are damaged or gone.
+func (p *pass) fromStore(ctx context.Context, id blockstore.ID, block []byte, s piece) error {
+	err := p.disk.stored.read(ctx, id, block, s)
+	if !errors.Is(err, blockstore.ErrDamaged) && !errors.Is(err, blockstore.ErrNotFound) {
+		return err
+	}
+	if again := p.fromImage(ctx, block, s.unit+s.skip); again != nil {
+		return fmt.Errorf("%w, and it cannot be loaded again: %w", err, again)
+	}
+	return nil
+}
+
+func (p *pass) fromImage(ctx context.Context, b []byte, off int64) error {
+	if len(b) == 0 {
+		return nil
+	}
+	img, err := p.disk.image.get(ctx)
+	if err != nil {
+		return err
+	}
+	return img.ReadAt(ctx, b, off)
+}

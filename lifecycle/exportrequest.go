@@ -1,0 +1,132 @@
+package lifecycle
+
+import (
+	iofs "io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// exportRequest is what the words of an export ask for.
+type exportRequest struct {
+	format  string
+	creator formats.Creator
+	dest    string // an absolute path
+	opts    formats.CreateOptions
+	verify  bool
+	force   bool
+}
+
+// exportRequest understands FORMAT DEST [KEY=VALUE ...].
+func (r *Registry) exportRequest(rec record, words []string) (exportRequest, error) {
+	q := exportRequest{format: words[0], verify: true}
+	var err error
+	if q.creator, err = r.cfg.Formats.Creator(q.format); err != nil {
+		return q, refuse(iofs.ErrInvalid, "%v", err)
+	}
+	if q.dest, err = r.checkDest(words[1]); err != nil {
+		return q, err
+	}
+	choices, err := q.own(words[2:])
+	if err != nil {
+		return q, err
+	}
+	q.opts.Timestamp = rec.created()
+	if err := q.opts.Choose(q.format, q.creator.Options(), choices); err != nil {
+		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level and verify", err)
+	}
+	if q.opts.UUID == [16]byte{} {
+		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Source), rec.Identity.Size, rec.Size, q.opts.Timestamp)
+	}
+	return q, nil
+}
+
+// own takes the keys that are the verb's own, each at most once, and returns the others.
+func (q *exportRequest) own(words []string) (others []string, err error) {
+	var seen []string
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		switch {
+		case !slices.Contains([]string{"force", "level", "verify"}, key):
+			others = append(others, w)
+			continue
+		case slices.Contains(seen, key):
+			return nil, refuse(ErrUsage, "%s is given twice", key)
+		}
+		seen = append(seen, key)
+		switch key {
+		case "force":
+			q.force, err = yesOrNo(w, value)
+		case "verify":
+			q.verify, err = yesOrNo(w, value)
+		case "level":
+			q.opts.Level, err = strconv.Atoi(value)
+			if err != nil || q.opts.Level < 0 {
+				err = refuse(iofs.ErrInvalid, "%s: a level is a number in the format's own terms, 0 its usual one", Quote(w))
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return others, nil
+}
+
+func yesOrNo(word, value string) (bool, error) {
+	if value != "yes" && value != "no" {
+		return false, refuse(iofs.ErrInvalid, "%s: it must be yes or no", Quote(word))
+	}
+	return value == "yes", nil
+}
+
+// checkDest refuses a path that is not for exports: where the daemon keeps its own things, and what other images are read from.
+func (r *Registry) checkDest(path string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", refuse(iofs.ErrInvalid, "the destination %q is relative: give its absolute path, which is the same for everyone", path)
+	}
+	if strings.HasSuffix(path, "/") {
+		return "", refuse(iofs.ErrInvalid, "the destination %s is a directory: name the file to be written", path)
+	}
+	path = filepath.Clean(path)
+	// By its words first: a look at the daemon's own tree would be answered by the daemon.
+	for _, real := range []func(string) string{filepath.Clean, followed} {
+		at := real(path)
+		switch {
+		case within(r.cfg.Mountpoint, at):
+			return "", refuse(iofs.ErrInvalid, "the destination %s lies in this tree itself", path)
+		case within(r.cfg.StoreDir, at):
+			return "", refuse(iofs.ErrInvalid, "the destination %s lies in the store", path)
+		}
+		for _, img := range r.Images() {
+			for _, f := range img.record().files() {
+				if f.Path == at {
+					return "", refuse(iofs.ErrExist, "the destination %s is what the image %q is read from", path, img.Name())
+				}
+			}
+		}
+	}
+	return path, nil
+}
+
+// followed is where a path leads, by links in it and by itself being one; the path if it leads nowhere.
+func followed(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
+}
+
+// within tells whether a path is a directory or something in it; "" is no directory.
+func within(dir, path string) bool {
+	if dir == "" {
+		return false
+	}
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
