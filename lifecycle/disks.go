@@ -93,7 +93,7 @@ func newPool(set formats.Set, allow []string, loader *lazyload.Loader, store blo
 // origin is where a record says that its image is.
 func (p *pool) origin(rec record) *origin {
 	return &origin{id: rec.ID, pool: p, path: rec.Source, cfg: chain.Config{
-		Formats: p.formats, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, AllowDirs: p.allow,
+		Formats: p.formats, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, Maps: true, AllowDirs: p.allow,
 	}}
 }
 

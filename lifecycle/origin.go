@@ -73,6 +73,13 @@ func (o *origin) files() []chain.File {
 	return o.chain.Files()
 }
 
+// mapNote tells of the map beside a raw image.
+func (o *origin) mapNote() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.chain.Sources()[0].MapNote()
+}
+
 // close gives the source back, if it was opened. No read of the image may be running.
 func (o *origin) close() error {
 	o.mu.Lock()

@@ -66,6 +66,7 @@ type record struct {
 	ClusterSize int64           `json:"cluster_size,omitempty"`
 	Compression string          `json:"compression,omitempty"`
 	Indexed     bool            `json:"indexed,omitempty"` // it wants an index
+	Map         string          `json:"map,omitempty"`     // the map beside a raw source, or why it was not used when it was registered
 
 	// What of it is to be in the block store.
 	Load      LoadMode `json:"load,omitempty"`

@@ -213,7 +213,7 @@ func (r *Registry) settle(img *Image, j *job, o *origin, err error) {
 	}
 	switch {
 	case err == nil:
-		r.cfg.Log.Info("registered", append(imageAttrs(img), slog.String("format", img.record().Format), slog.Int64("size", img.Size()))...)
+		r.cfg.Log.Info("registered", append(imageAttrs(img), foundAttrs(img)...)...)
 	case img.State() == Deleted:
 		err = refuse(iofs.ErrClosed, "the image was deleted before it was registered")
 	case r.isClosed():
@@ -262,6 +262,7 @@ func (r *Registry) found(rec *record, o *origin) (*disk, error) {
 	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Occupied()
 	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
 	rec.Indexed = o.wantsIndex()
+	rec.Map = o.mapNote()
 	switch {
 	case r.cfg.Store == nil || info.Size > blockstore.MaxDiskSize && rec.Load == Lazy:
 		rec.Load = None
@@ -307,4 +308,14 @@ func (r *Registry) kill(img *Image, cause error) {
 func imageAttrs(img *Image) []any {
 	rec := img.record()
 	return []any{slog.Uint64("id", rec.ID), slog.String("image", rec.Name), slog.String("source", rec.Source)}
+}
+
+// foundAttrs are what a registration found out.
+func foundAttrs(img *Image) []any {
+	rec := img.record()
+	attrs := []any{slog.String("format", rec.Format), slog.Int64("size", rec.Size)}
+	if rec.Map != "" {
+		attrs = append(attrs, slog.String("map", rec.Map))
+	}
+	return attrs
 }

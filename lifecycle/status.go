@@ -99,6 +99,9 @@ func (i *Image) Status() string {
 	l.add("cluster_size", rec.ClusterSize)
 	l.add("compression", or(rec.Compression, "none"))
 	l.add("source", rec.Source)
+	if rec.Map != "" {
+		l.add("map", rec.Map)
+	}
 	l.add("registered", rec.Registered.Format(time.RFC3339))
 	l.add("opens", i.r.disks.handles(&i.slot))
 	if rec.State == Active {

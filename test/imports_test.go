@@ -27,7 +27,7 @@ var house = []room{
 	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "output", "formats/convert"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
-	{"lazyload/chain", []string{"lazyload/source", "formats"}, "it follows names from file to file, and knows no layout"},
+	{"lazyload/chain", []string{"lazyload/source", "formats", "formats/rawmap"}, "it follows names from file to file, and knows no layout"},
 	{"lazyload/index", []string{"lazyload/source", "formats"}, "it keeps what a pass over an image found, whatever the layout"},
 	{"lazyload/source", []string{"formats"}, "it implements the contract's Source"},
 	{"blockstore", nil, "blocks, maps and digests are computed; where they are kept is for others"},

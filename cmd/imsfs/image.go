@@ -19,6 +19,7 @@ type imageOptions struct {
 	snapshot      string
 	backing       string
 	backingFormat string
+	maps          bool // use the map beside a raw image
 }
 
 // imageFlags adds the flags for the image file that the command's help calls file. suffix tells the names of those for a
@@ -51,6 +52,7 @@ func openImage(ctx context.Context, env *environment, path string, opts imageOpt
 		Snapshot:      opts.snapshot,
 		Backing:       opts.backing,
 		BackingFormat: opts.backingFormat,
+		Maps:          opts.maps,
 	}, allow)
 }
 

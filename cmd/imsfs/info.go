@@ -59,6 +59,7 @@ func info(ctx context.Context, env *environment, opts infoOptions, path string) 
 		Format:        opts.image.format,
 		Snapshot:      opts.image.snapshot,
 		Alone:         !opts.chain,
+		Maps:          true,
 		Backing:       opts.image.backing,
 		BackingFormat: opts.image.backingFormat,
 	}, opts.allow)

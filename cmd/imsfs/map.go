@@ -19,7 +19,7 @@ type mapOptions struct {
 }
 
 func newMap(env *environment) *cobra.Command {
-	var opts mapOptions
+	opts := mapOptions{image: imageOptions{maps: true}}
 	cmd := &cobra.Command{
 		Use:   "map FILE",
 		Short: "List the extents of a disk",

@@ -82,6 +82,7 @@ by its content unless -f names it.`,
 		newCheck(env),
 		newCompare(env),
 		newConvert(env),
+		newMkmap(env),
 		newDigest(env),
 		newOpen(env),
 	)

@@ -12,6 +12,7 @@
 //	source.go  a file, and the files beside it
 //	follow.go  from an image to its backing image
 //	read.go    the layers as one disk
+//	rawmap.go  the map beside a raw image
 package chain
 
 import (
@@ -37,6 +38,8 @@ type Config struct {
 	Backing string
 	// BackingFormat is that image's format, in place of the one that the image says.
 	BackingFormat string
+	// Maps uses the map beside a raw image (formats/rawmap), and believes it.
+	Maps bool
 	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
 	AllowDirs []string
 }
@@ -65,7 +68,14 @@ func (c *Chain) open(ctx context.Context, path string, cfg Config) error {
 		return err
 	}
 	c.sources = append(c.sources, top)
-	img, err := cfg.Formats.Open(ctx, top, cfg.Format, formats.OpenOptions{Snapshot: cfg.Snapshot, Files: top})
+	driver, err := cfg.Formats.Find(ctx, top, cfg.Format)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if cfg.Maps && driver.Name() == rawFormat {
+		top.findMap(ctx)
+	}
+	img, err := cfg.Formats.Open(ctx, top, driver.Name(), formats.OpenOptions{Snapshot: cfg.Snapshot, Files: top})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

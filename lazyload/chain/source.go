@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/rawmap"
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
@@ -29,6 +30,8 @@ type Source struct {
 	path    string
 	allowed []*source.Dir
 	findDir func(context.Context) (*source.Dir, error) // opens the image's own directory
+	holes   *rawmap.Map                                // nil: there is none that is used; see findMap
+	mapNote string
 
 	mu      sync.Mutex // guards the following
 	own     *source.Dir
