@@ -37,6 +37,14 @@ const (
 // ErrStale is what every error about a map that was made of another state of the file is (errors.Is).
 var ErrStale = errors.New("the map is of another state of the file")
 
+// Stale makes an error that is ErrStale of a sentence.
+func Stale(format string, args ...any) error { return &staleError{fmt.Sprintf(format, args...)} }
+
+type staleError struct{ text string }
+
+func (e *staleError) Error() string        { return e.text }
+func (e *staleError) Is(target error) bool { return target == ErrStale }
+
 // Map tells which blocks of a raw disk hold data. It is safe for concurrent use once it is made.
 type Map struct {
 	size    int64
@@ -64,9 +72,9 @@ func (m *Map) data(block int64) bool { return m.bits[block/8]>>(block%8)&1 == 1 
 func (m *Map) Fits(size, modTime int64) error {
 	switch {
 	case m.size != size:
-		return fmt.Errorf("it was made of a file of %d bytes, and this one has %d: %w", m.size, size, ErrStale)
+		return Stale("it was made of a file of %d bytes, and this one has %d", m.size, size)
 	case m.modTime != modTime:
-		return fmt.Errorf("the file was written to since it was made: %w", ErrStale)
+		return Stale("the file was written to since it was made")
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (s *Source) readMap(ctx context.Context) (_ *rawmap.Map, err error) {
 		return nil, err
 	}
 	if made.ModTime < id.ModTime {
-		return nil, fmt.Errorf("it is older than the file: %w", rawmap.ErrStale)
+		return nil, rawmap.Stale("it is older than the file")
 	}
 	return m, nil
 }

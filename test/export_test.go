@@ -1,0 +1,170 @@
+package test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// exports are the ways to write a disk, with what qemu-img calls the format; "" if it does not read it.
+var exports = []struct {
+	format, choices, qemu string
+}{
+	{"raw", "", "raw"},
+	{"raw", "preallocation=full", "raw"},
+	{"qcow2", "", "qcow2"},
+	{"qcow2", "compression_type=zstd,cluster_size=128k", "qcow2"},
+	{"vmdk", "", "vmdk"},
+	{"vmdk", "subformat=streamOptimized", "vmdk"},
+	{"vhd", "", "vpc"},
+	{"vhd", "subformat=fixed", "vpc"},
+	{"vhd", "align=1MiB", "vpc"},
+	{"vhdx", "", "vhdx"},
+	{"vdi", "", "vdi"},
+	{"zvhd2", "", ""},
+	{"zvhd", "", ""},
+}
+
+// TestExports: what is exported from the mount is the disk, by qemu-img's comparison and our own, and byte for byte what
+// convert makes of the image file.
+func TestExports(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), 9*mib+512, 31)
+	source := m.as(t, "zvhd2")
+	d.register(t, "web", source)
+	if r := sh(t, `head -c 4M "$1" >/dev/null`, d.disk("web")); r.code != 0 { // a part is in the store by then, or on its way
+		t.Fatalf("%+v", r)
+	}
+	for i, e := range exports {
+		t.Run(strings.TrimSpace(e.format+" "+e.choices), func(t *testing.T) {
+			dir := t.TempDir()
+			dest, converted := filepath.Join(dir, "out"), filepath.Join(dir, "converted")
+			flags := []string{"-O", e.format}
+			if e.choices != "" {
+				flags = append(flags, "-o", e.choices)
+			}
+			if i%2 == 1 {
+				flags = append(flags, "-p")
+			}
+			r := d.cli(t, slices.Concat([]string{"export", "web", dest}, flags)...)
+			if r.code != 0 || r.stdout != "" || i%2 == 1 && !strings.Contains(r.stderr, "export web: done") || i%2 == 0 && r.stderr != "" {
+				t.Fatalf("export: %+v", r)
+			}
+			do(t, program, "compare", "-f", "raw", "-F", e.format, m.path, dest)
+			if e.qemu != "" {
+				do(t, "qemu-img", "compare", "-f", "raw", "-F", e.qemu, m.path, dest)
+			}
+			if e.format == "qcow2" {
+				do(t, "qemu-img", "check", "-q", dest)
+			}
+			do(t, program, slices.Concat([]string{"convert"}, slices.DeleteFunc(flags, func(f string) bool { return f == "-p" }), []string{source, converted})...)
+			do(t, "cmp", dest, converted)
+			if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+				t.Errorf("%d files are in the directory", len(entries))
+			}
+		})
+	}
+}
+
+// TestExportsAreRefused: by the write, or by the job's end, and nothing is left behind.
+func TestExportsAreRefused(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), 9*mib, 32)
+	d.register(t, "web", m.path)
+	small, fixed := d.file("small"), d.file("fixed")
+	for at, options := range map[string]string{small: "size=2m", fixed: "ro,size=1m"} {
+		do(t, "mkdir", at)
+		do(t, "mount", "-t", "tmpfs", "-o", options, "none", at)
+		t.Cleanup(func() { do(t, "umount", at) })
+	}
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "no space left")
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "no space left")
+	d.cli(t, "export", "web", filepath.Join(fixed, "out"), "-O", "raw").refused(t, "read-only file system")
+	d.cli(t, "export", "web", d.path("out"), "-O", "raw").refused(t, "this tree itself")
+	d.cli(t, "export", "web", filepath.Join(d.store, "out"), "-O", "raw").refused(t, "in the store")
+	d.cli(t, "export", "web", m.path, "-O", "raw", "--force").refused(t, `the image "web" is read from`)
+	d.cli(t, "export", "web", d.file("out"), "-O", "qcow2", "-o", "colour=red").refused(t, "colour", "cluster_size")
+	d.cli(t, "export", "web", d.file("out"), "-O", "qed").refused(t, "does not write it")
+	d.cli(t, "export", "web", d.file("out")).failed(t, 2, "-O FMT")
+	d.cli(t, "export", "nobody", d.file("out"), "-O", "raw").refused(t, `no image "nobody"`)
+	if err := d.command("web", "export raw "+m.path); err == nil || !strings.Contains(err.Error(), "file exists") {
+		t.Errorf("export to what exists: %v", err)
+	}
+	for _, dir := range []string{small, fixed} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+			t.Errorf("%v, %v is left in %s", err, entries, dir)
+		}
+	}
+	if _, err := os.Stat(d.file("out")); err == nil {
+		t.Error("a refused export left a file")
+	}
+}
+
+// slowExport begins an export that takes long, and returns its directory once something was written.
+func (d *daemon) slowExport(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	path := d.file("long.raw")
+	do(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=96", "status=none")
+	d.register(t, "long", path)
+	if r := d.cli(t, "export", "long", filepath.Join(dir, "out"), "-O", "zvhd2", "--level", "19", "--no-wait"); r != (result{}) {
+		t.Fatalf("export --no-wait: %+v", r)
+	}
+	eventually(t, func() string {
+		if job := read(t, d.path("images", "long", "job")); strings.HasPrefix(job, "RUNNING 0.00") || strings.HasPrefix(job, "QUEUED") {
+			return "the job is " + job
+		}
+		return ""
+	})
+	return dir
+}
+
+func TestExportIsCancelled(t *testing.T) {
+	d := serve(t)
+	dir := d.slowExport(t)
+	wantWords(t, "job", read(t, d.path("images", "long", "job")), "RUNNING", "MiB/s export ", "s")
+	if r := d.cli(t, "hydrate", "long"); r.code != 1 || !strings.Contains(r.stderr, "export is still running") {
+		t.Errorf("hydrate beside an export: %+v", r)
+	}
+	if r := d.cli(t, "cancel", "long"); r != (result{}) {
+		t.Fatalf("cancel: %+v", r)
+	}
+	eventually(t, func() string {
+		if job := read(t, d.path("images", "long", "job")); !strings.HasPrefix(job, "CANCELLED") {
+			return "the job is " + job
+		}
+		return ""
+	})
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v is left", err, entries)
+	}
+}
+
+// TestKillDuringAnExport: no half file has the name, and the next server does not go on.
+func TestKillDuringAnExport(t *testing.T) {
+	d := serve(t)
+	dir := d.slowExport(t)
+	d.kill(t)
+	if _, err := os.Stat(filepath.Join(dir, "out")); !os.IsNotExist(err) {
+		t.Errorf("after the kill the name is taken: %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 1 || len(entries) == 1 && !strings.HasPrefix(entries[0].Name(), ".out") {
+		t.Errorf("%v, %v is left", err, entries)
+	}
+	if err := unix.Unmount(d.mnt, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	again := d.place.serve(t)
+	if job := read(t, again.path("images", "long", "job")); job != "" {
+		t.Errorf("after the restart there is the job %q", job)
+	}
+	if r := again.cli(t, "export", "long", filepath.Join(dir, "out"), "-O", "raw"); r.code != 0 {
+		t.Errorf("export after the restart: %+v", r)
+	}
+	do(t, "cmp", d.file("long.raw"), filepath.Join(dir, "out"))
+}
