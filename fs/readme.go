@@ -19,6 +19,7 @@ One write is one command:
   losetup --read-only --partscan --find --show images/web/disk
   echo 'set os_version "Debian 12"' >images/web/ctl
   echo hydrate >images/web/ctl; cat images/web/job
+  echo 'export qcow2 /srv/copies/web.qcow2' >images/web/ctl
   echo delete >images/web/ctl
 
 A command that is refused fails its write; the reason is in error beside the ctl.
