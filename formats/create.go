@@ -2,6 +2,7 @@ package formats
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -97,6 +98,38 @@ func CheckSet(driver string, known []Option, set map[string]string) error {
 	return nil
 }
 
+// ErrTooLarge is what the error of Creator.Create about a disk that the format cannot hold is (errors.Is).
+var ErrTooLarge = errors.New("more than the format can hold")
+
+// TooLarge makes an error that is ErrTooLarge; the sentence names the limit.
+func TooLarge(format string, args ...any) error { return &tooLarge{fmt.Sprintf(format, args...)} }
+
+type tooLarge struct{ text string }
+
+func (e *tooLarge) Error() string        { return e.text }
+func (e *tooLarge) Is(target error) bool { return target == ErrTooLarge }
+
+// Create prepares writing a disk of size bytes in the format of that name. If the disk is too large for it, the error names those
+// that can hold it.
+func (s Set) Create(name string, size int64, opts CreateOptions) (Encoder, error) {
+	c, err := s.Creator(name)
+	if err != nil {
+		return nil, err
+	}
+	enc, err := c.Create(size, opts)
+	if !errors.Is(err, ErrTooLarge) {
+		return enc, err
+	}
+	holds := s.writers(func(d Driver, c Creator) bool {
+		_, err := c.Create(size, CreateOptions{})
+		return err == nil && d.Name() != name
+	})
+	if len(holds) == 0 {
+		return nil, fmt.Errorf("%w, and no other format holds more", err)
+	}
+	return nil, fmt.Errorf("%w; these hold it: %s", err, strings.Join(holds, ", "))
+}
+
 // Creator returns the driver of that name, if it writes; else the error names those that do.
 func (s Set) Creator(name string) (Creator, error) {
 	d, err := s.Named(name)
@@ -106,11 +139,17 @@ func (s Set) Creator(name string) (Creator, error) {
 	if c, ok := d.(Creator); ok {
 		return c, nil
 	}
-	var writers []string
+	all := s.writers(func(Driver, Creator) bool { return true })
+	return nil, fmt.Errorf("%s: imsfs reads this format but does not write it: it writes %s", name, strings.Join(all, ", "))
+}
+
+// writers names the drivers that write and are wanted.
+func (s Set) writers(wanted func(Driver, Creator) bool) []string {
+	var names []string
 	for _, d := range s.all() {
-		if _, ok := d.(Creator); ok {
-			writers = append(writers, d.Name())
+		if c, ok := d.(Creator); ok && wanted(d, c) {
+			names = append(names, d.Name())
 		}
 	}
-	return nil, fmt.Errorf("%s: imsfs reads this format but does not write it: it writes %s", name, strings.Join(writers, ", "))
+	return names
 }

@@ -243,6 +243,13 @@ type Chained interface {
 	EncodeAfter(dst, plain []byte, ci int64, before []byte) ([]byte, error)
 }
 
+// Estimator is what an Encoder whose file does not take as much space as the disk has data adds to Encoder.
+type Estimator interface {
+	// Room is the least space that the file will take, given the bytes of the disk that are Data; 0 if only compressing
+	// them could tell.
+	Room(data int64) int64
+}
+
 // Target is the file an Encoder writes: *os.File is one.
 type Target interface {
 	WriteAt(p []byte, off int64) (int, error)

@@ -52,7 +52,7 @@ func (e *export) prepare(words []string) error {
 	if e.exportRequest, err = r.exportRequest(rec, words); err != nil {
 		return err
 	}
-	if e.enc, err = e.creator.Create(rec.Size, e.opts); err != nil {
+	if e.enc, err = r.cfg.Formats.Create(e.format, rec.Size, e.opts); err != nil {
 		return refuse(iofs.ErrInvalid, "%v", err)
 	}
 	if e.verify {
@@ -121,7 +121,7 @@ func (e *export) readBack(ctx context.Context, progress func(done int64)) (err e
 	if known := e.img.Digest(); known != "" && known != want.String() {
 		return fmt.Errorf("the disk was read with the digest %s, and is %s in the store", want, known)
 	}
-	c, err := chain.Open(ctx, e.dst.Name(), chain.Config{Formats: e.img.r.cfg.Formats, Format: e.format, Alone: true})
+	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.img.r.cfg.Formats, Format: e.format, Alone: true})
 	if err != nil {
 		return err
 	}

@@ -12,19 +12,18 @@ import (
 
 // exportRequest is what the words of an export ask for.
 type exportRequest struct {
-	format  string
-	creator formats.Creator
-	dest    string // an absolute path
-	opts    formats.CreateOptions
-	verify  bool
-	force   bool
+	format string
+	dest   string // an absolute path
+	opts   formats.CreateOptions
+	verify bool
+	force  bool
 }
 
 // exportRequest understands FORMAT DEST [KEY=VALUE ...].
 func (r *Registry) exportRequest(rec record, words []string) (exportRequest, error) {
 	q := exportRequest{format: words[0], verify: true}
-	var err error
-	if q.creator, err = r.cfg.Formats.Creator(q.format); err != nil {
+	creator, err := r.cfg.Formats.Creator(q.format)
+	if err != nil {
 		return q, refuse(iofs.ErrInvalid, "%v", err)
 	}
 	if q.dest, err = r.checkDest(words[1]); err != nil {
@@ -35,7 +34,7 @@ func (r *Registry) exportRequest(rec record, words []string) (exportRequest, err
 		return q, err
 	}
 	q.opts.Timestamp = rec.created()
-	if err := q.opts.Choose(q.format, q.creator.Options(), choices); err != nil {
+	if err := q.opts.Choose(q.format, creator.Options(), choices); err != nil {
 		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level and verify", err)
 	}
 	if q.opts.UUID == [16]byte{} {

@@ -3,6 +3,7 @@ package output
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +11,40 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 )
+
+// TestHiddenOutput: where a file cannot be without a name, it has one that is hidden until it is committed.
+func TestHiddenOutput(t *testing.T) {
+	for _, tt := range []struct{ exists, force, refused bool }{{}, {exists: true, refused: true}, {exists: true, force: true}, {force: true}} {
+		dir := t.TempDir()
+		o := &File{path: filepath.Join(dir, "dst"), force: tt.force}
+		if err := o.openHidden(); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, dir); !strings.HasPrefix(got, ".dst.") {
+			t.Errorf("%+v: the directory holds %s", tt, got)
+		}
+		if _, err := o.WriteAt([]byte("new"), 0); err != nil {
+			t.Fatal(err)
+		}
+		want := "new"
+		if tt.exists {
+			if err := os.WriteFile(o.path, []byte("old"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if tt.refused {
+			want = "old"
+		}
+		if err := o.Commit(); (err != nil) != tt.refused {
+			t.Errorf("%+v: %v", tt, err)
+		}
+		o.Discard()
+		b, err := os.ReadFile(o.path)
+		if err != nil || string(b) != want || names(t, dir) != "dst" {
+			t.Errorf("%+v: %q, %v, the directory holds %s", tt, b, err, names(t, dir))
+		}
+	}
+}
 
 // TestPreallocatedOutput: the file that the command writes takes all its space, and keeps its bytes.
 func TestPreallocatedOutput(t *testing.T) {
@@ -46,4 +81,18 @@ func TestPreallocatedOutput(t *testing.T) {
 			t.Errorf("%s: %q, %v", value, b[3<<20:3<<20+5], err)
 		}
 	}
+}
+
+// names lists what a directory holds.
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return strings.Join(list, " ")
 }

@@ -58,7 +58,7 @@ var guests = []guest{
 	{"github.com/hanwen/go-fuse/v2", []string{"fs"}, "only the tree talks to the kernel"},
 	{"github.com/dgraph-io/badger/v4", []string{"blockstore/kv"}, "only one package knows which database it is"},
 	{"github.com/klauspost/compress", []string{"formats/codec"}, "whoever decodes must be held to bounds, which codec does"},
-	{"github.com/google/renameio/v2", []string{"blockstore/kv", "output"}, "files that appear whole are made by those who own the directory"},
+	{"github.com/google/renameio/v2", []string{"blockstore/kv"}, "files that appear whole are made by those who own the directory"},
 	{"github.com/spf13/cobra", []string{"cmd/imsfs"}, "only the command line is one"},
 	{"github.com/spf13/pflag", []string{"cmd/imsfs"}, "only the command line has flags"},
 	{"github.com/vbauerster/mpb/v8", []string{"cmd/imsfs"}, "only a terminal has progress bars"},

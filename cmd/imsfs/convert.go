@@ -22,6 +22,8 @@ type convertOptions struct {
 	threads  int
 	force    bool
 	progress bool
+	sha256   bool
+	anyRoom  bool
 }
 
 func newConvert(env *environment) *cobra.Command {
@@ -32,8 +34,11 @@ func newConvert(env *environment) *cobra.Command {
 		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty. What SRC has from backing files
 is written, too: DST has none.
 
-DST appears complete or not at all: it is written under another name in its directory, which an error or an interrupt
-removes, and renamed at the end, when it is safely on disk. A DST that exists is only replaced with --force.
+DST appears complete or not at all: it gets its name at the end, when it is safely on disk. A DST that exists is only
+replaced with --force.
+
+SRC - is standard input, in any format; it is kept in a file without a name, in TMPDIR or beside DST. DST - is standard
+output, for raw only; zeros are written out.
 
 What a format leaves to choose is said by -o; convert -O FMT -o help lists what FMT has.
 
@@ -45,6 +50,7 @@ name gives the same bytes as well.`,
   imsfs convert -O raw disk.zvhd2 disk.raw
   imsfs convert -O qcow2 -o compression_type=zstd,cluster_size=128k disk.vmdk disk.qcow2
   imsfs convert -O vhd -o help
+  curl -s https://example.com/disk.qcow2 | imsfs convert -O raw - /dev/shm/disk.raw
   SOURCE_DATE_EPOCH=0 imsfs convert -f raw -O zvhd2 --level 9 disk.img disk.zvhd2`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if asksForChoices(opts.choices) {
@@ -70,6 +76,8 @@ name gives the same bytes as well.`,
 	cmd.Flags().IntVar(&opts.threads, "threads", 0, "pieces of the disk to work on at once; 0 is what suits the cores")
 	cmd.Flags().BoolVar(&opts.force, "force", false, "replace DST if it exists")
 	cmd.Flags().BoolVarP(&opts.progress, "progress", "p", false, "show progress on stderr")
+	cmd.Flags().BoolVar(&opts.sha256, "sha256", false, "print the SHA-256 of the file written, as sha256sum does")
+	cmd.Flags().BoolVar(&opts.anyRoom, "no-space-check", false, "begin even if SRC's data do not fit DST's file system")
 	return cmd
 }
 
@@ -86,11 +94,14 @@ func (o *convertOptions) validate() error {
 }
 
 func convertFile(ctx context.Context, env *environment, opts convertOptions, srcPath, dstPath string) error {
-	img, err := openImage(ctx, env, srcPath, opts.from, opts.allow)
+	img, err := openSource(ctx, env, opts, srcPath, dstPath)
 	if err != nil {
 		return err
 	}
 	defer img.Close()
+	if dstPath == standardStream {
+		return convertToStream(ctx, env, opts, img)
+	}
 	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
@@ -103,18 +114,41 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 		return err
 	}
 	defer dst.Discard()
-	if err := convertTo(ctx, env, opts, img, enc, dst); err != nil {
-		return fmt.Errorf("%s: converting to %s: %w", srcPath, dstPath, err)
+	sum, err := convertTo(ctx, env, opts, img, enc, dst)
+	if err != nil {
+		return fmt.Errorf("%s: converting to %s: %w", srcPath, dstPath, explainFull(err))
 	}
-	return dst.Commit()
+	if err := dst.Commit(); err != nil {
+		return explainFull(err)
+	}
+	if opts.sha256 {
+		fmt.Fprintf(env.stdout, "%x  %s\n", sum, dstPath)
+	}
+	return nil
 }
 
-func convertTo(ctx context.Context, env *environment, opts convertOptions, img *imageFile, enc formats.Encoder, dst formats.Target) error {
-	cfg := convert.Config{Workers: opts.threads}
-	if opts.progress {
-		p := newProgress(env, "convert")
-		defer p.end()
-		cfg.Progress = p.report
+// convertTo returns the file's digest, if that is wanted.
+func convertTo(ctx context.Context, env *environment, opts convertOptions, img *imageFile, enc formats.Encoder, dst *output.File) ([]byte, error) {
+	if !opts.anyRoom {
+		if err := checkRoom(ctx, img, enc, dst); err != nil {
+			return nil, err
+		}
 	}
-	return convert.Run(ctx, img, enc, dst, cfg)
+	cfg, end := opts.config(env)
+	defer end()
+	if err := convert.Run(ctx, img, enc, dst, cfg); err != nil || !opts.sha256 {
+		return nil, err
+	}
+	return fileDigest(ctx, dst.File)
+}
+
+// config is followed by a call of end.
+func (o *convertOptions) config(env *environment) (cfg convert.Config, end func()) {
+	cfg.Workers = o.threads
+	if !o.progress {
+		return cfg, func() {}
+	}
+	p := newProgress(env, "convert")
+	cfg.Progress = p.report
+	return cfg, p.end
 }

@@ -66,13 +66,16 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 	if opts.UUID == [16]byte{} {
 		opts.UUID = derivedUUID(img, opts.Timestamp)
 	}
-	return creator.Create(img.Info().Size, opts)
+	return env.formats.Create(format, img.Info().Size, opts)
 }
 
 // creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.
 func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)
+	if value == "" && img.path == standardStream {
+		return 0, nil // when its bytes came has no bearing on them
+	}
 	if value == "" {
 		return img.file().Identity().ModTime / int64(time.Second), nil
 	}

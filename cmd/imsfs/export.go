@@ -25,8 +25,8 @@ func newExport(env *environment) *cobra.Command {
 		Long: `Write the disk of an image to the file DEST in the format FMT, without what is empty. The daemon does it, as its own user:
 from its store what that has, from the source what it has not.
 
-DEST appears complete or not at all: the daemon writes it under another name in DEST's directory, reads it back and
-compares the digests unless --no-verify says that it need not, and then renames it. A DEST that exists is only replaced
+DEST appears complete or not at all: the daemon writes it, reads it back and compares the digests unless --no-verify says
+that it need not, and then gives it its name. A DEST that exists is only replaced
 with --force. A daemon that ends meanwhile does not take the export up again.
 
 What a format leaves to choose is said by -o; -o help lists it.` + waitHelp,

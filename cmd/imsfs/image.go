@@ -92,6 +92,9 @@ func (f *imageFile) paths() []string {
 	for _, file := range f.Files() {
 		list = append(list, file.Path)
 	}
+	if f.path == standardStream {
+		return list[1:] // what came by the stream has no path
+	}
 	return list
 }
 

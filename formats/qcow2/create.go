@@ -42,7 +42,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case size <= 0 || size%formats.SectorSize != 0:
 		return nil, fmt.Errorf("qcow2: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)
 	case size > most:
-		return nil, fmt.Errorf("qcow2: a disk of %d bytes: with clusters of %d bytes it has at most %d", size, g.cluster(), most)
+		return nil, formats.TooLarge("qcow2: a disk of %d bytes: with clusters of %d bytes it has at most %d", size, g.cluster(), most)
 	}
 	e := &encoder{geometry: g, size: size, choices: c, placed: newPlaced(g.cluster()), last: -1}
 	e.space = newAllocator(g, func(int64, int) {})
@@ -54,6 +54,14 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 		}
 	}
 	return e, nil
+}
+
+// Room is the formats.Estimator method.
+func (e *encoder) Room(data int64) int64 {
+	if e.choices.compress {
+		return 0
+	}
+	return data
 }
 
 // ClusterSize is the formats.Encoder method.

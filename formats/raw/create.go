@@ -25,8 +25,10 @@ func (d Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder,
 		return nil, err
 	}
 	switch {
-	case size <= 0 || size > formats.MaxDiskSize || size%formats.SectorSize != 0:
-		return nil, fmt.Errorf("raw: a disk of %d bytes: the size must be a multiple of %d up to %d", size, formats.SectorSize, int64(formats.MaxDiskSize))
+	case size <= 0 || size%formats.SectorSize != 0:
+		return nil, fmt.Errorf("raw: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)
+	case size > formats.MaxDiskSize:
+		return nil, formats.TooLarge("raw: a disk of %d bytes: at most %d are written", size, int64(formats.MaxDiskSize))
 	case opts.Level != 0:
 		return nil, fmt.Errorf("raw: compression level %d: raw disks are not compressed", opts.Level)
 	}
@@ -44,6 +46,14 @@ func (d Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder,
 type encoder struct {
 	size     int64
 	allocate bool // holes too
+}
+
+// Room is the formats.Estimator method.
+func (e encoder) Room(data int64) int64 {
+	if e.allocate {
+		return e.size
+	}
+	return data
 }
 
 func (encoder) ClusterSize() int64 { return clusterSize }

@@ -39,7 +39,7 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 	case size <= 0 || size%formats.SectorSize != 0:
 		return nil, fmt.Errorf("vdi: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)
 	case size > maxCreateSize:
-		return nil, fmt.Errorf("vdi: a disk of %d bytes: at most %d are written, the most that qemu takes in blocks of 1 MiB", size, int64(maxCreateSize))
+		return nil, formats.TooLarge("vdi: a disk of %d bytes: at most %d are written, the most that qemu takes in blocks of 1 MiB", size, int64(maxCreateSize))
 	case opts.Level != 0:
 		return nil, fmt.Errorf("vdi: compression level %d: the format does not compress", opts.Level)
 	}

@@ -149,7 +149,7 @@ func TestCreateRefuses(t *testing.T) {
 		{0, formats.CreateOptions{}, "multiple of 512"},
 		{-512, formats.CreateOptions{}, "multiple of 512"},
 		{513, formats.CreateOptions{}, "multiple of 512"},
-		{maxSize + 512, formats.CreateOptions{}, "2190433320960 (2040 GiB); vhdx, vdi, qcow2"},
+		{maxSize + 512, formats.CreateOptions{}, "2190433320960 (2040 GiB)"},
 		{maxSize + 512, set("subformat", "fixed"), "2040 GiB"},
 		{formats.MaxDiskSize, set("align", "1MiB"), "2040 GiB"},
 		{maxSize - 512, set("align", "2039GiB"), "2040 GiB"},

@@ -57,7 +57,7 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 		c.size = (min(size, maxSize+sectorSize) + align - 1) / align * align
 	}
 	if size > maxSize || c.size > maxSize {
-		return c, fmt.Errorf("vhd: a disk of %d bytes: the format holds at most %d (2040 GiB); vhdx, vdi, qcow2, vmdk and raw hold more", max(size, c.size), int64(maxSize))
+		return c, formats.TooLarge("vhd: a disk of %d bytes: the format holds at most %d (2040 GiB)", max(size, c.size), int64(maxSize))
 	}
 	return c, nil
 }

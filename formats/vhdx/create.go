@@ -46,7 +46,7 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 	case size <= 0 || size%formats.SectorSize != 0:
 		return nil, fmt.Errorf("vhdx: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)
 	case size > maxDiskSize:
-		return nil, fmt.Errorf("vhdx: a disk of %d bytes: the format holds at most 64 TiB (%d bytes)", size, int64(maxDiskSize))
+		return nil, formats.TooLarge("vhdx: a disk of %d bytes: the format holds at most 64 TiB (%d bytes)", size, int64(maxDiskSize))
 	case opts.Level != 0:
 		return nil, fmt.Errorf("vhdx: compression level %d: VHDX is not compressed", opts.Level)
 	}

@@ -32,7 +32,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case size <= 0 || size%sector != 0:
 		return nil, fmt.Errorf("vmdk: a disk of %d bytes: the size must be a positive multiple of 512", size)
 	case size > maxCreateSize:
-		return nil, fmt.Errorf("vmdk: a disk of %d bytes: VMware's limit is %d (62 TiB); qcow2 and raw hold more", size, int64(maxCreateSize))
+		return nil, formats.TooLarge("vmdk: a disk of %d bytes: VMware's limit is %d (62 TiB)", size, int64(maxCreateSize))
 	}
 	w := written{descriptor: c.descriptorText(uint64(size/sector), opts), last: -1, header: header{
 		version: 1, flags: flagNewline, capacity: uint64(size / sector), grainSize: grainSectors, numGTEsPerGT: tableGrains,

@@ -27,6 +27,9 @@ func newStreamEncoder(w written, z *codec.ZlibEncoder) *streamEncoder {
 	return &streamEncoder{w, z}
 }
 
+// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+func (*streamEncoder) Room(int64) int64 { return 0 }
+
 // Encode is the formats.Encoder method.
 func (e *streamEncoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	if err := e.check(plain, ci); err != nil {

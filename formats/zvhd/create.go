@@ -36,7 +36,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case size <= 0 || size%512 != 0:
 		return nil, fmt.Errorf("zvhd: a disk of %d bytes: the size must be a positive multiple of 512", size)
 	case size > maxCreateSize:
-		return nil, fmt.Errorf("zvhd: a disk of %d bytes: at most %d are written", size, int64(maxCreateSize))
+		return nil, formats.TooLarge("zvhd: a disk of %d bytes: at most %d are written", size, int64(maxCreateSize))
 	}
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
@@ -63,6 +63,9 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	e.header.checksum = headerSum(e.header.encode())
 	return e, nil
 }
+
+// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+func (*encoder) Room(int64) int64 { return 0 }
 
 // ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return blockSize }

@@ -34,7 +34,7 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case size <= 0 || size%512 != 0:
 		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: the size must be a positive multiple of 512", size)
 	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
-		return nil, fmt.Errorf("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
+		return nil, formats.TooLarge("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
 	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
@@ -65,6 +65,9 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 
 // maxCreateSize is the largest disk whose bitmap is within formats.MaxTables: whole segments of it.
 const maxCreateSize = formats.MaxTables / 12 / (bitmapSegSize / 8) * bitsPerSeg * defaultBlockSize
+
+// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+func (*encoder) Room(int64) int64 { return 0 }
 
 // ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return int64(e.footer.blockSize) }

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/term"
+
+	"github.com/imsfs/imsfs/formats/convert"
+	"github.com/imsfs/imsfs/output"
+)
+
+// standardStream as SRC or DST is standard input or output.
+const standardStream = "-"
+
+// openSource opens SRC.
+func openSource(ctx context.Context, env *environment, opts convertOptions, src, dst string) (*imageFile, error) {
+	if src != standardStream {
+		return openImage(ctx, env, src, opts.from, opts.allow)
+	}
+	dir := os.TempDir()
+	if dst != standardStream && env.getenv("TMPDIR") == "" {
+		dir = filepath.Dir(dst)
+	}
+	spool, err := spoolFile(dir)
+	if err != nil {
+		return nil, fmt.Errorf("keeping standard input in %s: %w", dir, err)
+	}
+	defer spool.Close() // the image has it open by then
+	if err := keepStream(ctx, spool, env.stdin); err != nil {
+		return nil, explainFull(fmt.Errorf("keeping standard input in %s: %w", dir, err))
+	}
+	img, err := openImage(ctx, env, output.DescriptorPath(spool), opts.from, opts.allow)
+	if err != nil {
+		return nil, fmt.Errorf("standard input, kept as %w", err)
+	}
+	img.path = standardStream
+	return img, nil
+}
+
+// spoolFile makes a file without a name, which is gone when nobody has it open.
+func spoolFile(dir string) (*os.File, error) {
+	if f, err := output.Unnamed(dir); err == nil {
+		return f, nil
+	}
+	f, err := os.CreateTemp(dir, ".imsfs-")
+	if err != nil {
+		return nil, err
+	}
+	return f, os.Remove(f.Name())
+}
+
+// keepStream keeps all that comes, blocks of zeros as holes. It does not wait for what does not come once nobody wants it.
+func keepStream(ctx context.Context, f *os.File, r io.Reader) error {
+	end := make(chan error, 1)
+	go func() { end <- keep(contextReader{ctx, r}, f) }()
+	select {
+	case err := <-end:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func keep(r io.Reader, f *os.File) error {
+	const block = 64 << 10
+	p, empty := make([]byte, block), make([]byte, block)
+	for off := int64(0); ; {
+		n, err := io.ReadFull(r, p)
+		if !bytes.Equal(p[:n], empty[:n]) {
+			if _, err := f.WriteAt(p[:n], off); err != nil {
+				return err
+			}
+		}
+		off += int64(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return f.Truncate(off)
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// convertToStream writes the disk's bytes to standard output.
+func convertToStream(ctx context.Context, env *environment, opts convertOptions, img *imageFile) error {
+	switch out, _ := env.stdout.(*os.File); {
+	case opts.to != "raw":
+		return fmt.Errorf("-: %s cannot be written to a stream, as its header or its tables come before what they tell of: only raw can", opts.to)
+	case len(opts.choices) > 0 || opts.level != 0:
+		return errors.New("-: a stream of raw bytes leaves nothing to choose by -o or --level")
+	case out != nil && term.IsTerminal(int(out.Fd())):
+		return errors.New("-: standard output is a terminal, and will not do for the bytes of a disk")
+	}
+	cfg, end := opts.config(env)
+	defer end()
+	var w io.Writer = env.stdout
+	var sum hash.Hash
+	if opts.sha256 {
+		sum = sha256.New()
+		w = io.MultiWriter(w, sum)
+	}
+	if err := convert.Stream(ctx, img, w, cfg); err != nil {
+		return fmt.Errorf("%s: converting to standard output: %w", img.path, err)
+	}
+	if sum != nil {
+		fmt.Fprintf(env.stderr, "%x  -\n", sum.Sum(nil))
+	}
+	return nil
+}
+
+// fileDigest is the SHA-256 of a file as it stands. Who waits for it can give up.
+func fileDigest(ctx context.Context, f *os.File) ([]byte, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	_, err := io.CopyBuffer(sum, contextReader{ctx, f}, make([]byte, 1<<20))
+	return sum.Sum(nil), err
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
