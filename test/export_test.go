@@ -89,6 +89,9 @@ func TestExportsAreRefused(t *testing.T) {
 	d.cli(t, "export", "web", m.path, "-O", "raw", "--force").refused(t, `the image "web" is read from`)
 	d.cli(t, "export", "web", d.file("out"), "-O", "qcow2", "-o", "colour=red").refused(t, "colour", "cluster_size")
 	d.cli(t, "export", "web", d.file("out"), "-O", "qed").refused(t, "does not write it")
+	do(t, "truncate", "-s", "3T", d.file("large.raw"))
+	d.register(t, "large", d.file("large.raw"))
+	d.cli(t, "export", "large", d.file("out"), "-O", "vhd").refused(t, "2040 GiB", "hold it", "qcow2")
 	d.cli(t, "export", "web", d.file("out")).failed(t, 2, "-O FMT")
 	d.cli(t, "export", "nobody", d.file("out"), "-O", "raw").refused(t, `no image "nobody"`)
 	if err := d.command("web", "export raw "+m.path); err == nil || !strings.Contains(err.Error(), "file exists") {
