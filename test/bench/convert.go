@@ -23,10 +23,7 @@ type conversion func(ctx context.Context, dst string) *exec.Cmd
 // convert measures encoding and decoding on one core and on two, and the peer's and zstd's beside. The target is in
 // memory if there is room, as the disk is not what is measured.
 func (b *bench) convert(ctx context.Context) (err error) {
-	parent := b.dir
-	if free, err := freeSpace(memoryDir); err == nil && free > convertRoom {
-		parent = memoryDir
-	}
+	parent := b.convertParent()
 	dir, err := os.MkdirTemp(parent, "imsfs-bench-")
 	if err != nil {
 		return err
@@ -53,6 +50,13 @@ func (b *bench) convert(ctx context.Context) (err error) {
 		func(ctx context.Context, dst string) *exec.Cmd {
 			return command(ctx, "zstd", "-q", "-f", "-d", zst, "-o", dst)
 		})
+}
+
+func (b *bench) convertParent() string {
+	if free, err := freeSpace(memoryDir); err == nil && free > convertRoom {
+		return memoryDir
+	}
+	return b.dir
 }
 
 type converter struct {

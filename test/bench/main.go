@@ -10,7 +10,7 @@
 // It needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
 //
 // Rooms: data.go makes what is read; daemon.go and peer.go start and stop those who serve it; sequential.go, random.go,
-// register.go, memory.go, convert.go, many.go, formats.go and opening.go are the measurements, each a section below; sample.go and table.go
+// register.go, memory.go, convert.go, written.go, many.go, formats.go and opening.go are the measurements, each a section below; sample.go and table.go
 // are numbers and how they are shown.
 package main
 
@@ -44,6 +44,7 @@ func sections() []section {
 		{"memory", true, (*bench).memory},
 		{"store", true, (*bench).storeBench},
 		{"convert", true, (*bench).convert},
+		{"written", true, (*bench).written},
 		{"many", false, (*bench).many},
 		{"formats", true, (*bench).formats},
 		{"opening", false, (*bench).opening},
