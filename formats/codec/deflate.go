@@ -14,6 +14,12 @@ func NewDeflate() *Deflate { return &Deflate{} }
 // Decode fills dst from the stream with which src begins; what follows the stream in src is not looked at. The
 // stream must come to its end where dst does.
 func (d *Deflate) Decode(dst, src []byte) error {
+	_, err := d.decode(dst, src)
+	return err
+}
+
+// decode is Decode, and tells how much of src the stream has.
+func (d *Deflate) decode(dst, src []byte) (end int, err error) {
 	f, _ := d.decoders.Get().(*inflater)
 	if f == nil {
 		f = new(inflater)
@@ -22,11 +28,11 @@ func (d *Deflate) Decode(dst, src []byte) error {
 	n, err := f.inflate(dst, src)
 	switch {
 	case errors.Is(err, errDeflateRoom):
-		return tooLong("deflate", len(dst))
+		return 0, tooLong("deflate", len(dst))
 	case err != nil:
-		return err
+		return 0, err
 	case n != len(dst):
-		return lengthError("deflate", uint64(n), len(dst))
+		return 0, lengthError("deflate", uint64(n), len(dst))
 	}
-	return nil
+	return f.end(), nil
 }

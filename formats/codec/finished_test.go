@@ -16,7 +16,11 @@ func TestDecodeFinished(t *testing.T) {
 	if err := z.DecodeFinished(dst, whole); err != nil || !bytes.Equal(dst, plain) {
 		t.Errorf("a finished stream: %v, or other bytes", err)
 	}
-	for name, src := range map[string][]byte{"flushed": flushed, "without its checksum": whole[:len(whole)-4], "with half of it": whole[:len(whole)-2], "with a wrong one": wrong} {
+	if err := z.DecodeFinished(dst, append(bytes.Clone(whole), "padding"...)); err != nil || !bytes.Equal(dst, plain) {
+		t.Errorf("a finished stream with padding: %v, or other bytes", err)
+	}
+	for name, src := range map[string][]byte{"flushed": flushed, "without its checksum": whole[:len(whole)-4], "with half of it": whole[:len(whole)-2], "with a wrong one": wrong,
+		"with another header": append([]byte{0x79}, whole[1:]...), "with a dictionary": append([]byte{0x78, 0xbb}, whole[2:]...), "of a byte": whole[:1]} {
 		if err := z.DecodeFinished(dst, src); err == nil {
 			t.Errorf("a stream %s was accepted", name)
 		}

@@ -84,6 +84,9 @@ func (f *inflater) refill() {
 // beyond tells whether more has been taken than the input has.
 func (f *inflater) beyond() bool { return f.in-int(f.n>>3) > len(f.src) }
 
+// end is where in the input the stream has its end: a byte of which bits were taken is one of its own.
+func (f *inflater) end() int { return f.in - int(f.n>>3) }
+
 // take takes up to 16 bits that are valid.
 func (f *inflater) take(n uint32) uint32 {
 	v := uint32(f.bits) & (1<<n - 1)
