@@ -43,9 +43,19 @@ func layouts() []layout {
 	}
 }
 
+// plainFormats are those without compressed clusters.
+func (b *bench) plainFormats(ctx context.Context) error {
+	return b.formats(ctx, func(l layout) bool { return l.wanted == plainWanted })
+}
+
+// packedFormats are those with compressed clusters.
+func (b *bench) packedFormats(ctx context.Context) error {
+	return b.formats(ctx, func(l layout) bool { return l.wanted != plainWanted })
+}
+
 // formats measures how fast the whole disk is read from each format, written as raw to memory, beside qemu-img. Images lie
 // there one at a time, unless they are kept.
-func (b *bench) formats(ctx context.Context) (err error) {
+func (b *bench) formats(ctx context.Context, chosen func(layout) bool) (err error) {
 	parent := b.dir
 	if free, err := freeSpace(memoryDir); err == nil && free > convertRoom {
 		parent = memoryDir
@@ -57,6 +67,9 @@ func (b *bench) formats(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := converter{b, filepath.Join(dir, "target")}
 	for _, l := range layouts() {
+		if !chosen(l) {
+			continue
+		}
 		if err := c.whole(ctx, l); err != nil {
 			return err
 		}
@@ -84,7 +97,11 @@ func (c converter) whole(ctx context.Context, l layout) (err error) {
 		})
 	}
 	took := make([]sample, len(rivals))
-	for range c.rounds {
+	rounds := c.rounds
+	if l.format == "qcow" {
+		rounds = 1 // the peer takes half a minute
+	}
+	for range rounds {
 		for i, make := range rivals {
 			d, _, err := c.once(ctx, make)
 			if err != nil {

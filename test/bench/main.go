@@ -10,8 +10,8 @@
 // It needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
 //
 // Rooms: data.go makes what is read; daemon.go and peer.go start and stop those who serve it; sequential.go, random.go,
-// register.go, memory.go, convert.go, written.go, many.go, formats.go and opening.go are the measurements, each a section below; sample.go and table.go
-// are numbers and how they are shown.
+// register.go, memory.go, convert.go, written.go, many.go, formats.go, zvhd.go and opening.go are the measurements, a section below or
+// two; sample.go and table.go are numbers and how they are shown.
 package main
 
 import (
@@ -46,7 +46,9 @@ func sections() []section {
 		{"convert", true, (*bench).convert},
 		{"written", true, (*bench).written},
 		{"many", false, (*bench).many},
-		{"formats", true, (*bench).formats},
+		{"plain", true, (*bench).plainFormats},
+		{"packed", true, (*bench).packedFormats},
+		{"zvhd", true, (*bench).zvhd},
 		{"opening", false, (*bench).opening},
 	}
 }
