@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 )
 
@@ -82,13 +81,13 @@ func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args
 			{&qemu, peer},
 			{&bare, zstd},
 		} {
-			d, rss, err := c.once(ctx, part.make)
+			d, used, err := c.once(ctx, part.make)
 			if err != nil {
 				return err
 			}
 			part.to.add(d)
 			if part.to == &two {
-				resident = max(resident, rss)
+				resident = max(resident, used.resident)
 			}
 		}
 	}
@@ -123,12 +122,12 @@ func (c converter) pinned(args []string) conversion {
 }
 
 // once runs one conversion to a new target, which it removes.
-func (c converter) once(ctx context.Context, make conversion) (_ time.Duration, resident int64, err error) {
+func (c converter) once(ctx context.Context, make conversion) (_ time.Duration, _ usage, err error) {
 	cmd := make(ctx, c.dst)
 	defer func() { err = errors.Join(err, os.Remove(c.dst)) }()
 	d, err := timed(cmd)
 	if err != nil {
-		return 0, 0, err
+		return 0, usage{}, err
 	}
-	return d, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10, nil
+	return d, usageOf(cmd), nil
 }

@@ -96,27 +96,31 @@ func (c converter) whole(ctx context.Context, l layout) (err error) {
 			return command(ctx, "qemu-img", "convert", "-f", l.peer, "-O", "raw", image, dst)
 		})
 	}
-	took := make([]sample, len(rivals))
+	took, processor := make([]sample, len(rivals)), make([]sample, len(rivals))
 	rounds := c.rounds
 	if l.format == "qcow" {
 		rounds = 1 // the peer takes half a minute
 	}
 	for range rounds {
 		for i, make := range rivals {
-			d, _, err := c.once(ctx, make)
+			d, used, err := c.once(ctx, make)
 			if err != nil {
 				return err
 			}
 			took[i].add(d)
+			processor[i].add(used.processor)
 		}
 	}
 	what := "whole image, " + l.name
-	switch {
-	case l.peer == "":
-		c.table.add(row{what: what, ours: took[0].rateText(diskSize)})
-	default:
-		c.table.add(atLeast(l.wanted, what, took[0].rateText(diskSize), took[1].rateText(diskSize), took[1].over(took[0])))
+	spent := "… processor time"
+	if l.peer == "" {
+		c.table.add(row{what: what, ours: took[0].rateText(diskSize)}, row{what: spent, ours: durationText(processor[0].median())})
+		return nil
 	}
+	c.table.add(
+		atLeast(l.wanted, what, took[0].rateText(diskSize), took[1].rateText(diskSize), took[1].over(took[0])),
+		row{what: spent, ours: durationText(processor[0].median()), peer: durationText(processor[1].median()), ratio: processor[1].over(processor[0]).ratioText()},
+	)
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 )
 
 // What opening an image of 1 TiB may take, the start of the program that does it included.
@@ -82,7 +81,7 @@ func (e empty) create(ctx context.Context, imsfs, raw, image string) *exec.Cmd {
 
 // open looks at an image several times, and keeps the median of times and the most memory.
 func (b *bench) open(ctx context.Context, name, format, image string) error {
-	var took sample
+	var took, processor sample
 	var resident int64
 	for range 4 * b.rounds { // each is a matter of milliseconds
 		cmd := command(ctx, b.imsfs, "info", "-f", format, image)
@@ -91,10 +90,13 @@ func (b *bench) open(ctx context.Context, name, format, image string) error {
 			return err
 		}
 		took.add(d)
-		resident = max(resident, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10)
+		used := usageOf(cmd)
+		processor.add(used.processor)
+		resident = max(resident, used.resident)
 	}
 	b.table.add(
 		atMost(openTime, "opening 1 TiB, "+name, "", took.median(), durationText),
+		row{what: "… processor time", ours: durationText(processor.median())},
 		atMost(openMemory, "… memory resident", "", float64(resident), func(v float64) string { return bytesText(int64(v)) }),
 	)
 	return nil

@@ -46,6 +46,17 @@ func timed(cmd *exec.Cmd) (time.Duration, error) {
 	return time.Since(start), err
 }
 
+// usage is what a child that has ended took.
+type usage struct {
+	resident  int64 // bytes, at most
+	processor time.Duration
+}
+
+func usageOf(cmd *exec.Cmd) usage {
+	s := cmd.ProcessState
+	return usage{s.SysUsage().(*syscall.Rusage).Maxrss << 10, s.UserTime() + s.SystemTime()}
+}
+
 // terminate ends the process behind a pidfd, which need not be a child, and waits until it is gone.
 func terminate(pidfd int) error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil {
