@@ -32,16 +32,12 @@ func (b *bench) zvhd(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, part := range []struct {
-		what     string
-		one, two latencies
-	}{
-		{"1000 random reads of 4 KiB, cold, ZVHD over ZVHD2", one.cold, two.cold},
-		{"4000 other random reads after, ZVHD over ZVHD2", one.others, two.others},
-	} {
-		ratio := part.one.sums.over(part.two.sums)
-		b.table.add(row{part.what, part.one.text(), part.two.text(), ratio.ratioText(), fmt.Sprintf("≤ %v", zvhdWanted), yesNo(ratio.median() <= zvhdWanted)})
-	}
+	cold, others := one.cold.sums.over(two.cold.sums), one.others.sums.over(two.others.sums)
+	b.table.add(
+		row{"1000 random reads of 4 KiB, cold, ZVHD over ZVHD2", one.cold.text(), two.cold.text(), cold.ratioText(), fmt.Sprintf("≤ %v", zvhdWanted), yesNo(cold.median() <= zvhdWanted)},
+		// By then all of the ZVHD2 is in the page cache, as its clusters are eight times larger.
+		row{what: "4000 other random reads after", ours: one.others.text(), peer: two.others.text(), ratio: others.ratioText()},
+	)
 	return nil
 }
 
