@@ -142,7 +142,7 @@ func (c converter) empty(ctx context.Context) error {
 	var resident int64
 	var worst string
 	for format := range strings.SplitSeq(emptyTargets, ",") {
-		d, rss, err := c.once(ctx, func(ctx context.Context, dst string) *exec.Cmd {
+		d, use, err := c.once(ctx, func(ctx context.Context, dst string) *exec.Cmd {
 			return command(ctx, c.imsfs, "convert", "-f", "raw", "-O", format, src, dst)
 		})
 		if err != nil {
@@ -151,7 +151,7 @@ func (c converter) empty(ctx context.Context) error {
 		if d > slowest {
 			slowest, worst = d, format
 		}
-		resident = max(resident, rss)
+		resident = max(resident, use.resident)
 	}
 	c.table.add(
 		atMost(writtenEmpty, "convert, an empty TiB to every format: the slowest, "+worst, "", slowest.Seconds(), durationText),
