@@ -1,0 +1,268 @@
+package overlay
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"math/bits"
+	"sync/atomic"
+)
+
+// delta is a pair of files that is open.
+type delta struct {
+	Files
+	header // size and limit are guarded by Disk.mu, the rest by Disk.flushing
+
+	pages  []atomic.Pointer[page] // nil: all absent
+	dirty  atomic.Bool            // a page is
+	units  atomic.Int64           // that are written
+	damage error                  // what was found and got over
+	failed error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
+}
+
+// Create writes a delta without any content into two empty files, durably but for their names.
+func Create(f Files, size, limit int64) error {
+	if size < 0 || size > MaxSize || limit < 0 || limit > size {
+		return fmt.Errorf("a disk of %d bytes, %d of them from below: it may have %d: %w", size, limit, int64(MaxSize), iofs.ErrInvalid)
+	}
+	d := &delta{Files: f, header: header{size: size, limit: limit}}
+	if err := errors.Join(f.Data.Truncate(size), f.Bitmap.Truncate(bitmapSize(size))); err != nil {
+		return err
+	}
+	return errors.Join(d.writeHeader(header{size: size, limit: limit, clean: true, sum: d.pagesSum()}), f.Data.Sync())
+}
+
+func (d *delta) broken(off int64, rule string) error {
+	return &DamagedError{d.Name + " (its bitmap)", off, rule}
+}
+
+// openDelta reads a bitmap. With salvage, pages that cannot be read are lost, and damage says so.
+func openDelta(f Files, salvage bool) (*delta, error) {
+	d := &delta{Files: f}
+	if err := d.readHeader(); err != nil {
+		return nil, err
+	}
+	d.pages = make([]atomic.Pointer[page], pages(d.size))
+	found := func(err error) error {
+		var damage *DamagedError
+		if !salvage || !errors.As(err, &damage) {
+			return err
+		}
+		if d.damage == nil {
+			d.damage = err
+		}
+		return nil
+	}
+	if err := d.checkSizes(); found(err) != nil {
+		return nil, err
+	}
+	if err := d.readPages(found); err != nil {
+		return nil, err
+	}
+	if sum := d.pagesSum(); d.clean && sum != d.sum && d.damage == nil {
+		err := d.broken(headerSum, fmt.Sprintf("the checksum of all pages is %#x, and must be %#x", sum, d.sum))
+		if found(err) != nil {
+			return nil, err
+		}
+		for i := range d.pages { // any page may be missing
+			d.pages[i].CompareAndSwap(nil, lost())
+		}
+	}
+	if err := d.checkEnd(); found(err) != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// readHeader takes the younger of the copies that are whole. They differ only if a kill came in between.
+func (d *delta) readHeader() error {
+	found := false
+	var rule string
+	for i := range int64(2) {
+		b := make([]byte, headerSize)
+		if _, err := d.Bitmap.ReadAt(b, i*headerSize); errors.Is(err, io.EOF) {
+			return d.broken(0, "it ends within its header")
+		} else if err != nil {
+			return err
+		}
+		h, broken, err := parseHeader(b)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", d.Name, err)
+		case broken != "":
+			rule = broken
+		case !found || h.seq > d.seq:
+			d.header, found = h, true
+		}
+	}
+	if !found {
+		return d.broken(0, "both copies of the header: "+rule)
+	}
+	return nil
+}
+
+// checkSizes compares the files' sizes with what the header says. After a kill the data's may differ.
+func (d *delta) checkSizes() error {
+	n, err := d.Bitmap.Size()
+	if err != nil {
+		return err
+	}
+	if n < bitmapSize(d.size) {
+		return d.broken(n, fmt.Sprintf("it ends there, and a disk of %d bytes needs %d", d.size, bitmapSize(d.size)))
+	}
+	if n, err = d.Data.Size(); err != nil {
+		return err
+	}
+	if n != d.size && d.clean {
+		return &DamagedError{d.Name, min(n, d.size), fmt.Sprintf("the file has %d bytes, the disk %d", n, d.size)}
+	}
+	return nil
+}
+
+func (d *delta) readPages(found func(error) error) error {
+	end, err := d.Bitmap.Size()
+	if err != nil {
+		return err
+	}
+	for i := max(end-pagesAt, 0) / pageStride; i < int64(len(d.pages)); i++ {
+		d.pages[i].Store(lost()) // the file ends too early, which was found
+	}
+	slots := make([]byte, pageStride)
+	for i := int64(0); i < int64(len(d.pages)); i++ {
+		at, err := d.Bitmap.NextData(pagesAt + i*pageStride)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		i = (at - pagesAt) / pageStride
+		if i >= int64(len(d.pages)) || d.pages[i].Load() != nil {
+			return nil
+		}
+		if _, err := d.Bitmap.ReadAt(slots, pagesAt+i*pageStride); err != nil {
+			return err
+		}
+		p, err := d.parsePage(slots, i)
+		if err != nil {
+			if found(err) != nil {
+				return err
+			}
+			p = lost()
+		}
+		if p != nil {
+			d.pages[i].Store(p)
+			d.units.Add(p.written())
+		}
+	}
+	return nil
+}
+
+// parsePage takes the younger of a page's two slots, nil if none was written. A slot that is broken is what a power cut left of
+// a flush that did not come to its end; but where the delta was closed, it is damage.
+func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
+	var seqs [2]uint64
+	broken := false
+	for s := range seqs {
+		seq, why := slotSeq(slots[s*pageSize:][:pageSize], number, int64(s))
+		if seqs[s] = seq; why == "" {
+			continue
+		}
+		at := pagesAt + number*pageStride + int64(s)*pageSize
+		if d.clean || broken {
+			return nil, d.broken(at, fmt.Sprintf("page %d, slot %d: %s", number, s, why))
+		}
+		broken = true
+	}
+	young := 0
+	if seqs[1] > seqs[0] {
+		young = 1
+	}
+	if seqs[young] == 0 {
+		return nil, nil
+	}
+	return decode(slots[young*pageSize:][:pageSize], seqs[young]), nil
+}
+
+// checkEnd refuses a data file that ends before what is written in it.
+func (d *delta) checkEnd() error {
+	n, err := d.Data.Size()
+	if err != nil || n >= d.size {
+		return err
+	}
+	for u := n / Unit; u < units(d.size); {
+		s, run := d.run(u, units(d.size))
+		if s == written {
+			return &DamagedError{d.Name, n, fmt.Sprintf("the file ends there, and unit %d at %#x is written", u, u*Unit)}
+		}
+		u += run
+	}
+	return nil
+}
+
+// state returns where a unit's bytes are.
+func (d *delta) state(u int64) state {
+	p := d.pages[u/pageUnits].Load()
+	if p == nil {
+		return absent
+	}
+	u %= pageUnits
+	return state(p.words[u/wordUnits].Load() >> (2 * (u % wordUnits)) & 3)
+}
+
+// run returns the state of unit u, and how many units from it on are in it, at most up to end.
+func (d *delta) run(u, end int64) (state, int64) {
+	s := d.state(u)
+	next := u + 1
+	for next < end {
+		p, i := d.pages[next/pageUnits].Load(), next%pageUnits
+		if p == nil {
+			if s != absent {
+				break
+			}
+			next += pageUnits - i
+			continue
+		}
+		differ := (p.words[i/wordUnits].Load() ^ s.everywhere()) >> (2 * (i % wordUnits))
+		if differ != 0 {
+			next += int64(bits.TrailingZeros64(differ) / 2)
+			break
+		}
+		next += wordUnits - i%wordUnits
+	}
+	return s, min(next, end) - u
+}
+
+// bytes returns the state at off, and for how many of n bytes it holds.
+func (d *delta) bytes(off, n int64) (state, int64) {
+	s, run := d.run(off/Unit, units(off+n))
+	return s, min((off/Unit+run)*Unit-off, n)
+}
+
+// set puts units of one region into a state; the caller holds the region's lock.
+func (d *delta) set(u, end int64, s state) {
+	at := &d.pages[u/pageUnits]
+	p := at.Load()
+	if p == nil {
+		at.CompareAndSwap(nil, &page{}) // who holds another region of it may be first
+		p = at.Load()
+	}
+	first := u / pageUnits * pageUnits
+	d.units.Add(p.set(u-first, end-first, s))
+	d.dirty.Store(true)
+}
+
+// pagesSum is the checksum of what the file has: each page's number, sequence number and checksum.
+func (d *delta) pagesSum() uint32 {
+	var b []byte
+	for i := range d.pages {
+		if p := d.pages[i].Load(); p != nil && p.seq > 0 {
+			b = binary.LittleEndian.AppendUint64(b, uint64(i))
+			b = binary.LittleEndian.AppendUint64(b, p.seq)
+			b = binary.LittleEndian.AppendUint32(b, p.sum)
+		}
+	}
+	return checksum(b)
+}

@@ -1,0 +1,97 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Dir is a directory of deltas, each of them two files called after its number.
+type Dir struct{ path string }
+
+const (
+	dataSuffix   = ".delta"
+	bitmapSuffix = ".bitmap"
+)
+
+// OpenDir makes the directory exist.
+func OpenDir(path string) (Dir, error) { return Dir{path}, os.MkdirAll(path, 0o700) }
+
+func (d Dir) file(n uint64, suffix string) string {
+	return filepath.Join(d.path, strconv.FormatUint(n, 10)+suffix)
+}
+
+// Create makes an empty delta, durably, for a disk of size bytes to whose first limit bytes what is below shows through.
+func (d Dir) Create(n uint64, size, limit int64) (err error) {
+	f, err := d.open(n, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(Create(f, size, limit), f.close())
+	if err == nil {
+		err = d.sync()
+	}
+	if err != nil {
+		return errors.Join(err, d.Remove(n))
+	}
+	return nil
+}
+
+// Open opens the files of a delta.
+func (d Dir) Open(n uint64) (Files, error) { return d.open(n, os.O_RDWR) }
+
+func (d Dir) open(n uint64, flags int) (Files, error) {
+	files := Files{Name: d.file(n, dataSuffix)}
+	data, err := os.OpenFile(files.Name, flags, 0o600)
+	if err != nil {
+		return Files{}, err
+	}
+	bitmap, err := os.OpenFile(d.file(n, bitmapSuffix), flags, 0o600)
+	if err != nil {
+		return Files{}, errors.Join(err, data.Close())
+	}
+	files.Data, files.Bitmap = osFile{data}, osFile{bitmap}
+	return files, nil
+}
+
+// Remove deletes a delta; one that is not there, or only half, is no error.
+func (d Dir) Remove(n uint64) error {
+	var errs []error
+	for _, suffix := range []string{bitmapSuffix, dataSuffix} {
+		if err := os.Remove(d.file(n, suffix)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// List returns the numbers of the deltas that are there, also of halves.
+func (d Dir) List() ([]uint64, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []uint64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), dataSuffix)
+		if !ok {
+			name, ok = strings.CutSuffix(e.Name(), bitmapSuffix)
+		}
+		if n, err := strconv.ParseUint(name, 10, 64); ok && err == nil {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers, nil
+}
+
+func (d Dir) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return fmt.Errorf("the directory of deltas: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,89 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is what a delta needs of a file.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	Truncate(size int64) error
+	// Sync makes durable what was written, as fdatasync does.
+	Sync() error
+	// Punch makes a range zeros and gives its space back; it may do nothing.
+	Punch(off, n int64) error
+	// NextData returns the first offset at or behind off that is not in a hole; io.EOF if there is none.
+	NextData(off int64) (int64, error)
+}
+
+// Files are the two of a delta.
+type Files struct {
+	Name         string // for errors; the bitmap's is Name.bitmap
+	Data, Bitmap File
+}
+
+func (f Files) close() error {
+	var errs []error
+	for _, one := range []File{f.Data, f.Bitmap} {
+		if one != nil {
+			errs = append(errs, one.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// DamagedError is a delta that does not keep its layout.
+type DamagedError struct {
+	File string
+	Off  int64
+	Rule string
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%s is damaged at %#x: %s", e.File, e.Off, e.Rule)
+}
+
+// osFile is a file of the operating system.
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f osFile) Sync() error {
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (f osFile) Punch(off, n int64) error {
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // the bitmap says zero; only the space stays
+		return &os.PathError{Op: "punch hole", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (f osFile) NextData(off int64) (int64, error) {
+	at, err := unix.Seek(int(f.Fd()), off, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return 0, io.EOF
+	case errors.Is(err, unix.EINVAL): // a file system without
+		return off, nil
+	}
+	return at, err
+}

@@ -1,0 +1,207 @@
+package overlay
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Flush makes durable what was written, zeroed or discarded before it was called. The order is what a power cut must not
+// change: first the data is synced, then the pages of the bitmap that name it are written and synced. Flushes that come while
+// one is under way share the next. When a sync fails, the kernel may have forgotten what it could not write: from then on
+// the disk takes neither writes nor flushes.
+func (d *Disk) Flush() error {
+	want := d.asked.Add(1)
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	if d.done >= want {
+		return nil
+	}
+	now := d.asked.Load()
+	d.mu.RLock()
+	err := d.flush()
+	d.mu.RUnlock()
+	if err == nil {
+		d.done = now
+	} else {
+		d.giveUp()
+	}
+	return err
+}
+
+// giveUp makes the disk read-only if its files are not to be trusted any more; the caller holds flushing.
+func (d *Disk) giveUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if failed := d.top().failed; failed != nil && d.readOnly == nil {
+		d.readOnly = failed
+	}
+}
+
+// flush is Flush for who holds flushing, and mu one way or the other.
+func (d *Disk) flush() error {
+	if d.readOnly != nil {
+		return d.readOnly
+	}
+	unsynced := d.unsynced.Swap(false)
+	err := d.top().flush(unsynced)
+	if err != nil && unsynced {
+		d.unsynced.Store(true)
+	}
+	return err
+}
+
+// snapshot is a page as it is to be written.
+type snapshot struct {
+	page *page
+	off  int64
+	slot []byte
+}
+
+func (d *delta) flush(unsynced bool) error {
+	if d.failed != nil {
+		return d.failed
+	}
+	// The pages are copied before the data is synced: what they name has been written by then.
+	dirty := d.dirtyPages()
+	err := d.write(dirty, unsynced)
+	if err != nil {
+		for _, s := range dirty {
+			s.page.dirty.Store(true)
+		}
+		d.dirty.Store(true)
+	}
+	return err
+}
+
+func (d *delta) write(dirty []snapshot, unsynced bool) error {
+	if d.clean && len(dirty) > 0 {
+		h := d.header
+		h.clean, h.sum = false, 0
+		if err := d.writeHeader(h); err != nil {
+			return err
+		}
+	}
+	if unsynced || len(dirty) > 0 { // what a page names may have been written since unsynced was looked at
+		if err := d.sync(d.Data); err != nil {
+			return err
+		}
+	}
+	if len(dirty) == 0 {
+		return nil
+	}
+	for _, s := range dirty {
+		if _, err := d.Bitmap.WriteAt(s.slot, s.off); err != nil {
+			return err
+		}
+	}
+	if err := d.sync(d.Bitmap); err != nil {
+		return err
+	}
+	for _, s := range dirty {
+		s.page.seq++
+		s.page.sum = slotSum(s.slot)
+	}
+	return nil
+}
+
+// dirtyPages copies them. Each goes to the slot that the one in use is not.
+func (d *delta) dirtyPages() (found []snapshot) {
+	if !d.dirty.Swap(false) {
+		return nil
+	}
+	for i := range d.pages {
+		p := d.pages[i].Load()
+		if p == nil || !p.dirty.Swap(false) {
+			continue
+		}
+		seq := p.seq + 1
+		s := snapshot{p, pagesAt + int64(i)*pageStride + int64(seq%2)*pageSize, make([]byte, pageSize)}
+		p.encode(s.slot, int64(i), seq)
+		found = append(found, s)
+	}
+	return found
+}
+
+func (d *delta) sync(f File) error {
+	if err := f.Sync(); err != nil {
+		d.failed = fmt.Errorf("%s: what was written last may be lost: %w", d.Name, err)
+	}
+	return d.failed
+}
+
+// writeHeader writes one copy durably and then the other, so that one is always whole.
+func (d *delta) writeHeader(h header) error {
+	h.seq = d.seq + 1
+	b := h.encode()
+	for i := range int64(2) {
+		if _, err := d.Bitmap.WriteAt(b, i*headerSize); err != nil {
+			return err
+		}
+		if err := d.sync(d.Bitmap); err != nil {
+			return err
+		}
+	}
+	d.seq, d.clean, d.sum = h.seq, h.clean, h.sum
+	if h.size != d.size || h.limit != d.limit { // only then nobody reads them
+		d.size, d.limit = h.size, h.limit
+	}
+	return nil
+}
+
+// seal says that the delta is as it was flushed, so that damage can be told from what a power cut leaves.
+func (d *delta) seal() error {
+	if d.clean || d.failed != nil {
+		return d.failed
+	}
+	h := d.header
+	h.clean, h.sum = true, d.pagesSum()
+	return d.writeHeader(h)
+}
+
+// mend puts right what a kill in the middle of a Resize left.
+func (d *delta) mend() error {
+	n, err := d.Data.Size()
+	if err == nil && n != d.size {
+		err = d.Data.Truncate(d.size)
+	}
+	if err != nil {
+		return err
+	}
+	d.forget(d.size)
+	return d.Bitmap.Truncate(bitmapSize(d.size)) // pages of a larger disk must not come back when it grows again
+}
+
+// forget makes all units behind size absent.
+func (d *delta) forget(size int64) {
+	d.pages = d.pages[:min(pages(size), int64(len(d.pages)))]
+	for u := units(size); u < int64(len(d.pages))*pageUnits; {
+		next := u/pageUnits*pageUnits + pageUnits
+		if p := d.pages[u/pageUnits].Load(); p != nil {
+			if state, n := d.run(u, next); state != absent || u+n < next {
+				d.set(u, next, absent)
+			}
+		}
+		u = next
+	}
+}
+
+// resize changes the size: what comes on top is zeros, also when it was cut off before.
+func (d *delta) resize(size int64) error {
+	if err := d.Bitmap.Truncate(bitmapSize(max(size, d.size))); err != nil {
+		return err
+	}
+	h := d.header
+	h.size, h.limit, h.clean, h.sum = size, min(h.limit, size), false, 0
+	if err := d.writeHeader(h); err != nil {
+		return err
+	}
+	if err := d.mend(); err != nil {
+		return err
+	}
+	grown := make([]atomic.Pointer[page], pages(size))
+	for i := range d.pages {
+		grown[i].Store(d.pages[i].Load())
+	}
+	d.pages = grown
+	return d.flush(true)
+}

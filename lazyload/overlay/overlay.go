@@ -1,0 +1,140 @@
+// Package overlay is a writable disk over a read-only one.
+//
+// What is written goes into a delta: a sparse file with the disk's own offsets, and beside it a bitmap that says of each
+// Unit where its bytes are: below (absent), in the file (written), or nowhere (zero). A Disk is a stack of deltas, the
+// topmost of which takes writes, over a Base or over nothing. Freeze puts a new delta on top, so that what is below stands
+// still and can be made an image of; Rebase takes it away when that is done.
+//
+//	write, zero       one pwrite where the unit is written already; else a unit is filled and its state changes
+//	read              a read and the extents, joined from all of the stack
+//	flush             what makes durable, and in which order
+//	resize, freeze    what needs all others to wait
+//	delta, page       one pair of files; their layout is docs/overlay.md
+//
+// It knows files and a base, but no image, no name and no kernel.
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// Unit is what a delta has or has not: the most that a small write copies from the base.
+const Unit = 4096
+
+// MaxSize is the largest disk.
+const MaxSize = 64 << 40
+
+// Base is what is below the deltas: an immutable disk.
+type Base interface {
+	Size() int64
+	// ReadAt is io.ReaderAt's.
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Extent returns the run of one state that starts at off, at least 1 and at most n bytes long.
+	Extent(ctx context.Context, off, n int64) (formats.Extent, error)
+}
+
+// region is what one lock guards while units of it change their state; a page has a whole number of them.
+const (
+	region      = 1 << 20
+	regionUnits = region / Unit
+	stripes     = 64
+)
+
+// Disk is an open disk. It is safe for concurrent use. Writes that overlap end in some order, unit by unit.
+type Disk struct {
+	// mu is held for reading by all that reads and writes, and for writing by what changes the stack or the size.
+	mu       sync.RWMutex
+	stack    stack
+	readOnly error // why nothing can be written, nil if it can
+
+	regions  [stripes]sync.Mutex
+	unsynced atomic.Bool // the top's data was written to since the last flush began
+
+	flushing sync.Mutex // taken before mu
+	asked    atomic.Uint64
+	done     uint64 // flushes up to this one are done; guarded by flushing
+}
+
+// Open opens a disk: its deltas, the topmost in front, over base, which may be nil. The files are the Disk's from then on, also if
+// it fails. A delta that is damaged is a DamagedError; with salvage it is opened nevertheless, for reading only, and only what the
+// damage hits cannot be read. Damage is then what was found.
+func Open(deltas []Files, base Base, salvage bool) (d *Disk, err error) {
+	d = &Disk{stack: stack{base: base}}
+	defer func() {
+		if err != nil {
+			for _, f := range deltas {
+				err = errors.Join(err, f.close())
+			}
+		}
+	}()
+	if len(deltas) == 0 {
+		return nil, fmt.Errorf("a disk without a delta: %w", iofs.ErrInvalid)
+	}
+	for _, f := range deltas {
+		one, err := openDelta(f, salvage)
+		if err != nil {
+			return nil, err
+		}
+		if d.readOnly == nil {
+			d.readOnly = one.damage
+		}
+		d.stack.deltas = append(d.stack.deltas, one)
+	}
+	if d.readOnly == nil {
+		return d, d.top().mend()
+	}
+	return d, nil
+}
+
+func (d *Disk) top() *delta { return d.stack.deltas[0] }
+
+// Damage is why a disk that was opened to be salvaged is read-only, nil if nothing is damaged.
+func (d *Disk) Damage() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.readOnly
+}
+
+// Size is the disk's size in bytes.
+func (d *Disk) Size() int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.top().size
+}
+
+// Allocated is how many bytes the deltas have of the disk.
+func (d *Disk) Allocated() int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	sum := int64(0)
+	for _, one := range d.stack.deltas {
+		sum += one.units.Load() * Unit
+	}
+	return sum
+}
+
+// Close flushes and gives the files back. Nothing else may be running. A disk that could not be flushed is closed as well.
+func (d *Disk) Close() error {
+	var err error
+	if d.readOnly == nil {
+		if err = d.Flush(); err == nil {
+			err = d.top().seal()
+		}
+	}
+	return errors.Join(err, d.stack.close())
+}
+
+// inside refuses what is not in the disk; the caller holds mu.
+func (d *Disk) inside(off, n int64) error {
+	if size := d.top().size; off < 0 || n < 0 || off > size-n {
+		return fmt.Errorf("%d bytes at %d of a disk of %d bytes: %w", n, off, size, iofs.ErrInvalid)
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package overlay
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+	"testing"
+)
+
+// TestParallel: writers, each with every fourth sector, so that they meet in units, beside readers, flushes, freezes and zeroes. What a
+// sector has is what its own writer wrote last.
+func TestParallel(t *testing.T) {
+	const size, sector, writers, rounds = 2 << 20, 512, 4, 12
+	r := seed(t)
+	x := newExerciser(t, r, newFlat(r, size), size, size, newFiles)
+	d := x.disk
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			p := make([]byte, sector)
+			for round := range uint64(rounds) {
+				for off := int64(w) * sector; off < size; off += writers * sector {
+					binary.LittleEndian.PutUint64(p, round<<32|uint64(off))
+					p[sector-1] = byte(round)
+					if _, err := d.WriteAt(t.Context(), p, off); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				if err := d.Flush(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Go(func() {
+		p := make([]byte, 64<<10)
+		for i := range 200 {
+			off := int64(i) * 4096 % (size - int64(len(p)))
+			if _, err := d.ReadAt(t.Context(), p, off); err != nil {
+				t.Error(err)
+			}
+			if _, err := d.Extent(t.Context(), off, size-off); err != nil {
+				t.Error(err)
+			}
+			if i%100 == 50 {
+				f := newFiles()
+				if err := Create(f, size, size); err != nil {
+					t.Error(err)
+				}
+				if _, err := d.Freeze(f); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	group.Wait()
+	got, want := make([]byte, size), make([]byte, size)
+	_, err := d.ReadAt(t.Context(), got, 0)
+	must(t, err)
+	for off := 0; off < size; off += sector {
+		binary.LittleEndian.PutUint64(want[off:], (rounds-1)<<32|uint64(off))
+		want[off+sector-1] = rounds - 1
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("a write was lost")
+	}
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	dir, err := OpenDir(b.TempDir())
+	must(b, err)
+	must(b, dir.Create(1, 64<<20, 0))
+	f, err := dir.Open(1)
+	must(b, err)
+	d, err := Open([]Files{f}, nil, false)
+	must(b, err)
+	p := make([]byte, Unit)
+	write := func(i int) {
+		if _, err := d.WriteAt(b.Context(), p, int64(i*7919%(64<<20/Unit))*Unit); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range 64 << 20 / Unit {
+		write(i)
+	}
+	b.SetBytes(Unit)
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		write(i)
+		i++
+	}
+	must(b, d.Close())
+}

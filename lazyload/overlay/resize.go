@@ -1,0 +1,100 @@
+package overlay
+
+import (
+	"context"
+	"fmt"
+	iofs "io/fs"
+
+	"github.com/imsfs/imsfs/formats"
+)
+
+// Resize makes the disk larger or smaller, durably. What comes on top reads as zeros.
+func (d *Disk) Resize(size int64) error {
+	if size < 0 || size > MaxSize {
+		return fmt.Errorf("a disk of %d bytes: it may have %d: %w", size, int64(MaxSize), iofs.ErrInvalid)
+	}
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.flush(); err != nil {
+		return err
+	}
+	return d.top().resize(size)
+}
+
+// Freeze puts a new, empty delta on top, of the disk's size and with all of it seen through. What is below stands still from
+// then on, and is durable; it is returned as a disk of its own. The files are the Disk's if it succeeds.
+func (d *Disk) Freeze(f Files) (*Frozen, error) {
+	top, err := openDelta(f, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Flush(); err != nil { // so that little is left to do while all wait
+		return nil, err
+	}
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if top.size != d.top().size || top.limit != top.size {
+		return nil, fmt.Errorf("a delta of %d bytes over a disk of %d: %w", top.limit, d.top().size, iofs.ErrInvalid)
+	}
+	if err := d.flush(); err != nil {
+		return nil, err
+	}
+	if err := d.top().seal(); err != nil {
+		return nil, err
+	}
+	below := d.stack
+	d.stack = stack{append([]*delta{top}, below.deltas...), below.base}
+	return &Frozen{below}, nil
+}
+
+// Rebase puts the topmost delta on another base, which must read as what is below it, and closes the other deltas. It returns the
+// base that was there; nobody reads it any more.
+func (d *Disk) Rebase(base Base) (Base, error) {
+	d.mu.Lock()
+	old := d.stack
+	d.stack = stack{old.deltas[:1:1], base}
+	d.mu.Unlock()
+	return old.base, stack{deltas: old.deltas[1:]}.close()
+}
+
+// Frozen is what a Freeze stopped. It can be read until the Rebase.
+type Frozen struct{ stack }
+
+// Size is its size in bytes.
+func (f *Frozen) Size() int64 { return f.size() }
+
+// Changed returns the first range at or behind off that the deltas decide, and not the base; n is 0 if there is none.
+func (f *Frozen) Changed(off int64) (at, n int64) {
+	for size := f.size(); off < size; {
+		base, run := f.run(off, size-off)
+		if !base {
+			return off, run
+		}
+		off += run
+	}
+	return off, 0
+}
+
+// run tells whether what is at off is the base's, and for how many of n bytes that holds.
+func (f *Frozen) run(off, n int64) (base bool, run int64) {
+	for _, d := range f.deltas {
+		if off >= d.size {
+			return false, n
+		}
+		var s state
+		if s, n = d.bytes(off, min(n, d.size-off)); s != absent || off >= d.limit {
+			return false, n
+		}
+		n = min(n, d.limit-off)
+	}
+	return true, n
+}
+
+// Extent is Disk's.
+func (f *Frozen) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
+	return f.joined(ctx, off, n)
+}
