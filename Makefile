@@ -33,9 +33,9 @@ lint: ## vet, staticcheck and a tidy go.mod
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@test/fuzz.sh $(FUZZTIME)
 
-soak: ## kill the server SOAK times (100) while it loads, and look for what was lost
+soak: ## kill the server SOAK times (100) while it loads and while volumes are written, and look for what was lost
 	@test/setup.sh test
-	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run KilledWhileLoading -v ./test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled' -v ./test
 
 bench: ## measure beside qemu-storage-daemon and print a table of ratios
 	@test/setup.sh bench

@@ -149,8 +149,14 @@ func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint
 	return uint64(pos), 0
 }
 
+// extents is a disk that knows where its data is.
+type extents interface {
+	Size() int64
+	Extent(ctx context.Context, off, n int64) (formats.Extent, error)
+}
+
 // seek returns the first offset at or behind off that is data, or is not; or the disk's size.
-func seek(ctx context.Context, d Disk, off int64, data bool) (int64, error) {
+func seek(ctx context.Context, d extents, off int64, data bool) (int64, error) {
 	for off < d.Size() {
 		e, err := d.Extent(ctx, off, d.Size()-off)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 // Root is a whole tree, to be mounted once.
 type Root struct{ dir *dir }
 
-// Inode numbers: what is fixed has small ones, an image's files have the image's number in the upper bits.
+// Inode numbers: what is fixed has small ones, an image's or a volume's files have its number in the upper bits.
 const (
 	inoImages = 2 + iota
 	inoReadme
@@ -20,6 +20,7 @@ const (
 	inoStatus
 	inoError
 	inoJob
+	inoVolumes
 )
 
 const (
@@ -46,6 +47,7 @@ func Tree(reg *lifecycle.Registry, started time.Time, log *slog.Logger) Root {
 		{"job", inoJob, &text{time: started, content: func() string { return line(reg.Job()) }}},
 		{"images", inoImages, &dir{list: t.images, find: t.image, time: started}},
 		{"status", inoStatus, &text{time: started, content: reg.Status}},
+		{"volumes", inoVolumes, &dir{list: t.volumes, find: t.volume, time: started}},
 	}
 	return Root{&dir{time: started, list: func() []child { return root }}}
 }
@@ -76,7 +78,8 @@ func (t *tree) entry(img *lifecycle.Image) child {
 	return child{img.Name(), ino(img, imageDir), &dir{time: img.Registered(), list: func() []child { return t.files(img) }}}
 }
 
-func ino(img *lifecycle.Image, file uint64) uint64 { return img.ID()<<imageBits | file }
+// ino is the inode number of a file of an image or a volume.
+func ino(of interface{ ID() uint64 }, file uint64) uint64 { return of.ID()<<imageBits | file }
 
 // files lists an image's directory. It is empty once the image is deleted: who stands in it sees that.
 func (t *tree) files(img *lifecycle.Image) []child {
@@ -90,16 +93,22 @@ func (t *tree) files(img *lifecycle.Image) []child {
 		{"disk", ino(img, imageDisk), newDisk(imageFile{img}, at, img.Name(), t.log)},
 		{"error", ino(img, imageError), &text{time: at, content: func() string { return line(img.LastError()) }}},
 		{"job", ino(img, imageJob), &text{time: at, content: func() string { return line(img.Job()) }}},
-		{"meta", ino(img, imageMeta), &dir{time: at, list: func() []child { return attributes(img) }}},
+		{"meta", ino(img, imageMeta), &dir{time: at, list: func() []child { return attributes(img, at) }}},
 		{"status", ino(img, imageStatus), &text{time: at, content: img.Status}},
 	}
 }
 
-func attributes(img *lifecycle.Image) []child {
+// described is an image or a volume, as far as people describe it.
+type described interface {
+	ID() uint64
+	Meta() []lifecycle.Attribute
+}
+
+func attributes(of described, at time.Time) []child {
 	var children []child
-	for i, a := range img.Meta() {
-		children = append(children, child{a.Key, ino(img, imageAttribute+uint64(i)), &text{time: img.Registered(), content: func() string {
-			return line(img.Meta()[i].Value)
+	for i, a := range of.Meta() {
+		children = append(children, child{a.Key, ino(of, imageAttribute+uint64(i)), &text{time: at, content: func() string {
+			return line(of.Meta()[i].Value)
 		}}})
 	}
 	return children

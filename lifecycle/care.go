@@ -65,8 +65,16 @@ func (r *Registry) troubled(err error) {
 
 // trim brings the store under its limits. What a source cannot give again is no cache.
 func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
+	var records []record
 	for _, img := range r.Images() {
-		rec := img.record()
+		records = append(records, img.record())
+	}
+	for _, v := range r.Volumes() {
+		if base := v.record().Base; base != nil {
+			records = append(records, *base)
+		}
+	}
+	for _, rec := range records {
 		if rec.State != Active || rec.Load == None || rec.Kept || rec.Hydrating {
 			continue
 		}
@@ -78,10 +86,11 @@ func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 	return r.cfg.Store.Trim(ctx)
 }
 
-// dropStrays deletes the disks and indexes of images that a kill did not let be deleted.
+// dropStrays deletes the disks and indexes of images and volumes that a kill did not let be deleted.
 func (r *Registry) dropStrays() error {
 	known := func(id uint64) bool {
-		return slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == id })
+		return slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == id }) ||
+			slices.ContainsFunc(r.Volumes(), func(v *Volume) bool { return v.rec.Base != nil && v.rec.Base.ID == id })
 	}
 	if r.cfg.Indexes != nil {
 		if err := r.cfg.Indexes.Sweep(known); err != nil {

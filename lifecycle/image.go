@@ -53,7 +53,10 @@ func (i *Image) Registered() time.Time { return i.record().Registered }
 
 // Meta lists every attribute there is, in order, with "" for what nobody said.
 func (i *Image) Meta() []Attribute {
-	meta := i.record().Meta
+	return allAttributes(i.record().Meta)
+}
+
+func allAttributes(meta map[string]string) []Attribute {
 	all := make([]Attribute, len(attributes))
 	for n, a := range attributes {
 		all[n] = Attribute{a.key, meta[a.key]}
@@ -168,7 +171,7 @@ func (i *Image) Open(ctx context.Context) (*Handle, error) {
 	if err := rec.openable(); err != nil {
 		return nil, err
 	}
-	h, err := i.open(ctx, rec)
+	h, err := i.r.openRecord(ctx, rec, &i.slot)
 	if err != nil {
 		err = fmt.Errorf("image %q: %w", rec.Name, err)
 	}
@@ -192,8 +195,9 @@ func (rec record) openable() error {
 	return refuse(ErrBusy, "image %q is %s: it is still being registered", rec.Name, rec.State)
 }
 
-func (i *Image) open(ctx context.Context, rec record) (*Handle, error) {
-	complete, err := i.r.disks.complete(rec)
+// openRecord returns a handle on the disk that a record tells of, which is kept in a slot.
+func (r *Registry) openRecord(ctx context.Context, rec record, s *slot) (*Handle, error) {
+	complete, err := r.disks.complete(rec)
 	if err != nil {
 		return nil, err
 	}
@@ -202,5 +206,5 @@ func (i *Image) open(ctx context.Context, rec record) (*Handle, error) {
 			return nil, err
 		}
 	}
-	return i.r.disks.handle(ctx, &i.slot, func() (*disk, error) { return i.r.disks.open(ctx, rec) })
+	return r.disks.handle(ctx, s, func() (*disk, error) { return r.disks.open(ctx, rec) })
 }

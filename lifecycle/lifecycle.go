@@ -24,6 +24,7 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
@@ -37,6 +38,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/overlay"
 )
 
 // Config is what a Registry works with.
@@ -49,6 +51,8 @@ type Config struct {
 	Now     func() time.Time // nil is time.Now
 	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
 	AllowDirs []string
+	// Volumes is the directory of what is written to volumes, an absolute path; "" is nowhere, and then there are none.
+	Volumes string
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
 	Mountpoint string
 	// StoreDir is the store's directory, without symbolic links, where nothing is exported to; "" is nowhere.
@@ -61,6 +65,8 @@ type Registry struct {
 	cfg   Config
 	ids   *kv.Sequence
 	disks *pool
+
+	deltas overlay.Dir // of volumes
 
 	ctx    context.Context // of all jobs; Close ends it
 	cancel context.CancelFunc
@@ -75,7 +81,8 @@ type Registry struct {
 
 	mu      sync.RWMutex
 	images  map[string]*Image // by name
-	job     *job              // the latest on the store
+	volumes map[string]*Volume
+	job     *job // the latest on the store
 	lastErr string
 	trouble string // why the store could not keep something the last time
 	indexer indexer
@@ -105,13 +112,14 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		slots:   make(chan struct{}, atOnce),
 		images:  map[string]*Image{},
 		indexer: indexer{wake: make(chan struct{}, 1)},
+		volumes: map[string]*Volume{},
 	}
 	r.disks.indexes, r.disks.attached = cfg.Indexes, r.attached
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err := r.dropStrays(); err != nil {
+	if err := errors.Join(r.openDeltas(), r.dropStrays()); err != nil {
 		return nil, err
 	}
 	r.resume()
@@ -135,7 +143,7 @@ func (r *Registry) load(ctx context.Context) error {
 		}
 		r.images[rec.Name] = newImage(r, rec)
 	}
-	return nil
+	return r.loadVolumes(ctx)
 }
 
 func (r *Registry) resume() {
@@ -163,7 +171,11 @@ func (r *Registry) Close() error {
 	r.cancel()
 	r.jobs.Wait()
 	r.caring.Wait()
-	return r.disks.close()
+	var errs []error
+	for _, v := range r.Volumes() {
+		errs = append(errs, v.close())
+	}
+	return errors.Join(append(errs, r.disks.close())...)
 }
 
 // Images returns all images by name.

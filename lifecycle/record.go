@@ -29,6 +29,7 @@ const (
 	Active  State = "active"
 	Killed  State = "killed"
 	Deleted State = "deleted"
+	Damaged State = "error" // of a volume that can only be read
 )
 
 // LoadMode says how an image's blocks come into the block store.

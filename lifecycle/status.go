@@ -22,6 +22,11 @@ func (r *Registry) Status() string {
 		states[img.State()]++
 		handles += r.disks.handles(&img.slot)
 	}
+	volumes := r.Volumes()
+	for _, v := range volumes {
+		n, _ := v.handles()
+		handles += n
+	}
 	var l lines
 	l.add("images", len(images))
 	for _, s := range []State{Queued, Saving, Active, Killed} {
@@ -35,6 +40,7 @@ func (r *Registry) Status() string {
 	l.add("cache_joins", cache.Joins)
 	l.add("cache_loads", cache.Loads)
 	r.storeStatus(&l)
+	l.add("volumes", len(volumes))
 	return l.String()
 }
 

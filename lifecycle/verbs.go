@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// verb is one thing that a T, the store or an image, can be told to do.
+// verb is one thing that a T, the store, an image or a volume, can be told to do.
 type verb[T any] struct {
 	name, args, help string
 	min, max         int     // how many words may follow
@@ -18,6 +18,7 @@ type verb[T any] struct {
 
 var storeVerbs = []verb[*Registry]{
 	{"register", "NAME SOURCE [KEY=VALUE ...]", "make an image of a file; format=FMT names its format, load=lazy|full|none what of it is kept in the store", 2, math.MaxInt, nil, (*Registry).register},
+	{"create", "VOLUME size=N", "make an empty volume of N bytes", 2, 2, nil, (*Registry).create},
 	{"verify", "", "hash every block of the store again, as a job", 0, 0, nil, (*Registry).verify},
 	{"sweep", "", "free what no image needs, as a job", 0, 0, nil, (*Registry).sweep},
 	{"compact", "", "move blocks out of files that are mostly holes, as a job", 0, 0, nil, (*Registry).compact},
@@ -28,6 +29,7 @@ var imageVerbs = []verb[*Image]{
 	{"delete", "", "forget the image; its file stays as it is", 0, 0, []State{Queued, Saving, Active, Killed}, (*Image).delete},
 	{"rename", "NAME", "give the image another name", 1, 1, []State{Active, Killed}, (*Image).rename},
 	{"set", "KEY VALUE", `say something about the image; "" takes it back`, 2, 2, []State{Active, Killed}, (*Image).set},
+	{"clone", "VOLUME [size=N]", "make a volume, a writable disk that begins as the image is", 1, 2, []State{Active}, (*Image).clone},
 	{"prefetch", "[OFF LEN]", "load a range into the store, in bytes, or all there is, as a job", 0, 2, []State{Active}, (*Image).prefetch},
 	{"hydrate", "", "load all into the store and keep it: then the source is not needed any more; a job", 0, 0, []State{Active}, (*Image).hydrate},
 	{"evict", "", "drop from the store what the source can give again, as a job", 0, 0, []State{Active}, (*Image).evict},
@@ -64,7 +66,7 @@ func perform[T any](ctx context.Context, table []verb[T], target T, state State,
 	args := words[1:]
 	switch {
 	case !v.usable(state):
-		return refuse(ErrBusy, "%s: not while the image is %s", v.name, state)
+		return refuse(ErrBusy, "%s: not while it is %s", v.name, state)
 	case len(args) < v.min || len(args) > v.max:
 		return refuse(ErrUsage, "%s: %d words follow: write %s", v.name, len(args), v.usage())
 	}

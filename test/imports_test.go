@@ -24,7 +24,7 @@ type room struct {
 var house = []room{
 	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "output"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "output", "formats/convert"}, "images and verbs know no kernel and no layout"},
+	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/chain", []string{"lazyload/source", "formats", "formats/rawmap"}, "it follows names from file to file, and knows no layout"},

@@ -117,19 +117,23 @@ func TestDamagedPacks(t *testing.T) {
 	m.same(t, p.disk("web"))
 }
 
+// rounds is how often servers are killed: more in a soak.
+func rounds(otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("IMSFS_ROUNDS")); err == nil {
+		return n
+	}
+	return otherwise
+}
+
 // TestKilledWhileLoading kills the server while it loads, sweeps and compacts, IMSFS_ROUNDS times: what was acknowledged is
 // there, and every byte reads right, with an empty cache.
 func TestKilledWhileLoading(t *testing.T) {
-	rounds := 5
-	if n, err := strconv.Atoi(os.Getenv("IMSFS_ROUNDS")); err == nil {
-		rounds = n
-	}
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), 24*mib, 24)
 	image := m.as(t, "zvhd2")
 	other := makeModel(t, p.file("other.raw"), 8*mib, 25)
 	complete := map[string]string{} // images that were complete, and their digests
-	for round := range rounds {
+	for round := range rounds(5) {
 		d := p.serve(t)
 		for name, digest := range complete {
 			if got := strings.TrimSpace(read(t, p.path("images", name, "digest"))); got != digest {
@@ -153,7 +157,7 @@ func TestKilledWhileLoading(t *testing.T) {
 		d.kill(t)
 	}
 	p.serve(t)
-	for round := range rounds {
+	for round := range rounds(5) {
 		name := fmt.Sprintf("image-%d", round)
 		m.same(t, p.disk(name))
 		eventually(t, func() string { // the last server has taken up again what was not done

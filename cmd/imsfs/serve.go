@@ -137,6 +137,7 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		Log:        log,
 		Now:        env.now,
 		AllowDirs:  opts.allowDirs,
+		Volumes:    filepath.Join(opts.store, volumesDir),
 		Mountpoint: resolve(opts.mountpoint),
 		StoreDir:   resolve(opts.store),
 	})
@@ -166,6 +167,9 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	log.Info("stopped", "mountpoint", opts.mountpoint)
 	return err
 }
+
+// volumesDir is where in the store what is written to volumes is.
+const volumesDir = "volumes"
 
 // How a log file is opened.
 const (

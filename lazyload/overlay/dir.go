@@ -31,7 +31,7 @@ func (d Dir) Create(n uint64, size, limit int64) (err error) {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(Create(f, size, limit), f.close())
+	err = errors.Join(Create(f, size, limit), f.Close())
 	if err == nil {
 		err = d.sync()
 	}

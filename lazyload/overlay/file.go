@@ -30,7 +30,8 @@ type Files struct {
 	Data, Bitmap File
 }
 
-func (f Files) close() error {
+// Close closes both.
+func (f Files) Close() error {
 	var errs []error
 	for _, one := range []File{f.Data, f.Bitmap} {
 		if one != nil {

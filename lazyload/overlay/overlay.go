@@ -70,7 +70,7 @@ func Open(deltas []Files, base Base, salvage bool) (d *Disk, err error) {
 	defer func() {
 		if err != nil {
 			for _, f := range deltas {
-				err = errors.Join(err, f.close())
+				err = errors.Join(err, f.Close())
 			}
 		}
 	}()

@@ -162,7 +162,7 @@ func (s stack) baseExtent(ctx context.Context, e formats.Extent) (formats.Extent
 func (s stack) close() error {
 	var errs []error
 	for _, d := range s.deltas {
-		errs = append(errs, d.close())
+		errs = append(errs, d.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,267 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/imsfs/imsfs/lazyload/overlay"
+)
+
+// use is who has a volume's disk open.
+type use struct {
+	turn chan struct{} // holds a token while someone opens, closes or changes the disk
+
+	mu      sync.Mutex // guards the following
+	disk    *overlay.Disk
+	base    *Handle // what the disk lies on, nil if that is nothing
+	handles int
+	writers int
+	written int64         // bytes the deltas had when the disk was closed; less than 0: nobody has looked
+	changed chan struct{} // closed and made anew when a handle is given back
+}
+
+func newUse() use {
+	return use{turn: make(chan struct{}, 1), written: -1, changed: make(chan struct{})}
+}
+
+// lag is how long the kernel may take to tell of a close after the closing process went on.
+const lag = time.Second
+
+// take waits for the turn; giveTurn ends it.
+func (u *use) take(ctx context.Context) error {
+	select {
+	case u.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (u *use) giveTurn() { <-u.turn }
+
+// until waits, but not for long, until what is asked of the counts holds.
+func (u *use) until(ctx context.Context, holds func() bool) bool {
+	timer := time.NewTimer(lag)
+	defer timer.Stop()
+	for {
+		u.mu.Lock()
+		ok, changed := holds(), u.changed
+		u.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// VolumeHandle is one user's hold on a volume's disk.
+type VolumeHandle struct {
+	*overlay.Disk
+	giveBack func() error
+}
+
+// Close gives the disk back; nothing else may be running on this handle. More calls do nothing.
+func (h *VolumeHandle) Close() error { return h.giveBack() }
+
+// Open returns a handle on the disk, for writing too if that is asked. There is one writer at a time, unless the volume is
+// shared: ErrBusy. A volume that is damaged can only be read: EROFS.
+func (v *Volume) Open(ctx context.Context, write bool) (*VolumeHandle, error) {
+	h, err := v.open(ctx, write)
+	if err != nil {
+		return nil, fmt.Errorf("volume %q: %w", v.Name(), err)
+	}
+	return h, nil
+}
+
+func (v *Volume) open(ctx context.Context, write bool) (*VolumeHandle, error) {
+	u := &v.use
+	free := func() bool { return !write || u.writers == 0 || v.record().Shared }
+	u.until(ctx, free)
+	if err := u.take(ctx); err != nil {
+		return nil, err
+	}
+	defer u.giveTurn()
+	u.mu.Lock()
+	ok := free() // who gives a handle back, or takes one, has the turn
+	u.mu.Unlock()
+	if !ok {
+		return nil, refuse(ErrBusy, "somebody has it open for writing; say %q to let several", "set shared yes")
+	}
+	if v.Deleted() {
+		return nil, refuse(iofs.ErrClosed, "it was deleted")
+	}
+	disk, err := v.opened(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := &VolumeHandle{Disk: disk}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if damage := disk.Damage(); damage != nil && write {
+		if u.handles == 0 {
+			return nil, errors.Join(refuse(syscall.EROFS, "it can only be read: %v", damage), v.shut())
+		}
+		return nil, refuse(syscall.EROFS, "it can only be read: %v", damage)
+	}
+	u.handles++
+	if write {
+		u.writers++
+	}
+	h.giveBack = sync.OnceValue(func() error { return v.release(write) })
+	return h, nil
+}
+
+// release takes a handle back; the last one closes the disk.
+func (v *Volume) release(write bool) error {
+	u := &v.use
+	u.turn <- struct{}{}
+	defer u.giveTurn()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.handles--
+	if write {
+		u.writers--
+	}
+	close(u.changed)
+	u.changed = make(chan struct{})
+	if u.handles > 0 {
+		return nil
+	}
+	return v.shut()
+}
+
+// shut closes the disk; the caller has the turn, and use.mu.
+func (v *Volume) shut() error {
+	u := &v.use
+	if u.disk == nil {
+		return nil
+	}
+	u.written = u.disk.Allocated()
+	err := u.disk.Close()
+	if u.base != nil {
+		err = errors.Join(err, u.base.Close())
+	}
+	u.disk, u.base = nil, nil
+	return err
+}
+
+// opened returns the open disk; the caller has the turn.
+func (v *Volume) opened(ctx context.Context) (*overlay.Disk, error) {
+	u := &v.use
+	u.mu.Lock()
+	disk := u.disk
+	u.mu.Unlock()
+	if disk != nil {
+		return disk, nil
+	}
+	rec := v.record()
+	base, err := v.openBase(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if disk, err = v.openDeltas(rec, base); err != nil {
+		if base != nil {
+			err = errors.Join(err, base.Close())
+		}
+		return nil, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.disk, u.base = disk, base
+	return disk, nil
+}
+
+func (v *Volume) openBase(ctx context.Context, rec volumeRecord) (*Handle, error) {
+	if rec.Base == nil {
+		return nil, nil
+	}
+	h, err := v.r.openRecord(ctx, *rec.Base, &v.base)
+	if err != nil {
+		return nil, fmt.Errorf("what it was cloned from: %w", err)
+	}
+	return h, nil
+}
+
+// openDeltas opens the disk, to be salvaged if it is damaged, and ends a resize that was cut off.
+func (v *Volume) openDeltas(rec volumeRecord, base *Handle) (*overlay.Disk, error) {
+	d, err := v.openStack(rec, base, false)
+	var damage *overlay.DamagedError
+	if errors.As(err, &damage) {
+		d, err = v.openStack(rec, base, true)
+	}
+	v.r.mu.Lock()
+	v.damage = ""
+	if damage != nil {
+		v.damage = sentence(damage)
+	}
+	v.r.mu.Unlock()
+	if err == nil && damage == nil && d.Size() != rec.Size {
+		if err = d.Resize(rec.Size); err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}
+	return d, err
+}
+
+func (v *Volume) openStack(rec volumeRecord, base *Handle, salvage bool) (*overlay.Disk, error) {
+	var files []overlay.Files
+	for _, n := range rec.Deltas {
+		f, err := v.r.deltas.Open(n)
+		if err != nil {
+			for _, f := range files {
+				err = errors.Join(err, f.Close())
+			}
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	if base == nil {
+		return overlay.Open(files, nil, salvage)
+	}
+	return overlay.Open(files, base.Disk, salvage)
+}
+
+// unused takes the turn if nobody has the disk open, and then keeps everybody from opening it.
+func (v *Volume) unused(ctx context.Context) error {
+	u := &v.use
+	if !u.until(ctx, func() bool { return u.handles == 0 }) {
+		return refuse(ErrBusy, "the volume %q is in use", v.Name())
+	}
+	if err := u.take(ctx); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.handles > 0 {
+		u.giveTurn()
+		return refuse(ErrBusy, "the volume %q is in use", v.Name())
+	}
+	return nil
+}
+
+func (v *Volume) handles() (all, writers int) {
+	v.use.mu.Lock()
+	defer v.use.mu.Unlock()
+	return v.use.handles, v.use.writers
+}
+
+// close flushes and closes a disk that somebody still has open, when the registry ends: nothing is served any more.
+func (v *Volume) close() error {
+	u := &v.use
+	u.turn <- struct{}{}
+	defer u.giveTurn()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return v.shut()
+}
