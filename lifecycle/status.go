@@ -104,7 +104,7 @@ func (i *Image) Status() string {
 	l.add("allocated", rec.Allocated)
 	l.add("cluster_size", rec.ClusterSize)
 	l.add("compression", or(rec.Compression, "none"))
-	l.add("source", rec.Source)
+	l.add("source", or(rec.Source, "none"))
 	if rec.Map != "" {
 		l.add("map", rec.Map)
 	}

@@ -17,11 +17,12 @@ import (
 type Volume struct {
 	r    *Registry
 	id   uint64
-	base slot // the open disk of what it was cloned from
 	use  use
+	base *slot // the open disk of what it rests on; a commit, which has the disk open, sets another; guarded by use.mu
 
 	// Guarded by r.mu.
 	rec     volumeRecord
+	job     *job // the latest, nil if there was none since the start
 	deleted bool
 	lastErr string
 	damage  string // why it can only be read, "" if nothing is wrong
@@ -30,7 +31,8 @@ type Volume struct {
 func newVolume(r *Registry, rec volumeRecord) *Volume {
 	v := &Volume{r: r, id: rec.ID, rec: rec, use: newUse()}
 	if rec.Base != nil {
-		v.base = newSlot(rec.Base.ID)
+		at := newSlot(rec.Base.ID)
+		v.base = &at
 	}
 	return v
 }
@@ -64,7 +66,12 @@ func (v *Volume) Deleted() bool {
 func (v *Volume) Meta() []Attribute { return allAttributes(v.record().Meta) }
 
 // Job is the line of the latest job, "" if there was none since the start.
-func (v *Volume) Job() string { return "" }
+func (v *Volume) Job() string {
+	if j := v.r.jobAt(&v.job); j != nil {
+		return j.line()
+	}
+	return ""
+}
 
 // LastError is the sentence of the last command on this volume; "" if all went well.
 func (v *Volume) LastError() string {

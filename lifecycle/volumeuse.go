@@ -186,11 +186,17 @@ func (v *Volume) openBase(ctx context.Context, rec volumeRecord) (*Handle, error
 	if rec.Base == nil {
 		return nil, nil
 	}
-	h, err := v.r.openRecord(ctx, *rec.Base, &v.base)
+	h, err := v.r.openRecord(ctx, *rec.Base, v.slot())
 	if err != nil {
 		return nil, fmt.Errorf("what it was cloned from: %w", err)
 	}
 	return h, nil
+}
+
+func (v *Volume) slot() *slot {
+	v.use.mu.Lock()
+	defer v.use.mu.Unlock()
+	return v.base
 }
 
 // openDeltas opens the disk, to be salvaged if it is damaged, and ends a resize that was cut off.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	iofs "io/fs"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ var volumeVerbs = []verb[*Volume]{
 	{"rename", "NAME", "give the volume another name", 1, 1, nil, (*Volume).rename},
 	{"set", "KEY VALUE", `say something about the volume; shared=yes lets several write to it; "" takes it back`, 2, 2, nil, (*Volume).set},
 	{"resize", "SIZE [force]", "make the disk larger, in bytes; or smaller, by force", 1, 2, []State{Active}, (*Volume).resize},
+	{"commit", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and rest on it, as a job", 1, math.MaxInt, []State{Active}, (*Volume).commit},
+	{"cancel", "", "end the job", 0, 0, nil, (*Volume).cancelJob},
 	{"revert", "", "drop all that was written", 0, 0, nil, (*Volume).revert},
 }
 
@@ -150,7 +153,7 @@ func (v *Volume) delete(ctx context.Context, _ []string) error {
 	v.deleted = true
 	v.r.mu.Unlock()
 	if rec.Base != nil {
-		v.r.end(v.r.disks.forget(&v.base))
+		v.r.end(v.r.disks.forget(v.slot()))
 	}
 	v.dropDeltas(rec.Deltas)
 	v.r.cfg.Log.Info("deleted", volumeAttrs(v)...)
@@ -165,6 +168,9 @@ func (v *Volume) dropDeltas(deltas []uint64) {
 		}
 	}
 }
+
+// cancelJob is the verb: the job that is running ends as soon as it can.
+func (v *Volume) cancelJob(context.Context, []string) error { return cancelJob(v.r.jobAt(&v.job)) }
 
 func (v *Volume) rename(_ context.Context, words []string) error {
 	name, old := words[0], v.Name()
@@ -208,6 +214,9 @@ func (v *Volume) resize(ctx context.Context, words []string) error {
 		return refuse(iofs.ErrPermission, "it would lose all that is behind byte %d of %d: say %q", size, was, "resize "+words[0]+" force")
 	case size == was:
 		return nil
+	}
+	if err := v.r.idle(v.r.jobAt(&v.job)); err != nil {
+		return err
 	}
 	if size < was {
 		if err := v.unused(ctx); err != nil {

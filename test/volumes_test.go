@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -88,9 +89,29 @@ func TestVolume(t *testing.T) {
 	d = p.serve(t)
 	sameContent(t, p, "one", want)
 	sameContent(t, p, "two", first(t, m.path))
+	digest := do(t, program, "digest", p.volume("one", "disk"))
+	check(t, p.order(t, "one", "commit next os=linux"))
+	eventually(t, func() string {
+		if job := read(t, p.volume("one", "job")); !strings.HasPrefix(job, "DONE") {
+			return job
+		}
+		return ""
+	})
+	if got := strings.TrimSpace(read(t, p.path("images", "next", "digest"))); got == "" || !strings.HasPrefix(digest, got) {
+		t.Errorf("the image's digest is %q, the volume's was %q", got, digest)
+	}
+	sameContent(t, p, "one", want)
+	d.stop(t)
+	d = p.serve(t)
+	sameContent(t, p, "one", want)
+	p.tell(t, "next", "delete")
+	sameContent(t, p, "one", want)
 	check(t, p.order(t, "one", "rename uno"))
+	m.path = p.file("committed.raw")
+	check(t, os.WriteFile(m.path, want[:4*mib], 0o600))
+	tail := bytes.Clone(want[4*mib:])
 	check(t, p.order(t, "uno", "revert"))
-	sameContent(t, p, "uno", append(first(t, m.path), make([]byte, 2*mib)...))
+	sameContent(t, p, "uno", append(first(t, m.path), tail...))
 	check(t, p.order(t, "uno", "resize "+strconv.Itoa(8*mib)))
 	check(t, p.order(t, "uno", "resize "+strconv.Itoa(mib)+" force"))
 	sameContent(t, p, "uno", first(t, m.path)[:mib])
@@ -191,6 +212,9 @@ func TestVolumeKilled(t *testing.T) {
 			_, err := f.WriteAt(p, u*unit)
 			check(t, err)
 			may[u] = append(may[u], p)
+			if i == 90 { // a commit that the kill may or may not find at work
+				check(t, d.order(t, "one", "commit c-"+strconv.Itoa(round)))
+			}
 			if i%20 == 10 {
 				check(t, f.Sync())
 				for u, versions := range may {
@@ -202,6 +226,11 @@ func TestVolumeKilled(t *testing.T) {
 		d.kill(t)
 		f.Close() // the server is gone, and so is what it was asked to close
 		d = p.serve(t)
+		for _, image := range d.images(t) {
+			if image != "web" && read(t, p.path("images", image, "digest")) == "" {
+				t.Errorf("round %d: the image %s is not whole", round, image)
+			}
+		}
 		got := first(t, p.volume("one", "disk"))
 		for u := int64(0); u < units; u++ {
 			g, ok := got[u*unit:][:unit], bytes.Equal(got[u*unit:][:unit], was[u*unit:][:unit])
