@@ -27,11 +27,17 @@ func Create(f Files, size, limit int64) error {
 	if size < 0 || size > MaxSize || limit < 0 || limit > size {
 		return fmt.Errorf("a disk of %d bytes, %d of them from below: it may have %d: %w", size, limit, int64(MaxSize), iofs.ErrInvalid)
 	}
-	d := &delta{Files: f, header: header{size: size, limit: limit}}
+	d := &delta{Files: f}
 	if err := errors.Join(f.Data.Truncate(size), f.Bitmap.Truncate(bitmapSize(size))); err != nil {
 		return err
 	}
-	return errors.Join(d.writeHeader(header{size: size, limit: limit, clean: true, sum: d.pagesSum()}), f.Data.Sync())
+	h := header{seq: 1, size: size, limit: limit, clean: true, sum: d.pagesSum()}.encode()
+	for i := range int64(2) {
+		if _, err := f.Bitmap.WriteAt(h, i*headerSize); err != nil {
+			return err
+		}
+	}
+	return errors.Join(f.Bitmap.Sync(), f.Data.Sync())
 }
 
 func (d *delta) broken(off int64, rule string) error {

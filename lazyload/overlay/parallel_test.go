@@ -2,10 +2,21 @@ package overlay
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"testing"
 )
+
+// yielding is a base whose reads let others go first: so that they come between a unit's reading and its writing.
+type yielding struct{ flat }
+
+func (y yielding) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := y.flat.ReadAt(ctx, p, off)
+	runtime.Gosched()
+	return n, err
+}
 
 // TestParallel: writers, each with every fourth sector, so that they meet in units, beside readers, flushes, freezes and zeroes. What a
 // sector has is what its own writer wrote last.
@@ -13,6 +24,8 @@ func TestParallel(t *testing.T) {
 	const size, sector, writers, rounds = 2 << 20, 512, 4, 12
 	r := seed(t)
 	x := newExerciser(t, r, newFlat(r, size), size, size, newFiles)
+	x.base = yielding{x.base.(flat)}
+	x.open()
 	d := x.disk
 	var group sync.WaitGroup
 	for w := range writers {
@@ -65,6 +78,29 @@ func TestParallel(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Error("a write was lost")
 	}
+}
+
+// TestMeetInUnit: writers who are the first in a unit, each with a sector of its own, at the same time.
+func TestMeetInUnit(t *testing.T) {
+	const size, sector = 2 << 20, 512
+	x := newExerciser(t, seed(t), newFlat(seed(t), size), size, size, newFiles)
+	x.base = yielding{x.base.(flat)}
+	x.open()
+	for off := int64(0); off < size; off += sector {
+		binary.LittleEndian.PutUint64(x.want[off:], uint64(off+1))
+	}
+	for u := int64(0); u < size; u += Unit {
+		var group sync.WaitGroup
+		for off := u; off < u+Unit; off += sector {
+			group.Go(func() {
+				if _, err := x.disk.WriteAt(t.Context(), x.want[off:][:sector], off); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+	}
+	x.compare(0, size)
 }
 
 func BenchmarkWrite4K(b *testing.B) {
