@@ -130,7 +130,7 @@ then on. What a virtual machine has not flushed is not in it.` + waitHelp,
 		if err != nil {
 			return err
 		}
-		return await(cmd.Context(), env, path, "commit "+args[0])
+		return await(cmd.Context(), path, newDisplay(env, "commit "+args[0]))
 	})
 }
 
