@@ -14,7 +14,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
 	"github.com/imsfs/imsfs/lazyload/chain"
-	"github.com/imsfs/imsfs/output"
+	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
 // export is one file that an image's disk is written to.

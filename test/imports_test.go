@@ -22,9 +22,9 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "output"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
+	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "lifecycle/output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/chain", []string{"lazyload/source", "formats", "formats/rawmap"}, "it follows names from file to file, and knows no layout"},
@@ -36,7 +36,7 @@ var house = []room{
 	{"blockstore/storetest", []string{"blockstore"}, "the suite works for any store"},
 	{"blockstore/packs", []string{"blockstore", "blockstore/kv", "formats/codec"}, "packs hold compressed slices, the database says where"},
 	{"blockstore/kv", nil, "the database keeps keys and values and knows nobody's"},
-	{"output", []string{"formats"}, "it implements the contract's Target"},
+	{"lifecycle/output", []string{"formats"}, "it implements the contract's Target"},
 	{"formats", nil, "the contract is at the bottom: it knows none of those who keep it"},
 	{"formats/codec", []string{"formats"}, "codecs give exactly n bytes, or the contract's error"},
 	{"formats/tables", []string{"formats"}, "tables are bytes of a source; what they mean is for the driver"},
@@ -69,8 +69,8 @@ var guests = []guest{
 	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
 	{"golang.org/x/time", []string{"fs"}, "only what others can call for at will needs a limit of rate"},
 	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
-	{"golang.org/x/sys", []string{"cmd/imsfs", "output", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs", "lazyload/overlay"}, "system calls are for those who own a file, a mount or memory"},
-	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs", "output", "lazyload/overlay"}, "drivers open no path, and lifecycle reaches files through those that know them"},
+	{"golang.org/x/sys", []string{"cmd/imsfs", "lifecycle/output", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs", "lazyload/overlay"}, "system calls are for those who own a file, a mount or memory"},
+	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs", "lifecycle/output", "lazyload/overlay"}, "drivers open no path, and lifecycle reaches files through those that know them"},
 	{"os/exec", []string{"cmd/imsfs", "formats/formattest"}, "only the process starts processes"},
 	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
 	{"flag", nil, "flags are pflag's"},

@@ -10,7 +10,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
-	"github.com/imsfs/imsfs/output"
+	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
 type convertOptions struct {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats/convert"
 	"github.com/imsfs/imsfs/formats/rawmap"
-	"github.com/imsfs/imsfs/output"
+	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
 type mkmapOptions struct {

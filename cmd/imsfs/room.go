@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/output"
+	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
 // checkRoom refuses to begin what there is no space for. What compression will save is not known, so that then nothing is refused.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imsfs/imsfs/formats/convert"
-	"github.com/imsfs/imsfs/output"
+	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
 // standardStream as SRC or DST is standard input or output.
