@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -154,6 +157,25 @@ names and attributes, do not. What is left of the old database is set aside, not
 	return cmd
 }
 
+// setVolumesAside keeps what was written to volumes, of which the new database knows nothing: a daemon would remove it.
+func setVolumesAside(env *environment, dir string) error {
+	volumes := filepath.Join(dir, volumesDir)
+	for n := 1; ; n++ {
+		old := fmt.Sprintf("%s.old-%d", volumes, n)
+		if _, err := os.Lstat(old); err == nil {
+			continue
+		}
+		err := os.Rename(volumes, old)
+		if errors.Is(err, iofs.ErrNotExist) {
+			return nil
+		}
+		if err == nil {
+			fmt.Fprintf(env.stdout, "what was written to volumes is in %s\n", old)
+		}
+		return err
+	}
+}
+
 func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
 	old, err := kv.Reset(dir)
 	if err != nil {
@@ -161,6 +183,9 @@ func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
 	}
 	if old != "" {
 		fmt.Fprintf(env.stdout, "the old database is in %s\n", old)
+	}
+	if err := setVolumesAside(env, dir); err != nil {
+		return err
 	}
 	db, err := kv.Open(dir, kv.Options{})
 	if err != nil {
