@@ -39,6 +39,7 @@ type saver struct {
 	most     int64 // bytes of units that may wait
 	now      func() time.Time
 	queue    chan saving
+	quit     chan struct{} // closed by close; queue never is, as the kernel may drop the closing of a disk when it unmounts
 	turn     chan struct{} // holds a token who saves while readers load
 	failures chan error
 	demand   atomic.Int64 // counts loads that readers waited for
@@ -62,6 +63,7 @@ func newSaver(c *cache.Cache, store Store, most int64, now func() time.Time) *sa
 	s := &saver{
 		cache: c, store: store, most: most, now: now,
 		queue:    make(chan saving, maxWaiting),
+		quit:     make(chan struct{}),
 		turn:     make(chan struct{}, 1),
 		failures: make(chan error, 1),
 	}
@@ -93,7 +95,11 @@ func (s *saver) offer(d *Disk, off int64) {
 
 func (s *saver) run() {
 	var demand int64 // as it was when the saver last looked
-	for u := range s.queue {
+	for {
+		u, ok := s.next()
+		if !ok {
+			return
+		}
 		if now := s.demand.Load(); now != demand {
 			demand = now
 			s.turn <- struct{}{}
@@ -102,6 +108,21 @@ func (s *saver) run() {
 		} else {
 			s.save(u)
 		}
+	}
+}
+
+// next waits for a unit; there is none when the saver is closed and the queue empty.
+func (s *saver) next() (saving, bool) {
+	select {
+	case u := <-s.queue:
+		return u, true
+	default:
+	}
+	select {
+	case u := <-s.queue:
+		return u, true
+	case <-s.quit:
+		return saving{}, false
 	}
 }
 
@@ -158,8 +179,8 @@ func (s *saver) stats() SaveStats {
 	return SaveStats{Units: s.units.Load(), Skipped: s.skipped.Load(), Failures: s.failed.Load()}
 }
 
-// close ends the savers; no disk may be open.
+// close ends the savers when what waits is saved. What is offered later is not.
 func (s *saver) close() {
-	close(s.queue)
+	close(s.quit)
 	s.running.Wait()
 }

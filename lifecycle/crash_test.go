@@ -209,10 +209,12 @@ func expected(err error) bool {
 	return slices.ContainsFunc([]error{os.ErrExist, os.ErrNotExist, os.ErrClosed, ErrBusy}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
+// statuses tells of each image what its record says, and not how far the saver is, which goes on by itself.
 func statuses(h *house) []string {
 	var all []string
 	for _, img := range h.Images() {
-		all = append(all, img.Status()+fmt.Sprint(img.Meta()))
+		status, _, _ := strings.Cut(img.Status(), "complete ")
+		all = append(all, status+fmt.Sprint(img.Meta()))
 	}
 	return all
 }

@@ -129,7 +129,7 @@ func TestExportRefuses(t *testing.T) {
 		says  string
 	}{
 		{img, "raw", ErrUsage, "export FORMAT DEST"},
-		{img, "zip " + to, iofs.ErrInvalid, `unknown format "zip": known are flat, raw, liar`},
+		{img, "zip " + to, iofs.ErrInvalid, `unknown format "zip": known are flat, slow, raw, liar`},
 		{img, "flat " + to, iofs.ErrInvalid, "does not write it"},
 		{odd, "raw " + to, iofs.ErrInvalid, "multiple of 512"},
 		{img, "raw out", iofs.ErrInvalid, "relative"},

@@ -161,8 +161,9 @@ func TestIndexThatWasCutOffIsMadeByTheNextDaemon(t *testing.T) {
 	h := newHouse(t)
 	h.slow.gate = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	h.registerSlow("web", "content")
+	h.close()
 	h.slow.gate = nil
-	h.reopen()
+	h.open()
 	h.becomes(h.image("web"), IndexReady)
 }
 
