@@ -135,15 +135,20 @@ func (r *reply) giveBack() {
 }
 
 func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
-	size := uint64(h.disk.Size())
-	if off >= size {
+	return lseek(ctx, h.disk, off, whence, h.node.failed)
+}
+
+// lseek answers SEEK_DATA and SEEK_HOLE; failed makes an errno of a disk's error.
+func lseek(ctx context.Context, d extents, off uint64, whence uint32, failed func(what string, err error) syscall.Errno) (uint64, syscall.Errno) {
+	size := d.Size()
+	if off >= uint64(size) {
 		return 0, syscall.ENXIO
 	}
-	pos, err := seek(ctx, h.disk, int64(off), whence == unix.SEEK_DATA)
+	pos, err := seek(ctx, d, int64(off), whence == unix.SEEK_DATA)
 	if err != nil {
-		return 0, h.node.failed("extents of the disk", err)
+		return 0, failed("extents of the disk", err)
 	}
-	if whence == unix.SEEK_DATA && pos == h.disk.Size() {
+	if whence == unix.SEEK_DATA && pos == size {
 		return 0, syscall.ENXIO
 	}
 	return uint64(pos), 0

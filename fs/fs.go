@@ -1,11 +1,11 @@
-// Package fs is the mounted tree: images as disk files, control files and texts.
+// Package fs is the mounted tree: images and volumes as disk files, control files and texts.
 //
-// Each kind of file is one node type: dir, text, control and disk. What a directory holds is a list of children made
-// when it is asked for, so the tree has no state of its own that could differ from the registry's. tree.go says what
+// Each kind of file is one node type: dir, text, control, disk (an image) and writable (a
+// volume). What a directory holds is a list of children made when it is asked for, so the tree has no state of its own that could differ from the registry's. tree.go says what
 // is where; mount.go talks to the kernel; errno.go is the only place where an error becomes a number.
 //
 // How the kernel may cache: names never (a deleted image is gone at once), texts never (they are read anew at each
-// open), disks always (an image never changes, and a name given again is another inode).
+// open), disks always (an image never changes, and a name given again is another inode), volumes while they are open.
 //
 // The package knows no format and no verb's meaning: it hands lines down and texts up. Imported only by cmd.
 package fs

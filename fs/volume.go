@@ -179,18 +179,7 @@ func (h *writableHandle) flush() syscall.Errno {
 }
 
 func (h *writableHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
-	size := uint64(h.disk.Size())
-	if off >= size {
-		return 0, syscall.ENXIO
-	}
-	pos, err := seek(ctx, h.disk, int64(off), whence == unix.SEEK_DATA)
-	if err != nil {
-		return 0, h.node.failed("extents of the disk", err)
-	}
-	if whence == unix.SEEK_DATA && pos == h.disk.Size() {
-		return 0, syscall.ENXIO
-	}
-	return uint64(pos), 0
+	return lseek(ctx, h.disk, off, whence, h.node.failed)
 }
 
 func (h *writableHandle) Release(context.Context) syscall.Errno {

@@ -1,11 +1,12 @@
-// Package lifecycle knows which images there are, what may be done to them and what is being done.
+// Package lifecycle knows which images and volumes there are, what may be done to them and what is being done.
 //
 // The nouns. An Image is a registered, named, immutable disk: its record says where its source is, what was found in
 // it and what people say about it (attributes). Its State is one of a few words, and decides which verbs may be used. A
-// verb is what a command, one line of words, begins with; the tables of verbs are data, in verbs.go. A job is the work a
-// verb starts; it has a progress, can outlive the command and ends as one line of text. The Registry holds all images.
-// A Handle is one user of an image's disk; the disk behind it is opened from the source when it is first needed, shared
-// by all handles, and kept a while after the last.
+// verb is what a command, one line of words, begins with; the tables of verbs are data, in verbs.go and volumeverbs.go. A job
+// is the work a verb starts; it has a progress, can outlive the command and ends as one line of text. The Registry holds all
+// images and volumes. A Handle is one user of an image's disk; the disk behind it is opened from the source when it is first needed, shared
+// by all handles, and kept a while after the last. A Volume is a writable disk: deltas (lazyload/overlay) over an image of its
+// own, which a commit makes an image of.
 //
 // A registration goes
 //

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
 	"github.com/imsfs/imsfs/lifecycle/output"
 )
@@ -71,10 +71,10 @@ func keepStream(ctx context.Context, f *os.File, r io.Reader) error {
 
 func keep(r io.Reader, f *os.File) error {
 	const block = 64 << 10
-	p, empty := make([]byte, block), make([]byte, block)
+	p := make([]byte, block)
 	for off := int64(0); ; {
 		n, err := io.ReadFull(r, p)
-		if !bytes.Equal(p[:n], empty[:n]) {
+		if !formats.IsZero(p[:n]) {
 			if _, err := f.WriteAt(p[:n], off); err != nil {
 				return err
 			}

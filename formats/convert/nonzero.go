@@ -47,7 +47,7 @@ func allZero(ctx context.Context, img formats.Image, s span, p []byte) (bool, er
 		if err := img.ReadAt(ctx, p[:n], s.off+pos); err != nil {
 			return false, fmt.Errorf("reading the disk at %d: %w", s.off+pos, err)
 		}
-		if !isZero(p[:n]) {
+		if !formats.IsZero(p[:n]) {
 			return false, nil
 		}
 	}

@@ -78,7 +78,7 @@ func (w *worker) read(ctx context.Context, s span) error {
 	clear(w.plain[s.n:])
 	w.stored = w.stored[:0]
 	for i := range w.spare {
-		if !isZero(w.at(i)) {
+		if !formats.IsZero(w.at(i)) {
 			w.stored = append(w.stored, i)
 		}
 	}
@@ -180,10 +180,4 @@ func joined(chunks []chunk) (p []byte, n int) {
 // follows tells whether q begins in memory where p ends, as part of one array.
 func follows(p, q []byte) bool {
 	return len(q) > 0 && cap(p)-len(p) >= len(q) && &p[:len(p)+1][len(p)] == &q[0]
-}
-
-// isZero compares the bytes with themselves, one further on: at the speed of memory, and done at the first
-// byte that is not zero.
-func isZero(p []byte) bool {
-	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }

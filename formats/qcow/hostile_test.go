@@ -11,19 +11,6 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not name %q", err, w)
-		}
-	}
-}
-
 func put32(b []byte, off int, v uint32) { binary.BigEndian.PutUint32(b[off:], v) }
 
 func hostileBase(t testing.TB) *builder {
@@ -58,7 +45,7 @@ func TestHostileHeaders(t *testing.T) {
 			image := hostileBase(t).image
 			tt.change(image)
 			_, err := newDriver().Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
-			wantError(t, err, tt.kind, tt.words)
+			formattest.WantError(t, err, tt.kind, tt.words)
 			found := 0
 			err = newDriver().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { found++ })
 			if errors.Is(err, errors.ErrUnsupported) == (found > 0) {
@@ -68,10 +55,10 @@ func TestHostileHeaders(t *testing.T) {
 	}
 	for n := range headerSize {
 		_, err := newDriver().Open(t.Context(), formattest.Bytes(hostileBase(t).image[:n]), formats.OpenOptions{})
-		wantError(t, err, formats.ErrCorrupt, "header")
+		formattest.WantError(t, err, formats.ErrCorrupt, "header")
 	}
 	_, err := newDriver().Open(t.Context(), formattest.Bytes(hostileBase(t).image), formats.OpenOptions{Snapshot: "x"})
-	wantError(t, err, errors.ErrUnsupported, "no internal snapshots")
+	formattest.WantError(t, err, errors.ErrUnsupported, "no internal snapshots")
 }
 
 func TestHostileTables(t *testing.T) {
@@ -99,7 +86,7 @@ func TestHostileTables(t *testing.T) {
 			tt.change(b)
 			img := openBytes(t, b.image, formats.OpenOptions{})
 			for _, n := range []int{4096, 8192} {
-				wantError(t, img.ReadAt(t.Context(), make([]byte, n), 0), formats.ErrCorrupt, tt.words)
+				formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, n), 0), formats.ErrCorrupt, tt.words)
 			}
 			if damage, _ := checkImage(t, formattest.Bytes(b.image)); len(damage) == 0 {
 				t.Error("check finds nothing")

@@ -59,7 +59,7 @@ func TestHostileTables(t *testing.T) {
 			}
 			for _, n := range []int64{first, img.Info().ClusterSize, 2 * img.Info().ClusterSize} {
 				p := make([]byte, n)
-				wantError(t, img.ReadAt(t.Context(), p, 0), formats.ErrCorrupt, tt.words...)
+				formattest.WantError(t, img.ReadAt(t.Context(), p, 0), formats.ErrCorrupt, tt.words...)
 			}
 			if damage, _ := checkImage(t, formattest.Bytes(image)); len(damage) == 0 {
 				t.Error("check finds nothing")
@@ -84,7 +84,7 @@ func TestDamageIsLocal(t *testing.T) {
 	if e, err := img.Extent(t.Context(), 0, 64<<10); err != nil || e.Len != 4096 {
 		t.Errorf("extent %v, %v", e, err)
 	}
-	wantError(t, img.ReadAt(t.Context(), make([]byte, 64<<10), 0), formats.ErrCorrupt, "bytes at 4096")
+	formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, 64<<10), 0), formats.ErrCorrupt, "bytes at 4096")
 }
 
 // snapshotAt appends a table with one snapshot, and returns where it is.
@@ -137,7 +137,7 @@ func TestHostileSnapshots(t *testing.T) {
 				if tt.loads && err == nil {
 					continue
 				}
-				wantError(t, err, formats.ErrCorrupt, tt.words)
+				formattest.WantError(t, err, formats.ErrCorrupt, tt.words)
 			}
 			checkImage(t, formattest.Bytes(image))
 		})
@@ -151,7 +151,7 @@ func TestSnapshotTableOverTheFilesEnd(t *testing.T) {
 	image := b.bytes()
 	for n := int64(len(image)); n > off; n -= 7 {
 		_, err := open(t, image[:n], formats.OpenOptions{})
-		wantError(t, err, formats.ErrCorrupt, "snapshot", "within the file")
+		formattest.WantError(t, err, formats.ErrCorrupt, "snapshot", "within the file")
 		if damage, _ := checkImage(t, formattest.Bytes(image[:n])); len(damage) == 0 {
 			t.Error("check finds nothing")
 		}

@@ -12,19 +12,6 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-		return
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not name %q", err, w)
-		}
-	}
-}
-
 func put32(b []byte, off int, v uint32) { binary.BigEndian.PutUint32(b[off:], v) }
 func put64(b []byte, off int, v uint64) { binary.BigEndian.PutUint64(b[off:], v) }
 
@@ -108,7 +95,7 @@ func TestHostileHeaders(t *testing.T) {
 			image := hostileBase(t)
 			tt.change(image)
 			_, err := open(t, image, formats.OpenOptions{})
-			wantError(t, err, tt.kind, tt.words...)
+			formattest.WantError(t, err, tt.kind, tt.words...)
 			found := 0
 			err = newDriver().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { found++ })
 			if unread := errors.Is(tt.kind, errors.ErrUnsupported); unread != errors.Is(err, errors.ErrUnsupported) || !unread && found == 0 && tt.name != "size 0" {
@@ -122,12 +109,12 @@ func TestShortFiles(t *testing.T) {
 	image := hostileBase(t)
 	for _, n := range []int{8, 71, 72, 103, 111, 512, 4095} {
 		_, err := open(t, image[:n], formats.OpenOptions{})
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 	}
 	_, err := newDriver().Open(t.Context(), formattest.Bytes(image[:2]), formats.OpenOptions{})
-	wantError(t, err, formats.ErrCorrupt, "2 bytes")
+	formattest.WantError(t, err, formats.ErrCorrupt, "2 bytes")
 	_, err = newDriver().Open(t.Context(), formattest.Bytes("not an image"+string(make([]byte, 200))), formats.OpenOptions{})
-	wantError(t, err, formats.ErrCorrupt, "magic")
+	formattest.WantError(t, err, formats.ErrCorrupt, "magic")
 }
 
 // What is merely unusual does not keep an image from being read.
@@ -170,7 +157,7 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, err := d.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 		runtime.ReadMemStats(&after)
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 256<<10 {
 			t.Errorf("%s: refusing the claim took %d bytes of memory", name, used)
 		}

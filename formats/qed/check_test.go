@@ -54,5 +54,5 @@ func TestCheckTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 	image, _ := build{size: 1 << 20, data: []int64{1}}.image()
 	src := formattest.Sparse{Bytes: 1 << 59, Parts: []formattest.Part{{Data: image}}}
 	err := Driver{}.Check(t.Context(), src, formats.OpenOptions{}, func(formats.Problem) {})
-	wantError(t, err, errors.ErrUnsupported, "clusters")
+	formattest.WantError(t, err, errors.ErrUnsupported, "clusters")
 }

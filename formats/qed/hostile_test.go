@@ -4,25 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
 )
-
-// wantError asserts the kind of an error and what it names.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-	}
-	for _, w := range words {
-		if err == nil || !strings.Contains(err.Error(), w) {
-			t.Errorf("error %v does not name %q", err, w)
-		}
-	}
-}
 
 // TestHostileHeaders has every rule broken, in an otherwise good file.
 func TestHostileHeaders(t *testing.T) {
@@ -68,7 +54,7 @@ func TestHostileHeaders(t *testing.T) {
 			binary.LittleEndian.PutUint64(v[:], tt.value)
 			copy(image[tt.at:], v[:tt.width])
 			_, err := Driver{}.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
-			wantError(t, err, tt.kind, tt.words...)
+			formattest.WantError(t, err, tt.kind, tt.words...)
 			n := 0
 			err = Driver{}.Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { n++ })
 			if unsupported := tt.kind == errors.ErrUnsupported; errors.Is(err, errors.ErrUnsupported) != unsupported || (n > 0) == unsupported {
@@ -82,7 +68,7 @@ func TestShortFilesAreRefused(t *testing.T) {
 	image, _ := build{size: 1 << 20, data: []int64{0}}.image()
 	for _, n := range []int{0, 1, 4, 71, 72, 4096, 8191} {
 		_, err := Driver{}.Open(t.Context(), formattest.Bytes(image[:n]), formats.OpenOptions{})
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 		if got := problems(t, formattest.Bytes(image[:n])); len(got) == 0 {
 			t.Errorf("check of %d bytes finds nothing", n)
 		}
@@ -92,7 +78,7 @@ func TestShortFilesAreRefused(t *testing.T) {
 func TestSnapshotsAreRefused(t *testing.T) {
 	image, _ := build{size: 1 << 20}.image()
 	_, err := Driver{}.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{Snapshot: "a"})
-	wantError(t, err, errors.ErrUnsupported, "snapshot")
+	formattest.WantError(t, err, errors.ErrUnsupported, "snapshot")
 }
 
 // TestHostileEntries: what a bad entry is about is an error, and no zeros; all else is read. The L2 table is at 8192, the
@@ -119,7 +105,7 @@ func TestHostileEntries(t *testing.T) {
 			image, disk := build{size: 3 << 20, data: []int64{1, 2, 3}, put: map[int64]uint64{tt.at: tt.value}}.image()
 			img := openSource(t, formattest.Bytes(image))
 			p, want := make([]byte, 4*4096), make([]byte, 4096)
-			wantError(t, img.ReadAt(t.Context(), p, 0), formats.ErrCorrupt, tt.words...)
+			formattest.WantError(t, img.ReadAt(t.Context(), p, 0), formats.ErrCorrupt, tt.words...)
 			disk.Fill(want, 4096)
 			err := img.ReadAt(t.Context(), p[:4096], 4096)
 			if tt.at != l1At && (err != nil || !bytes.Equal(p[:4096], want)) {

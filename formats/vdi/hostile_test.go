@@ -4,25 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
 )
-
-// wantError asserts the kind of an error and what it names.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-	}
-	for _, w := range words {
-		if err == nil || !strings.Contains(err.Error(), w) {
-			t.Errorf("error %v does not name %q", err, w)
-		}
-	}
-}
 
 // TestHostileHeaders has every rule broken, in an otherwise good file.
 func TestHostileHeaders(t *testing.T) {
@@ -68,7 +54,7 @@ func TestHostileHeaders(t *testing.T) {
 			b.fields = tt.fields
 			image, _ := filled(b)
 			_, err := Driver{}.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
-			wantError(t, err, tt.kind, tt.words...)
+			formattest.WantError(t, err, tt.kind, tt.words...)
 			n := 0
 			err = Driver{}.Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { n++ })
 			if unsupported := tt.kind == errors.ErrUnsupported; errors.Is(err, errors.ErrUnsupported) != unsupported || (n > 0) == unsupported {
@@ -82,7 +68,7 @@ func TestShortFilesAreRefused(t *testing.T) {
 	image, _ := filled(build{size: 1 << 20, entries: []uint32{0}})
 	for _, n := range []int{0, 1, 0x40, 0x44, headerEnd - 1, headerEnd, mapAt, mapAt + 3} {
 		_, err := Driver{}.Open(t.Context(), formattest.Bytes(image[:n]), formats.OpenOptions{})
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 		if got := problems(t, formattest.Bytes(image[:n])); len(got) == 0 {
 			t.Errorf("check of %d bytes finds nothing", n)
 		}
@@ -92,7 +78,7 @@ func TestShortFilesAreRefused(t *testing.T) {
 func TestSnapshotsAreRefused(t *testing.T) {
 	image, _ := filled(build{size: 1 << 20, entries: []uint32{0}})
 	_, err := Driver{}.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{Snapshot: "a"})
-	wantError(t, err, errors.ErrUnsupported, "snapshot")
+	formattest.WantError(t, err, errors.ErrUnsupported, "snapshot")
 }
 
 // TestHostileEntries: the blocks of a good entry are read, those of a bad one are an error, and no zeros.
@@ -104,7 +90,7 @@ func TestHostileEntries(t *testing.T) {
 		img := openSource(t, formattest.Bytes(hostile))
 		p := make([]byte, 2<<20)
 		err := img.ReadAt(t.Context(), p, 1<<20-512)
-		wantError(t, err, formats.ErrCorrupt, "block map entry of block 1", "0x204")
+		formattest.WantError(t, err, formats.ErrCorrupt, "block map entry of block 1", "0x204")
 		if err := img.ReadAt(t.Context(), p[:512], 2<<20); err != nil || !reads(disk, p[:512], 2<<20) {
 			t.Errorf("entry %#x: another block does not read: %v", entry, err)
 		}
@@ -124,7 +110,7 @@ func TestMissingTail(t *testing.T) {
 		t.Errorf("check reports %v", got)
 	}
 	img = openSource(t, formattest.Bytes(image[:end-1]))
-	wantError(t, img.ReadAt(t.Context(), p, 2<<20), formats.ErrCorrupt, "block 2")
+	formattest.WantError(t, img.ReadAt(t.Context(), p, 2<<20), formats.ErrCorrupt, "block 2")
 	if got := problems(t, formattest.Bytes(image[:end-1])); len(got) != 1 || got[0].Leak {
 		t.Errorf("check reports %v", got)
 	}

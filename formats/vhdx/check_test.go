@@ -2,8 +2,6 @@ package vhdx
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -26,27 +24,9 @@ func problems(t testing.TB, src formats.Source) []formats.Problem {
 	return found
 }
 
-// expect wants just these findings, each with these words.
-func expect(t *testing.T, found []formats.Problem, want ...[]string) {
-	t.Helper()
-	if len(found) != len(want) {
-		t.Fatalf("%d problems, want %d: %v", len(found), len(want), found)
-	}
-	for i, p := range found {
-		if p.Leak != slices.Contains(want[i], "leak") {
-			t.Errorf("problem %d: %v: Leak = %v", i, p, p.Leak)
-		}
-		for _, w := range want[i] {
-			if w != "leak" && !strings.Contains(p.Text, w) {
-				t.Errorf("problem %d: %q does not say %q", i, p.Text, w)
-			}
-		}
-	}
-}
-
 func TestCheckFindsNothingWrong(t *testing.T) {
 	for _, d := range []disk{small, child, wide} {
-		expect(t, problems(t, formattest.Bytes(d.build().b)))
+		formattest.WantProblems(t, problems(t, formattest.Bytes(d.build().b)))
 	}
 }
 
@@ -81,7 +61,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := copies[c.disk.locator != nil]()
 			c.change(f)
-			expect(t, problems(t, formattest.Bytes(f.b)), c.want...)
+			formattest.WantProblems(t, problems(t, formattest.Bytes(f.b)), c.want...)
 		})
 	}
 }

@@ -3,7 +3,6 @@ package vmdk
 import (
 	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -68,29 +67,10 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// prose is n bytes that compress to about a third, by matches of all lengths, as files do.
-func prose(n int) []byte {
-	rnd := rand.New(rand.NewPCG(31, 37))
-	var words []string
-	for range 3000 {
-		words = append(words, fmt.Sprintf("%x ", rnd.Uint64N(1<<(8+rnd.IntN(40)))))
-	}
-	b := make([]byte, 0, n+64)
-	for len(b) < n {
-		if len(b) > 100_000 && rnd.IntN(50) == 0 {
-			at := rnd.IntN(len(b) - 1000)
-			b = append(b, b[at:at+50+rnd.IntN(900)]...)
-			continue
-		}
-		b = append(b, words[rnd.IntN(len(words))]...)
-	}
-	return b[:n]
-}
-
 func BenchmarkRead(b *testing.B) {
 	const size = 16 << 20
 	for _, compressed := range []bool{false, true} {
-		s := spec{disk: formattest.Flat(prose(size)), grain: 64 << 10, gtes: 512, plainTables: !compressed, compressed: compressed, descriptor: ownDescriptor("x", size)}
+		s := spec{disk: formattest.Flat(formattest.Prose(size)), grain: 64 << 10, gtes: 512, plainTables: !compressed, compressed: compressed, descriptor: ownDescriptor("x", size)}
 		img := openSource(b, formattest.Bytes(s.build()), nil)
 		for _, n := range []int64{1 << 20, 64 << 10, 4096} {
 			b.Run(fmt.Sprintf("compressed=%v/%dKiB", compressed, n>>10), func(b *testing.B) {
@@ -109,7 +89,7 @@ func BenchmarkRead(b *testing.B) {
 
 // BenchmarkEncode runs on as many goroutines as there are processors: compare with -cpu 1,2.
 func BenchmarkEncode(b *testing.B) {
-	plain := prose(16 * grainBytes)
+	plain := formattest.Prose(16 * grainBytes)
 	for _, level := range []int{1, 6, 9} {
 		b.Run(fmt.Sprintf("level-%d", level), func(b *testing.B) {
 			e, err := New().Create(1<<30, formats.CreateOptions{Level: level, Set: map[string]string{subformatOption: streamOptimized}})

@@ -24,30 +24,9 @@ func checkImage(t *testing.T, src formats.Source, beside formats.Files) []format
 	return found
 }
 
-// expectProblems wants these problems, each by words of its text, in order, and no others. A word "leak" stands for the mark.
-func expectProblems(t *testing.T, found []formats.Problem, want ...[]string) {
-	t.Helper()
-	if len(found) != len(want) {
-		t.Fatalf("%d problems, want %d: %+v", len(found), len(want), found)
-	}
-	for i, p := range found {
-		if p.Leak != slices.Contains(want[i], "leak") {
-			t.Errorf("problem %d: %+v: Leak = %v", i, p, p.Leak)
-		}
-		for _, w := range want[i] {
-			if w != "leak" && !strings.Contains(p.Text, w) {
-				t.Errorf("problem %d: %q does not say %q", i, p.Text, w)
-			}
-		}
-		if i > 0 && p.Off < found[i-1].Off {
-			t.Errorf("problem %d at %#x comes behind one at %#x", i, p.Off, found[i-1].Off)
-		}
-	}
-}
-
 func TestCheckFindsNothingWrongWithGoodFiles(t *testing.T) {
 	for _, c := range cases() {
-		t.Run(c.Name, func(t *testing.T) { expectProblems(t, checkImage(t, formattest.Bytes(c.Image), c.Open.Files)) })
+		t.Run(c.Name, func(t *testing.T) { formattest.WantProblems(t, checkImage(t, formattest.Bytes(c.Image), c.Open.Files)) })
 	}
 }
 
@@ -130,7 +109,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			d.h = decodeHeader(d.b[at:])
 			c.change(d)
-			expectProblems(t, checkImage(t, formattest.Bytes(d.b), nil), c.want...)
+			formattest.WantProblems(t, checkImage(t, formattest.Bytes(d.b), nil), c.want...)
 		})
 	}
 }

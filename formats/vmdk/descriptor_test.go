@@ -81,7 +81,7 @@ func TestHostileDescriptors(t *testing.T) {
 		{"more than a MiB", good + strings.Repeat("# nothing\n", 110_000), corrupt, []string{"descriptor", "at most 1048576"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantError(t, openError(t, formattest.Bytes(c.text), beside), c.kind, c.words...)
+			formattest.WantError(t, openError(t, formattest.Bytes(c.text), beside), c.kind, c.words...)
 		})
 	}
 }
@@ -89,8 +89,8 @@ func TestHostileDescriptors(t *testing.T) {
 func TestHostileNamesAreOnlyHandedOn(t *testing.T) {
 	for _, name := range []string{"/etc/shadow", "../x", "nbd://host/x", "json:{}", `\\.\PhysicalDrive0`, "a=b"} {
 		text := formattest.Bytes(describe("x", fmt.Sprintf(`RW 8 FLAT "%s" 0`, name)))
-		wantError(t, openError(t, text, nil), errors.ErrUnsupported, "several files")
-		wantError(t, openError(t, text, files{}), iofs.ErrNotExist, "extent in")
+		formattest.WantError(t, openError(t, text, nil), errors.ErrUnsupported, "several files")
+		formattest.WantError(t, openError(t, text, files{}), iofs.ErrNotExist, "extent in")
 		beside := files{name: formattest.Bytes(make([]byte, 4096))}
 		openSource(t, text, beside)
 	}
@@ -126,13 +126,13 @@ func TestHeaderWithoutCapacity(t *testing.T) {
 		t.Errorf("Info = %+v", info)
 	}
 	poke(image, 0, "descriptorSize", 0)
-	wantError(t, openError(t, formattest.Bytes(image), files{}), formats.ErrCorrupt, "descriptorSize is 0")
+	formattest.WantError(t, openError(t, formattest.Bytes(image), files{}), formats.ErrCorrupt, "descriptorSize is 0")
 }
 
 func TestManyExtentsInAnEmbeddedDescriptor(t *testing.T) {
 	s := single()["hosted"]
 	s.descriptor = describe("custom", `RW 8 FLAT "a" 0`, `RW 8 FLAT "b" 0`)
-	wantError(t, openError(t, formattest.Bytes(s.build()), files{}), errors.ErrUnsupported, "a descriptor of 2 extents inside one of them")
+	formattest.WantError(t, openError(t, formattest.Bytes(s.build()), files{}), errors.ErrUnsupported, "a descriptor of 2 extents inside one of them")
 }
 
 func TestDetailsOfHostileTextAreHarmless(t *testing.T) {
@@ -147,5 +147,5 @@ func TestDetailsOfHostileTextAreHarmless(t *testing.T) {
 
 func TestSnapshotIsRefused(t *testing.T) {
 	_, err := New().Open(t.Context(), formattest.Bytes(single()["hosted"].build()), formats.OpenOptions{Snapshot: "x"})
-	wantError(t, err, errors.ErrUnsupported, "snapshot")
+	formattest.WantError(t, err, errors.ErrUnsupported, "snapshot")
 }

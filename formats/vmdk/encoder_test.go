@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
 )
 
 func TestCreateRefuses(t *testing.T) {
@@ -98,7 +99,7 @@ func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := prose(grainBytes)
+	plain := formattest.Prose(grainBytes)
 	want, err := e.Encode(nil, plain, 7)
 	if err != nil {
 		t.Fatal(err)

@@ -25,19 +25,6 @@ func openError(t *testing.T, src formats.Source, beside formats.Files) error {
 	return err
 }
 
-// wantError asserts the kind of an error and what it names.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-	}
-	for _, w := range words {
-		if err == nil || !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not name %q", err, w)
-		}
-	}
-}
-
 // poke sets the named field of the header at an offset.
 func poke(image []byte, at int64, name string, value uint64) {
 	for _, f := range fields {
@@ -96,7 +83,7 @@ func TestEveryHeaderFieldIsRefusedByNameOrIgnored(t *testing.T) {
 						if value == 3|flagCompressed {
 							words = []string{"without markers"}
 						}
-						wantError(t, openError(t, formattest.Bytes(image), nil), set.kind, words...)
+						formattest.WantError(t, openError(t, formattest.Bytes(image), nil), set.kind, words...)
 						return
 					}
 					if err := openSource(t, formattest.Bytes(image), nil).ReadAt(t.Context(), make([]byte, 1<<20), 0); err != nil {
@@ -111,11 +98,11 @@ func TestEveryHeaderFieldIsRefusedByNameOrIgnored(t *testing.T) {
 func TestErrorsNameTheFieldsOffset(t *testing.T) {
 	image := single()["hosted"].build()
 	poke(image, 0, "grainSize", 100)
-	wantError(t, openError(t, formattest.Bytes(image), nil), formats.ErrCorrupt, "vmdk: at 0x14: header: grainSize is 100, must be a power of two from 8 to 524288 sectors")
+	formattest.WantError(t, openError(t, formattest.Bytes(image), nil), formats.ErrCorrupt, "vmdk: at 0x14: header: grainSize is 100, must be a power of two from 8 to 524288 sectors")
 	image = single()["stream"].build()
 	at := int64(len(image) - 2*sector)
 	poke(image, at, "grainSize", 100)
-	wantError(t, openError(t, formattest.Bytes(image), nil), formats.ErrCorrupt, fmt.Sprintf("vmdk: at %#x: footer: grainSize is 100", at+20))
+	formattest.WantError(t, openError(t, formattest.Bytes(image), nil), formats.ErrCorrupt, fmt.Sprintf("vmdk: at %#x: footer: grainSize is 100", at+20))
 }
 
 func TestHostileFooters(t *testing.T) {
@@ -138,7 +125,7 @@ func TestHostileFooters(t *testing.T) {
 		{"the directory in the footer's place", func(b []byte) []byte { poke(b, at, "gdOffset", uint64(len(b)/sector)); return b }, formats.ErrCorrupt, []string{"gdOffset"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantError(t, openError(t, formattest.Bytes(c.change(bytes.Clone(good))), nil), c.kind, c.words...)
+			formattest.WantError(t, openError(t, formattest.Bytes(c.change(bytes.Clone(good))), nil), c.kind, c.words...)
 		})
 	}
 }
@@ -162,7 +149,7 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, err := d.Open(t.Context(), src, formats.OpenOptions{Files: files{"a": formattest.Bytes(make([]byte, sector))}})
 		runtime.ReadMemStats(&after)
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 256<<10 {
 			t.Errorf("%s: refusing the claim took %d bytes of memory", name, used)
 		}
@@ -202,7 +189,7 @@ func TestHostileGrains(t *testing.T) {
 			binary.LittleEndian.PutUint32(image[table*sector:], c.entry)
 			img := openSource(t, formattest.Bytes(image), nil)
 			for _, n := range []int{512, 64 << 10, 1 << 20} {
-				wantError(t, img.ReadAt(t.Context(), make([]byte, n), 0), formats.ErrCorrupt, append(c.words, "at 0x")...)
+				formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, n), 0), formats.ErrCorrupt, append(c.words, "at 0x")...)
 			}
 			if err := img.ReadAt(t.Context(), make([]byte, 4096), 2<<20); err != nil {
 				t.Errorf("another grain: %v", err)
@@ -217,9 +204,9 @@ func TestHostileTables(t *testing.T) {
 		h := decodeHeader(image)
 		binary.LittleEndian.PutUint32(image[h.gdOffset*sector:], entry)
 		img := openSource(t, formattest.Bytes(image), nil)
-		wantError(t, img.ReadAt(t.Context(), make([]byte, 512), 0), formats.ErrCorrupt, "grain table", "within the file")
+		formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, 512), 0), formats.ErrCorrupt, "grain table", "within the file")
 		_, err := img.Extent(t.Context(), 0, 512)
-		wantError(t, err, formats.ErrCorrupt, "grain table")
+		formattest.WantError(t, err, formats.ErrCorrupt, "grain table")
 	}
 	// 40 tables of one group, of which a later one starts where the group does.
 	s := spec{disk: diskOf(40*16*4096, 0, 40*16*4096), grain: 4096, gtes: 16, plainTables: true, descriptor: ownDescriptor("x", 40*16*4096)}
@@ -230,7 +217,7 @@ func TestHostileTables(t *testing.T) {
 	if err := img.ReadAt(t.Context(), make([]byte, 512), 0); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, img.ReadAt(t.Context(), make([]byte, 512), 36*16*4096), formats.ErrCorrupt, "grain table 36", "starts where another does")
+	formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, 512), 36*16*4096), formats.ErrCorrupt, "grain table 36", "starts where another does")
 }
 
 // TestHostileStoredGrains puts other stored bytes in the place of grain 16, which has room for 64 KiB.
@@ -268,7 +255,7 @@ func TestHostileStoredGrains(t *testing.T) {
 			image = append(image[:at], append(c.stored, make([]byte, 64<<10-len(c.stored)%(64<<10))...)...)
 			img := openSource(t, formattest.Bytes(image), nil)
 			for _, r := range []struct{ off, n int64 }{{1 << 20, 64 << 10}, {1<<20 + 77, 512}, {0, 2 << 20}} {
-				wantError(t, img.ReadAt(t.Context(), make([]byte, r.n), r.off), formats.ErrCorrupt, append(c.words, fmt.Sprintf("at %#x: grain %d", at, g))...)
+				formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, r.n), r.off), formats.ErrCorrupt, append(c.words, fmt.Sprintf("at %#x: grain %d", at, g))...)
 			}
 		})
 	}

@@ -16,7 +16,7 @@ const benchBlocks = 16
 
 func benchImage(b *testing.B) []byte {
 	b.Helper()
-	return writeImage(b, formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: prose(benchBlocks * blockSize)}}}, formats.CreateOptions{})
+	return writeImage(b, formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: formattest.Prose(benchBlocks * blockSize)}}}, formats.CreateOptions{})
 }
 
 // BenchmarkRead reads forward as often as it takes, each time in a file just opened unless there is an index.

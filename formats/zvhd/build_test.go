@@ -43,25 +43,6 @@ func pattern(off, n int64) []byte {
 	return b
 }
 
-// prose is n bytes that compress to about a third, by matches of all lengths, as files do.
-func prose(n int) []byte {
-	rnd := rand.New(rand.NewPCG(31, 37))
-	var words []string
-	for range 3000 {
-		words = append(words, fmt.Sprintf("%x ", rnd.Uint64N(1<<(8+rnd.IntN(40)))))
-	}
-	b := make([]byte, 0, n+64)
-	for len(b) < n {
-		if len(b) > 100_000 && rnd.IntN(50) == 0 {
-			at := rnd.IntN(len(b) - 1000)
-			b = append(b, b[at:at+50+rnd.IntN(900)]...)
-			continue
-		}
-		b = append(b, words[rnd.IntN(len(words))]...)
-	}
-	return b[:n]
-}
-
 func noise(n int) []byte {
 	rnd, b := rand.New(rand.NewPCG(3, 5)), make([]byte, n)
 	for i := range b {
@@ -140,7 +121,7 @@ func put(t testing.TB, e *encoder, dst *memory, block int64, chunk []byte) {
 // race detector makes decoding anything else slow.
 func smallDisk() formattest.Disk {
 	return formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
-		{Off: 2<<20 - 300_000, Data: prose(700_000)},
+		{Off: 2<<20 - 300_000, Data: formattest.Prose(700_000)},
 		{Off: 9<<20 + 300_000, Data: noise(150_000)},
 		{Off: 30<<20 - 1000, Data: pattern(30<<20-1000, 300_000)},
 		{Off: 48 << 20, Data: pattern(48<<20, 4096)},

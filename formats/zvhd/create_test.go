@@ -82,7 +82,7 @@ var update = flag.Bool("update", false, "write the golden files of our own writi
 func TestGoldenOutput(t *testing.T) {
 	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
 		{Off: 3<<20 - 700, Data: pattern(3<<20-700, 5000)},
-		{Off: 4<<20 - 20_000, Data: prose(40_000)},
+		{Off: 4<<20 - 20_000, Data: formattest.Prose(40_000)},
 		{Off: 9<<20 - 512, Data: noise(512)},
 	}}
 	image := writeImage(t, disk, formats.CreateOptions{Timestamp: 1_600_000_000, UUID: [16]byte{1, 2, 3}})
@@ -167,7 +167,7 @@ func TestPayloadsAreOneStreamForZlib(t *testing.T) {
 }
 
 func TestEveryLevelReadsBack(t *testing.T) {
-	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Off: blockSize - 150_000, Data: prose(300_000)}}}
+	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Off: blockSize - 150_000, Data: formattest.Prose(300_000)}}}
 	sizes := map[int]int{}
 	for level := range 10 {
 		image := writeImage(t, disk, formats.CreateOptions{Level: level})
@@ -217,7 +217,7 @@ func TestCreateRefuses(t *testing.T) {
 			t.Errorf("Create(%d, %+v) was accepted", c.size, c.opts)
 			continue
 		}
-		wantError(t, err, err, c.word)
+		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
 		var dst memory

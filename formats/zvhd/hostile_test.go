@@ -15,19 +15,6 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-// wantError asserts the kind of an error and what it names.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Fatalf("%v: is not %q", err, kind)
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not name %q", err, w)
-		}
-	}
-}
-
 // openError opens an image that must be refused.
 func openError(t *testing.T, image []byte) error {
 	t.Helper()
@@ -101,7 +88,7 @@ func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 					image := bytes.Clone(good)
 					poke(image, 0, name, value)
 					if set.kind != nil {
-						wantError(t, openError(t, image), set.kind, name)
+						formattest.WantError(t, openError(t, image), set.kind, name)
 						return
 					}
 					img := openSource(t, formattest.Bytes(image))
@@ -117,11 +104,11 @@ func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 func TestErrorsNameTheFieldsOffset(t *testing.T) {
 	image := readFile(t, "tiny.zvhd")
 	poke(image, 0, "type", 3)
-	wantError(t, openError(t, image), formats.ErrCorrupt, "at 0x3c", "type is 3", "must be 4")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, "at 0x3c", "type is 3", "must be 4")
 	clear(image[:unit]) // then the copy counts
 	at := int64(len(image)) - unit
 	poke(image, at, "type", 3)
-	wantError(t, openError(t, image), formats.ErrCorrupt, fmt.Sprintf("at %#x", at+60), "type is 3")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, fmt.Sprintf("at %#x", at+60), "type is 3")
 }
 
 // Where things are in tiny.zvhd: chunks of blocks 0, 1, 2, 4, 5, 7 and the copy of the header.
@@ -153,7 +140,7 @@ func TestUnsealedHeader(t *testing.T) {
 		{"garbage for the copy", func(b []byte) []byte { copy(b[tinyCopy:], "garbage"); return b }, []string{"truncated or its end is damaged", "6 chunks"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantError(t, openError(t, c.change(bytes.Clone(good))), formats.ErrCorrupt, c.words...)
+			formattest.WantError(t, openError(t, c.change(bytes.Clone(good))), formats.ErrCorrupt, c.words...)
 		})
 	}
 }
@@ -162,7 +149,7 @@ func TestUnsealedHeader(t *testing.T) {
 func TestOpeningAFileWithoutItsEndIsBounded(t *testing.T) {
 	src := &formattest.Counting{Source: endless(newEncoder(t, 1<<40, formats.CreateOptions{}).header)}
 	_, err := New().Open(t.Context(), src, formats.OpenOptions{})
-	wantError(t, err, formats.ErrCorrupt, "truncated", fmt.Sprintf("%d chunks", maxOpenWalk+1), "not looked at")
+	formattest.WantError(t, err, formats.ErrCorrupt, "truncated", fmt.Sprintf("%d chunks", maxOpenWalk+1), "not looked at")
 	if src.Calls() > maxOpenWalk+10 {
 		t.Errorf("%d reads", src.Calls())
 	}
@@ -256,7 +243,7 @@ func TestHostileChunks(t *testing.T) {
 				}
 				return
 			}
-			wantError(t, err, formats.ErrCorrupt, append(c.words, "zvhd: at 0x")...)
+			formattest.WantError(t, err, formats.ErrCorrupt, append(c.words, "zvhd: at 0x")...)
 		})
 	}
 }
@@ -264,7 +251,7 @@ func TestHostileChunks(t *testing.T) {
 // TestHostileStreams are payloads that are no pieces of one stream.
 func TestHostileStreams(t *testing.T) {
 	plain := make([]byte, 2*blockSize)
-	copy(plain[blockSize-100_000:], prose(200_000))
+	copy(plain[blockSize-100_000:], formattest.Prose(200_000))
 	e := newEncoder(t, 1<<30, formats.CreateOptions{})
 	piece := func(b, before []byte) []byte { return e.deflate.Encode(nil, b, before) }
 	head := []byte{0x78, 0x9c}
@@ -295,9 +282,9 @@ func TestHostileStreams(t *testing.T) {
 			if len(c.words) == 0 && err == nil {
 				return
 			}
-			wantError(t, err, formats.ErrCorrupt, c.words...)
+			formattest.WantError(t, err, formats.ErrCorrupt, c.words...)
 			img := openIndexed(t, formattest.Bytes(image))
-			wantError(t, img.BuildIndex(t.Context(), func([]byte) error { return nil }), formats.ErrCorrupt, c.words...)
+			formattest.WantError(t, img.BuildIndex(t.Context(), func([]byte) error { return nil }), formats.ErrCorrupt, c.words...)
 		})
 	}
 }
@@ -305,10 +292,10 @@ func TestHostileStreams(t *testing.T) {
 // TestNothingInFrontOfTheStream: a reference to before the first byte is an error, not zeros.
 func TestNothingInFrontOfTheStream(t *testing.T) {
 	plain := make([]byte, 2*blockSize)
-	copy(plain[blockSize-100_000:], prose(200_000))
+	copy(plain[blockSize-100_000:], formattest.Prose(200_000))
 	e := newEncoder(t, 1<<30, formats.CreateOptions{})
 	image := rechain(t, 1<<30, append([]byte{0x78, 0x9c}, e.deflate.Encode(nil, plain[blockSize:], plain[:blockSize])...))
-	wantError(t, readError(t, image), formats.ErrCorrupt, "block 0", "deflate")
+	formattest.WantError(t, readError(t, image), formats.ErrCorrupt, "block 0", "deflate")
 }
 
 // TestBlocksBehindDamageAreNotGuessed reads one whose window is lost.
@@ -317,7 +304,7 @@ func TestBlocksBehindDamageAreNotGuessed(t *testing.T) {
 	image[tinyBlock1+chunkHeaderSize] ^= 6
 	img := openSource(t, formattest.Bytes(image))
 	p := make([]byte, 4096)
-	wantError(t, img.ReadAt(t.Context(), p, 7*blockSize), formats.ErrCorrupt, "block 1")
+	formattest.WantError(t, img.ReadAt(t.Context(), p, 7*blockSize), formats.ErrCorrupt, "block 1")
 	if err := img.ReadAt(t.Context(), p, 0); err != nil {
 		t.Errorf("the block in front of the damage: %v", err)
 	}

@@ -153,7 +153,7 @@ func TestIndexOfAnotherFileIsRefused(t *testing.T) {
 				ix = c.change(ix)
 			}
 			img := openIndexed(t, formattest.Bytes(c.image))
-			wantError(t, img.UseIndex(t.Context(), formattest.Bytes(ix)), formats.ErrCorrupt, "index", c.word)
+			formattest.WantError(t, img.UseIndex(t.Context(), formattest.Bytes(ix)), formats.ErrCorrupt, "index", c.word)
 			got := make([]byte, len(disk.Parts[0].Data))
 			if err := img.ReadAt(t.Context(), got, disk.Parts[0].Off); err != nil || !bytes.Equal(got, disk.Parts[0].Data) {
 				t.Errorf("wrong bytes or %v", err)

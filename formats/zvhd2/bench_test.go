@@ -3,7 +3,6 @@ package zvhd2
 import (
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -11,28 +10,9 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-// prose is n bytes that compress to about a third, by matches of all lengths, as files do.
-func prose(n int) []byte {
-	rnd := rand.New(rand.NewPCG(31, 37))
-	var words []string
-	for range 3000 {
-		words = append(words, fmt.Sprintf("%x ", rnd.Uint64N(1<<(8+rnd.IntN(40)))))
-	}
-	b := make([]byte, 0, n+64)
-	for len(b) < n {
-		if len(b) > 100_000 && rnd.IntN(50) == 0 {
-			at := rnd.IntN(len(b) - 1000)
-			b = append(b, b[at:at+50+rnd.IntN(900)]...)
-			continue
-		}
-		b = append(b, words[rnd.IntN(len(words))]...)
-	}
-	return b[:n]
-}
-
 func BenchmarkRead(b *testing.B) {
 	const blocks = 8
-	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: prose(blocks * defaultBlockSize)}}}
+	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{{Data: formattest.Prose(blocks * defaultBlockSize)}}}
 	image := writeImage(b, disk, formats.CreateOptions{})
 	img := openSource(b, formattest.Bytes(image))
 	for _, n := range []int{defaultBlockSize, 4096} {
@@ -51,7 +31,7 @@ func BenchmarkRead(b *testing.B) {
 
 // BenchmarkCodec decodes what BenchmarkRead/2048KiB does, without a driver around it: their ratio is the driver's price.
 func BenchmarkCodec(b *testing.B) {
-	plain := prose(8 * defaultBlockSize)
+	plain := formattest.Prose(8 * defaultBlockSize)
 	z, err := codec.NewZstdEncoder(0, defaultBlockSize)
 	if err != nil {
 		b.Fatal(err)
@@ -121,7 +101,7 @@ func (w *tailTarget) source() formats.Source { return formattest.Sparse{Bytes: w
 
 // BenchmarkEncode runs on as many goroutines as there are processors: compare with -cpu 1,2.
 func BenchmarkEncode(b *testing.B) {
-	plain := prose(defaultBlockSize)
+	plain := formattest.Prose(defaultBlockSize)
 	for _, level := range []int{1, 3, 7} {
 		b.Run(fmt.Sprintf("level-%d", level), func(b *testing.B) {
 			e := newEncoder(b, 1<<30, formats.CreateOptions{Level: level})

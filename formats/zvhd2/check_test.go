@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,23 +26,7 @@ func checkImage(t *testing.T, image []byte) []formats.Problem {
 // "leak" stands for the mark.
 func expectProblems(t *testing.T, image []byte, want ...[]string) {
 	t.Helper()
-	found := checkImage(t, image)
-	if len(found) != len(want) {
-		t.Fatalf("%d problems, want %d: %v", len(found), len(want), found)
-	}
-	for i, p := range found {
-		if p.Leak != slices.Contains(want[i], "leak") {
-			t.Errorf("problem %d: %v: Leak = %v", i, p, p.Leak)
-		}
-		for _, w := range want[i] {
-			if w != "leak" && !strings.Contains(p.Text, w) {
-				t.Errorf("problem %d: %q does not say %q", i, p.Text, w)
-			}
-		}
-		if i > 0 && p.Off < found[i-1].Off {
-			t.Errorf("problem %d at %#x comes behind one at %#x", i, p.Off, found[i-1].Off)
-		}
-	}
+	formattest.WantProblems(t, checkImage(t, image), want...)
 }
 
 func TestCheckFindsNothingWrongWithTheVendorsFiles(t *testing.T) {

@@ -211,7 +211,7 @@ func TestCreateRefuses(t *testing.T) {
 			t.Errorf("Create(%d, %+v) was accepted", c.size, c.opts)
 			continue
 		}
-		wantError(t, err, err, c.word)
+		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
 		var dst memory

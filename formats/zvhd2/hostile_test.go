@@ -8,7 +8,6 @@ import (
 	"maps"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -24,19 +23,6 @@ func openError(t *testing.T, image []byte) error {
 		t.Fatal("a hostile image was opened")
 	}
 	return err
-}
-
-// wantError asserts the kind of an error and what it names.
-func wantError(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	if !errors.Is(err, kind) {
-		t.Errorf("%v: is not %q", err, kind)
-	}
-	for _, w := range words {
-		if !strings.Contains(err.Error(), w) {
-			t.Errorf("error %q does not name %q", err, w)
-		}
-	}
 }
 
 // hostileFields are values of final footer fields that must be refused by the field's name, in an otherwise
@@ -98,7 +84,7 @@ func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 					image := bytes.Clone(good)
 					poke(image, at, name, value)
 					if set.kind != nil {
-						wantError(t, openError(t, image), set.kind, name)
+						formattest.WantError(t, openError(t, image), set.kind, name)
 						return
 					}
 					img := openSource(t, formattest.Bytes(image))
@@ -115,7 +101,7 @@ func TestErrorsNameTheFieldsOffset(t *testing.T) {
 	image := readFile(t, "tiny.zvhd2")
 	at := int64(len(image) - unit)
 	poke(image, at, "block_size", 3<<20)
-	wantError(t, openError(t, image), formats.ErrCorrupt, fmt.Sprintf("at %#x", at+88), "block_size is 3145728", "power of two")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, fmt.Sprintf("at %#x", at+88), "block_size is 3145728", "power of two")
 }
 
 func TestSixteenExbibytes(t *testing.T) {
@@ -124,7 +110,7 @@ func TestSixteenExbibytes(t *testing.T) {
 	poke(image, at, "original_size", 1<<64-512)
 	poke(image, at, "current_size", 0) // what rounding up overflows to
 	poke(image, at, "max_blk_num", 0)  // 2^43 blocks, as far as 32 bits show them
-	wantError(t, openError(t, image), formats.ErrCorrupt, "original_size")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, "original_size")
 }
 
 // TestHugeClaimsTakeNoMemory opens small files that claim tables of gigabytes.
@@ -150,7 +136,7 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, err := d.Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 		runtime.ReadMemStats(&after)
-		wantError(t, err, formats.ErrCorrupt)
+		formattest.WantError(t, err, formats.ErrCorrupt)
 		if used := after.TotalAlloc - before.TotalAlloc; used > 256<<10 {
 			t.Errorf("refusing the claim took %d bytes of memory", used)
 		}
@@ -171,7 +157,7 @@ func TestTablesHaveALimit(t *testing.T) {
 	at := int64(f.bitmapLBA) + int64(f.bitmapSize)
 	src := formattest.Sparse{Bytes: at + unit, Parts: []formattest.Part{{Off: at, Data: f.encode()}}}
 	_, err := newDriver().Open(t.Context(), src, formats.OpenOptions{})
-	wantError(t, err, formats.ErrCorrupt, "max_blk_num", "5000000 entries", "memory")
+	formattest.WantError(t, err, formats.ErrCorrupt, "max_blk_num", "5000000 entries", "memory")
 }
 
 func TestUnsealedFooter(t *testing.T) {
@@ -197,20 +183,20 @@ func TestUnsealedFooter(t *testing.T) {
 		{"both", func(b []byte) []byte { b[at+64] ^= 1; b[0] = 0; return b }, []string{"final footer: checksum", "header: cookie"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			wantError(t, openError(t, c.change(bytes.Clone(good))), formats.ErrCorrupt, c.words...)
+			formattest.WantError(t, openError(t, c.change(bytes.Clone(good))), formats.ErrCorrupt, c.words...)
 		})
 	}
 }
 
 // TestTruncatedEmptyDisk: the copy of its header has a good checksum, as nothing was counted.
 func TestTruncatedEmptyDisk(t *testing.T) {
-	wantError(t, openError(t, readFile(t, "zero.zvhd2")[:8192]), formats.ErrCorrupt, "truncated", "0 whole chunks")
+	formattest.WantError(t, openError(t, readFile(t, "zero.zvhd2")[:8192]), formats.ErrCorrupt, "truncated", "0 whole chunks")
 }
 
 func TestSequentialOnlyFileIsRefusedByName(t *testing.T) {
 	image := readFile(t, "tiny.zvhd2")[:434176]
 	poke(image, 0, "zvhd2_version", 0)
-	wantError(t, openError(t, image), errors.ErrUnsupported, "zvhd2_version 0")
+	formattest.WantError(t, openError(t, image), errors.ErrUnsupported, "zvhd2_version 0")
 }
 
 func TestOldChecksumQuirk(t *testing.T) {
@@ -267,7 +253,7 @@ func TestHostileTables(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			image := readFile(t, "tiny.zvhd2")
 			c.change(image)
-			wantError(t, openError(t, image), formats.ErrCorrupt, append(c.words, "at 0x")...)
+			formattest.WantError(t, openError(t, image), formats.ErrCorrupt, append(c.words, "at 0x")...)
 		})
 	}
 }
@@ -276,11 +262,11 @@ func TestHostileFullIndex(t *testing.T) {
 	image := readFile(t, "tiny-full-index.zvhd2")
 	binary.LittleEndian.PutUint64(image[tinyIndex+3*entrySize:], 4096)
 	image[tinyIndex+3*entrySize+13] = 0x10
-	wantError(t, openError(t, image), formats.ErrCorrupt, "index entry 3", "block 3", "clear")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, "index entry 3", "block 3", "clear")
 
 	image = readFile(t, "tiny-full-index.zvhd2")
 	clear(image[tinyIndex+4*entrySize : tinyIndex+5*entrySize])
-	wantError(t, openError(t, image), formats.ErrCorrupt, "index entry 4", "block 4 has no chunk")
+	formattest.WantError(t, openError(t, image), formats.ErrCorrupt, "index entry 4", "block 4 has no chunk")
 }
 
 // TestChunksInAnyOrder: the format writes them ascending, but only overlaps are a danger.
@@ -345,7 +331,7 @@ func TestHostileChunks(t *testing.T) {
 					}
 					continue
 				}
-				wantError(t, err, formats.ErrCorrupt, append(c.words, "chunk of block 4", "at 0x67000")...)
+				formattest.WantError(t, err, formats.ErrCorrupt, append(c.words, "chunk of block 4", "at 0x67000")...)
 			}
 			if err := img.ReadAt(t.Context(), make([]byte, 2<<20), 5*2<<20); err != nil {
 				t.Errorf("the chunk beside it: %v", err)

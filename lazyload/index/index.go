@@ -87,7 +87,7 @@ func (d *Dir) write(ctx context.Context, path string, img formats.Indexed) (err 
 	err = img.BuildIndex(ctx, func(p []byte) error {
 		off := at
 		at += int64(len(p))
-		if isZero(p) { // most of an index is room for what might have been
+		if formats.IsZero(p) { // most of an index is room for what might have been
 			return nil
 		}
 		_, err := f.WriteAt(p, off)
@@ -100,15 +100,6 @@ func (d *Dir) write(ctx context.Context, path string, img formats.Indexed) (err 
 		return err
 	}
 	return f.Sync()
-}
-
-func isZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Remove deletes the index of an image, if there is one. Who uses it goes on doing so.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/imsfs/imsfs/formats"
 )
 
 // The layout of a bitmap file: two copies of the header, then two slots for each page.
@@ -68,7 +70,7 @@ func parseHeader(b []byte) (h header, broken string, err error) {
 		return h, fmt.Sprintf("a disk of %d bytes: there are none above %d", uint64(h.size), int64(MaxSize)), nil
 	case h.limit < 0 || h.limit > h.size:
 		return h, fmt.Sprintf("what is below shows up to %d, behind the disk's end at %d", uint64(h.limit), h.size), nil
-	case binary.LittleEndian.Uint32(b[48:]) > isClean || !isZero(b[headerSum+4:]):
+	case binary.LittleEndian.Uint32(b[48:]) > isClean || !formats.IsZero(b[headerSum+4:]):
 		return h, "its reserved bytes are not zero", nil
 	}
 	return h, "", nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"github.com/imsfs/imsfs/formats"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +84,7 @@ func TestBytes(t *testing.T) {
 		}
 	}
 	slot := bitmap[8192+4096:]
-	if !isZero(bitmap[8192:][:4096]) || string(slot[4:8]) != "page" || slot[16] != 1 {
+	if !formats.IsZero(bitmap[8192:][:4096]) || string(slot[4:8]) != "page" || slot[16] != 1 {
 		t.Error("the first version of page 0 is not in slot 1")
 	}
 	if got := binary.LittleEndian.Uint64(slot[64:]); got != 1<<2|2<<6|1<<18 {

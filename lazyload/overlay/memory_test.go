@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"bytes"
+	"github.com/imsfs/imsfs/formats"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -118,7 +119,7 @@ func (m *memory) NextData(off int64) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for ; off < int64(len(m.bytes)); off = (off/Unit + 1) * Unit {
-		if !isZero(m.bytes[off:min(off/Unit*Unit+Unit, int64(len(m.bytes)))]) {
+		if !formats.IsZero(m.bytes[off:min(off/Unit*Unit+Unit, int64(len(m.bytes)))]) {
 			return off, nil
 		}
 	}

@@ -29,7 +29,7 @@ func (f flat) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
 func (f flat) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
 	end := min((off/1024+1)*1024, off+n)
 	e := formats.Extent{Off: off, Len: end - off, State: formats.Data}
-	if isZero(f[off:end]) {
+	if formats.IsZero(f[off:end]) {
 		e.State = formats.Zero
 	}
 	return e, nil
@@ -169,7 +169,7 @@ func (x *exerciser) extent(off int64) {
 	if e.Off != off || e.Len < 1 || e.End() > int64(len(x.want)) {
 		x.t.Fatalf("extent %+v at %d of %d", e, off, len(x.want))
 	}
-	if e.State != formats.Data && !isZero(x.want[off:e.End()]) {
+	if e.State != formats.Data && !formats.IsZero(x.want[off:e.End()]) {
 		x.t.Fatalf("extent %+v is not zeros", e)
 	}
 }
@@ -218,7 +218,7 @@ func (x *exerciser) changed(frozen *Frozen, now flat) {
 	for from := int64(0); ; {
 		at, n := frozen.Changed(from)
 		same := min(at, int64(len(old)))
-		if from < same && !bytes.Equal(now[from:same], old[from:same]) || at > max(from, same) && !isZero(now[max(from, same):at]) {
+		if from < same && !bytes.Equal(now[from:same], old[from:same]) || at > max(from, same) && !formats.IsZero(now[max(from, same):at]) {
 			x.t.Fatalf("from %d to %d nothing is said to have changed", from, at)
 		}
 		if n == 0 {

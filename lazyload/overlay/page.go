@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"math/bits"
 	"sync/atomic"
+
+	"github.com/imsfs/imsfs/formats"
 )
 
 // state is where a unit's bytes are.
@@ -56,7 +58,7 @@ func (p *page) encode(slot []byte, number int64, seq uint64) {
 
 // slotSeq returns the sequence number of a slot, 0 for one that was never written; or the rule it breaks.
 func slotSeq(slot []byte, number, which int64) (seq uint64, broken string) {
-	if isZero(slot) {
+	if formats.IsZero(slot) {
 		return 0, ""
 	}
 	seq = binary.LittleEndian.Uint64(slot[16:])
@@ -69,7 +71,7 @@ func slotSeq(slot []byte, number, which int64) (seq uint64, broken string) {
 		return 0, fmt.Sprintf("it says it is page %d, and lies at page %d's place", binary.LittleEndian.Uint64(slot[8:]), number)
 	case seq == 0 || int64(seq%2) != which:
 		return 0, fmt.Sprintf("its sequence number is %d, and that does not belong into slot %d", seq, which)
-	case !isZero(slot[24:pageHead]):
+	case !formats.IsZero(slot[24:pageHead]):
 		return 0, "its reserved bytes are not zero"
 	}
 	for at := pageHead; at < pageSize; at += 8 {
@@ -129,21 +131,6 @@ func (p *page) set(u, end int64, s state) (more int64) {
 }
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
-
-func isZero(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b) != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
 
 // slotSum is the checksum that a slot bears.
 func slotSum(slot []byte) uint32 { return binary.LittleEndian.Uint32(slot) }
