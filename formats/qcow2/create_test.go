@@ -216,28 +216,6 @@ func TestPlaceAndEncodeRefuse(t *testing.T) {
 	}
 }
 
-// failing fails its n-th call.
-type failing struct {
-	sparseTarget
-	n int
-}
-
-var errFull = errors.New("the disk is full")
-
-func (f *failing) WriteAt(p []byte, off int64) (int, error) {
-	if f.n--; f.n == 0 {
-		return 0, errFull
-	}
-	return f.sparseTarget.WriteAt(p, off)
-}
-
-func (f *failing) Truncate(size int64) error {
-	if f.n--; f.n == 0 {
-		return errFull
-	}
-	return nil
-}
-
 func TestFinishFailsWithItsTarget(t *testing.T) {
 	for n := 1; ; n++ {
 		e, err := newDriver().Create(1<<30, formats.CreateOptions{})
@@ -245,14 +223,14 @@ func TestFinishFailsWithItsTarget(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.Place(7, 1<<16)
-		err = e.Finish(t.Context(), &failing{n: n})
+		err = e.Finish(t.Context(), &formattest.Failing{Left: n - 1})
 		if err == nil {
 			if n < 4 {
 				t.Errorf("%d calls are all that is written", n)
 			}
 			break
 		}
-		if !errors.Is(err, errFull) {
+		if !errors.Is(err, formattest.ErrFull) {
 			t.Errorf("call %d: %v", n, err)
 		}
 	}

@@ -181,31 +181,9 @@ func TestEncoderRefuses(t *testing.T) {
 	}
 }
 
-// failing is a Target whose n-th call fails.
-type failing struct {
-	memory
-	n int
-}
-
-var errFull = errors.New("no space left")
-
-func (f *failing) WriteAt(p []byte, off int64) (int, error) {
-	if f.n--; f.n == 0 {
-		return 0, errFull
-	}
-	return f.memory.WriteAt(p, off)
-}
-
-func (f *failing) Truncate(size int64) error {
-	if f.n--; f.n == 0 {
-		return errFull
-	}
-	return f.memory.Truncate(size)
-}
-
 func TestFinishTellsOfFailures(t *testing.T) {
 	for n := 1; n <= 3; n++ {
-		if err := newEncoder(t, 1<<20, formats.CreateOptions{}).Finish(t.Context(), &failing{n: n}); !errors.Is(err, errFull) {
+		if err := newEncoder(t, 1<<20, formats.CreateOptions{}).Finish(t.Context(), &formattest.Failing{Left: n - 1}); !errors.Is(err, formattest.ErrFull) {
 			t.Errorf("call %d failed: %v", n, err)
 		}
 	}

@@ -216,37 +216,15 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 	}
 }
 
-// broken is a target that fails its n-th operation.
-type broken struct {
-	memory
-	left int
-}
-
-var errBroken = errors.New("no space")
-
-func (b *broken) WriteAt(p []byte, off int64) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, errBroken
-	}
-	return b.memory.WriteAt(p, off)
-}
-
-func (b *broken) Truncate(int64) error {
-	if b.left--; b.left < 0 {
-		return errBroken
-	}
-	return nil
-}
-
 func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	for ops, set := range map[int]map[string]string{5: nil, 2: fixedSet} {
 		e := newEncoder(t, 16<<20, set)
 		for left := range ops {
-			if err := e.Finish(t.Context(), &broken{left: left}); !errors.Is(err, errBroken) {
+			if err := e.Finish(t.Context(), &formattest.Failing{Left: left}); !errors.Is(err, formattest.ErrFull) {
 				t.Errorf("operation %d failed and Finish = %v", left, err)
 			}
 		}
-		if err := e.Finish(t.Context(), &broken{left: ops}); err != nil {
+		if err := e.Finish(t.Context(), &formattest.Failing{Left: ops}); err != nil {
 			t.Errorf("%d operations are not enough: %v", ops, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

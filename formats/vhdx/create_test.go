@@ -285,36 +285,14 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 	}
 }
 
-// brokenTarget fails its n-th write.
-type brokenTarget struct {
-	parts
-	left int
-}
-
-var errTarget = errors.New("no space")
-
-func (b *brokenTarget) WriteAt(p []byte, off int64) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, errTarget
-	}
-	return b.parts.WriteAt(p, off)
-}
-
-func (b *brokenTarget) Truncate(size int64) error {
-	if b.left--; b.left < 0 {
-		return errTarget
-	}
-	return b.parts.Truncate(size)
-}
-
 func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	e := newEncoder(t, 16<<20, formats.CreateOptions{})
 	for left := range 8 { // BAT, metadata, two region tables, two headers, identifier, size
-		if err := e.Finish(t.Context(), &brokenTarget{left: left}); !errors.Is(err, errTarget) {
+		if err := e.Finish(t.Context(), &formattest.Failing{Left: left}); !errors.Is(err, formattest.ErrFull) {
 			t.Errorf("write %d failed and Finish = %v", left, err)
 		}
 	}
-	if err := e.Finish(t.Context(), &brokenTarget{left: 8}); err != nil {
+	if err := e.Finish(t.Context(), &formattest.Failing{Left: 8}); err != nil {
 		t.Errorf("eight operations are not enough: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

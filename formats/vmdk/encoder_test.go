@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -118,26 +117,6 @@ func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// brokenTarget fails its n-th operation.
-type brokenTarget struct {
-	parts
-	left int
-}
-
-func (b *brokenTarget) WriteAt(p []byte, off int64) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, io.ErrShortWrite
-	}
-	return b.parts.WriteAt(p, off)
-}
-
-func (b *brokenTarget) Truncate(size int64) error {
-	if b.left--; b.left < 0 {
-		return io.ErrShortWrite
-	}
-	return b.parts.Truncate(size)
-}
-
 func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	for subformat, n := range map[string]int{monolithicSparse: 6, streamOptimized: 6} {
 		e, err := New().Create(1<<20, options(subformat))
@@ -148,11 +127,11 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		for left := range n {
-			if err := e.Finish(t.Context(), &brokenTarget{left: left}); !errors.Is(err, io.ErrShortWrite) {
+			if err := e.Finish(t.Context(), &formattest.Failing{Left: left}); !errors.Is(err, formattest.ErrFull) {
 				t.Errorf("%s: operation %d failed and Finish = %v", subformat, left, err)
 			}
 		}
-		if err := e.Finish(t.Context(), &brokenTarget{left: n}); err != nil {
+		if err := e.Finish(t.Context(), &formattest.Failing{Left: n}); err != nil {
 			t.Errorf("%s: %d operations are not enough: %v", subformat, n, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -295,37 +294,17 @@ func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// brokenTarget fails its n-th operation.
-type brokenTarget struct {
-	memory
-	left int
-}
-
-func (b *brokenTarget) WriteAt(p []byte, off int64) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, io.ErrClosedPipe
-	}
-	return b.memory.WriteAt(p, off)
-}
-
-func (b *brokenTarget) Truncate(size int64) error {
-	if b.left--; b.left < 0 {
-		return io.ErrClosedPipe
-	}
-	return b.memory.Truncate(size)
-}
-
 func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	e := newEncoder(t, 16<<20, formats.CreateOptions{})
 	if _, err := e.Place(0, unit); err != nil {
 		t.Fatal(err)
 	}
 	for left := range 3 { // header, copy, size
-		if err := e.Finish(t.Context(), &brokenTarget{left: left}); !errors.Is(err, io.ErrClosedPipe) {
+		if err := e.Finish(t.Context(), &formattest.Failing{Left: left}); !errors.Is(err, formattest.ErrFull) {
 			t.Errorf("operation %d failed and Finish = %v", left, err)
 		}
 	}
-	if err := e.Finish(t.Context(), &brokenTarget{left: 3}); err != nil {
+	if err := e.Finish(t.Context(), &formattest.Failing{Left: 3}); err != nil {
 		t.Errorf("three operations are not enough: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -284,39 +284,17 @@ func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
-// brokenTarget fails its n-th write.
-type brokenTarget struct {
-	memory
-	left int
-}
-
-var errTarget = errors.New("no space")
-
-func (b *brokenTarget) WriteAt(p []byte, off int64) (int, error) {
-	if b.left--; b.left < 0 {
-		return 0, errTarget
-	}
-	return b.memory.WriteAt(p, off)
-}
-
-func (b *brokenTarget) Truncate(size int64) error {
-	if b.left--; b.left < 0 {
-		return errTarget
-	}
-	return b.memory.Truncate(size)
-}
-
 func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	e := newEncoder(t, 16<<20, formats.CreateOptions{})
 	if _, err := e.Place(0, unit); err != nil {
 		t.Fatal(err)
 	}
 	for left := range 6 { // header, copy, index, bitmap, footer, size
-		if err := e.Finish(t.Context(), &brokenTarget{left: left}); !errors.Is(err, errTarget) {
+		if err := e.Finish(t.Context(), &formattest.Failing{Left: left}); !errors.Is(err, formattest.ErrFull) {
 			t.Errorf("write %d failed and Finish = %v", left, err)
 		}
 	}
-	if err := e.Finish(t.Context(), &brokenTarget{left: 6}); err != nil {
+	if err := e.Finish(t.Context(), &formattest.Failing{Left: 6}); err != nil {
 		t.Errorf("six operations are not enough: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

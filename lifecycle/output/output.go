@@ -68,6 +68,10 @@ func DescriptorPath(f *os.File) string { return fmt.Sprintf("%s/%d", descriptors
 func (o *File) openHidden() (err error) {
 	o.hidden = hiddenName(o.path)
 	o.File, err = os.OpenFile(o.hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	var at *iofs.PathError
+	if errors.As(err, &at) { // the hidden name says nothing to anybody
+		return fmt.Errorf("%s: %w", o.path, at.Err)
+	}
 	return err
 }
 
