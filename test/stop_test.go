@@ -83,7 +83,7 @@ func TestDetachedServer(t *testing.T) {
 		t.Error("the tree is still mounted")
 	}
 	lines := strings.Split(read(t, log), "\n")
-	judge(t, lines, nil)
+	judge(t, lines, nil, nil)
 	wantWords(t, "the log", lines[0], "msg=serving", p.mnt)
 }
 
