@@ -36,7 +36,7 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 		return err
 	}
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(4 * runtime.GOMAXPROCS(0)) // some read or wait for a sync while others compress
+	group.SetLimit(8 * runtime.GOMAXPROCS(0)) // some read or wait for a sync while others compress
 	for off < end && working.Err() == nil {
 		zeros, err := l.zeros(working, img, off, end, unit)
 		if err != nil {
