@@ -65,16 +65,16 @@ func (r *Registry) troubled(err error) {
 
 // trim brings the store under its limits. What a source cannot give again is no cache.
 func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
-	var records []record
-	for _, img := range r.Images() {
-		records = append(records, img.record())
-	}
+	disks := map[uint64]record{}
 	for _, v := range r.Volumes() {
 		if base := v.record().Base; base != nil {
-			records = append(records, *base)
+			disks[base.ID] = *base
 		}
 	}
-	for _, rec := range records {
+	for _, img := range r.Images() { // whose word on the disk they share with volumes counts
+		disks[img.id] = img.record()
+	}
+	for _, rec := range disks {
 		if rec.State != Active || rec.Load == None || rec.Kept || rec.Hydrating {
 			continue
 		}

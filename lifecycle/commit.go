@@ -172,31 +172,26 @@ func (v *Volume) publish(ctx context.Context, d *overlay.Disk, rec record) error
 	if err := r.free(rec.Name); err != nil {
 		return err
 	}
-	base := rec
-	var err error
-	if base.ID, err = r.ids.Next(); err != nil {
-		return err
-	}
-	if err := r.cfg.Store.Clone(rec.ID, base.ID); err != nil {
-		return err
-	}
 	old := v.record()
 	now := old
-	now.From, now.Base, now.Deltas = rec.Name, &base, old.Deltas[:1:1]
-	at := newSlot(base.ID)
-	handle, err := r.openRecord(ctx, base, &at)
-	if err != nil {
-		return errors.Join(err, r.cfg.Store.Delete(base.ID))
+	now.From, now.Base, now.Deltas = rec.Name, rec.base(), old.Deltas[:1:1]
+	at := r.disks.rest(rec.ID)
+	handle, err := r.openRecord(ctx, rec, at)
+	if err == nil {
+		err = r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.put(tx), now.put(tx)) })
+		if err != nil {
+			err = errors.Join(err, handle.Close())
+		}
 	}
-	err = r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.put(tx), now.put(tx)) })
 	if err != nil {
-		return errors.Join(err, handle.Close(), r.cfg.Store.Delete(base.ID))
+		r.leaveDisk(at)
+		return err
 	}
 	r.publish(newImage(r, rec), rec)
 	r.mu.Lock()
 	v.rec = now
 	r.mu.Unlock()
-	v.rebase(d, handle, &at, old)
+	v.rebase(d, handle, at, old)
 	r.cfg.Log.Info("committed", append(volumeAttrs(v), "image", rec.Name, "size", rec.Size)...)
 	return nil
 }
@@ -214,7 +209,7 @@ func (v *Volume) rebase(d *overlay.Disk, base *Handle, at *slot, old volumeRecor
 		v.r.end(was.Close)
 	}
 	if old.Base != nil {
-		v.r.end(v.r.disks.forget(wasAt))
+		v.r.leaveDisk(wasAt)
 	}
 	v.dropDeltas(old.Deltas[1:])
 }

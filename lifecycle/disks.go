@@ -46,12 +46,12 @@ type disk struct {
 	expiry *time.Timer // set while idle; guarded by pool.mu
 }
 
-// close gives the source back, and the blocks of an image that was deleted.
+// close gives the source back, and the blocks if nobody rests on the disk any more.
 func (d *disk) close() error {
 	d.Disk.Close()
 	err := d.origin.close()
 	d.pool.mu.Lock()
-	gone := d.slot != nil && d.slot.gone
+	gone := d.slot != nil && d.slot.users == 0
 	d.pool.mu.Unlock()
 	if gone {
 		err = errors.Join(err, d.pool.erase(d.slot))
@@ -59,15 +59,15 @@ func (d *disk) close() error {
 	return err
 }
 
-// slot is an image's place for its open disk.
+// slot is a disk's place while it is open. An image and the volumes that were cloned from it rest on one disk, and share it.
 type slot struct {
 	id   uint64
 	turn chan struct{} // holds a token while someone opens the disk
-	disk *disk         // guarded by pool.mu
-	gone bool          // the image was deleted: the disk closes with its last handle; guarded by pool.mu
-}
 
-func newSlot(id uint64) slot { return slot{id: id, turn: make(chan struct{}, 1)} }
+	// Guarded by pool.mu.
+	users int   // images and volumes that rest on the disk; without any it closes with its last handle
+	disk  *disk // nil if it is not open
+}
 
 // pool opens disks, shares them and keeps those that were used last.
 type pool struct {
@@ -80,14 +80,15 @@ type pool struct {
 	attached func(id uint64, err error) // told of each image that was opened and wants an index: nil if it got it
 
 	mu     sync.Mutex
-	idle   *list.List // of *disk, the one used last in front
+	slots  map[uint64]*slot // of disks that somebody rests on
+	idle   *list.List       // of *disk, the one used last in front
 	closed bool
 
 	expiring sync.WaitGroup // disks being closed after their time
 }
 
 func newPool(set formats.Set, allow []string, loader *lazyload.Loader, store blockstore.Store) *pool {
-	return &pool{formats: set, allow: allow, loader: loader, store: store, idle: list.New()}
+	return &pool{formats: set, allow: allow, loader: loader, store: store, slots: map[uint64]*slot{}, idle: list.New()}
 }
 
 // origin is where a record says that its image is.
@@ -160,7 +161,7 @@ func (p *pool) disk(ctx context.Context, rec record, o *origin) (*disk, error) {
 	return d, nil
 }
 
-// erase frees what the store has of a deleted image; a sweep gives the space back.
+// erase frees what the store has of a disk that nobody rests on; a sweep gives the space back.
 func (p *pool) erase(s *slot) error {
 	if p.store == nil {
 		return nil
@@ -224,18 +225,52 @@ func (p *pool) keep(s *slot, d *disk) *disk {
 	return p.settle(d)
 }
 
-// forget lets an image's disk end with its last handle, and returns what is left to be done if that is now.
-func (p *pool) forget(s *slot) (end func() error) {
+// rest returns the place of a disk, for one more image or volume to rest on it.
+func (p *pool) rest(id uint64) *slot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.gone = true
+	s := p.slots[id]
+	if s == nil {
+		s = &slot{id: id, turn: make(chan struct{}, 1)}
+		p.slots[id] = s
+	}
+	s.users++
+	return s
+}
+
+// leave ends that for one of them. With the last one the disk ends too, now or with its last handle: then the caller does what is
+// left to be done.
+func (p *pool) leave(s *slot) (last bool, end func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.users--; s.users > 0 {
+		return false, func() error { return nil }
+	}
+	delete(p.slots, s.id)
 	if s.disk == nil {
-		return func() error { return p.erase(s) }
+		return true, func() error { return p.erase(s) }
 	}
 	if d := p.settle(s.disk); d != nil {
-		return d.close
+		return true, d.close
 	}
-	return func() error { return nil }
+	return true, func() error { return nil }
+}
+
+// rested tells whether an image or a volume rests on the disk of that number.
+func (p *pool) rested(id uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slots[id] != nil
+}
+
+// discard takes a disk that nobody has open out of its slot, for the caller to close; nil if there is none.
+func (p *pool) discard(s *slot) *disk {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.disk == nil || s.disk.refs > 0 {
+		return nil
+	}
+	return p.drop(s.disk)
 }
 
 // expire closes a disk that has been idle for long.
@@ -258,7 +293,7 @@ func (p *pool) settle(d *disk) *disk {
 	switch {
 	case d.refs > 0:
 		return nil
-	case d.slot.gone || p.closed:
+	case d.slot.users == 0 || p.closed:
 		return p.drop(d)
 	case d.idle == nil:
 		d.idle = p.idle.PushFront(d)
@@ -285,16 +320,6 @@ func (p *pool) unidle(d *disk) {
 	p.idle.Remove(d.idle)
 	d.idle = nil
 	d.expiry.Stop()
-}
-
-// handles counts the handles on the disk in a slot.
-func (p *pool) handles(s *slot) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.disk == nil {
-		return 0
-	}
-	return s.disk.refs
 }
 
 // close closes the idle disks, and lets each other one close with its last handle.

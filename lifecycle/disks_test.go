@@ -27,10 +27,10 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
 		p := newPool(formats.Set{Fallback: raw.Driver{}}, nil, loader, nil)
-		s := newSlot(1)
+		s := p.rest(1)
 		opens := 0
 		use := func() {
-			h, err := p.handle(t.Context(), &s, func() (*disk, error) {
+			h, err := p.handle(t.Context(), s, func() (*disk, error) {
 				opens++
 				return p.open(t.Context(), rec)
 			})

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/chain"
 )
 
 // exportRequest is what the words of an export ask for.
@@ -100,14 +101,22 @@ func (r *Registry) checkDest(path string) (string, error) {
 			return "", refuse(iofs.ErrInvalid, "the destination %s lies in the store", path)
 		}
 		for _, img := range r.Images() {
-			for _, f := range img.record().files() {
-				if f.Path == at {
-					return "", refuse(iofs.ErrExist, "the destination %s is what the image %q is read from", path, img.Name())
-				}
+			if img.record().reads(at) {
+				return "", refuse(iofs.ErrExist, "the destination %s is what the image %q is read from", path, img.Name())
+			}
+		}
+		for _, v := range r.Volumes() {
+			if base := v.record().Base; base != nil && base.reads(at) {
+				return "", refuse(iofs.ErrExist, "the destination %s is what the volume %q is read from", path, v.Name())
 			}
 		}
 	}
 	return path, nil
+}
+
+// reads tells whether a path is one of the files that an image is read from.
+func (rec record) reads(path string) bool {
+	return slices.ContainsFunc(rec.files(), func(f chain.File) bool { return f.Path == path })
 }
 
 // followed is where a path leads, by links in it and by itself being one; the path if it leads nowhere.

@@ -5,14 +5,17 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Image is a registered image. It is safe for concurrent use, and goes on answering after it is deleted.
 type Image struct {
-	r    *Registry
-	id   uint64
-	slot slot // its open disk
+	r     *Registry
+	id    uint64       // and its disk's in the store
+	slot  *slot        // where its disk is while it is open
+	opens atomic.Int64 // handles on it; those of volumes that rest on the disk do not count
 
 	// Guarded by r.mu.
 	rec     record
@@ -23,7 +26,7 @@ type Image struct {
 }
 
 func newImage(r *Registry, rec record) *Image {
-	return &Image{r: r, id: rec.ID, slot: newSlot(rec.ID), rec: rec, lastErr: rec.Error}
+	return &Image{r: r, id: rec.ID, slot: r.disks.rest(rec.ID), rec: rec, lastErr: rec.Error}
 }
 
 // record returns a copy of the record as it is now.
@@ -171,9 +174,11 @@ func (i *Image) Open(ctx context.Context) (*Handle, error) {
 	if err := rec.openable(); err != nil {
 		return nil, err
 	}
-	h, err := i.r.openRecord(ctx, rec, &i.slot)
+	h, err := i.r.openRecord(ctx, rec, i.slot)
 	if err != nil {
 		err = fmt.Errorf("image %q: %w", rec.Name, err)
+	} else {
+		h = i.counted(h)
 	}
 	if ctx.Err() == nil {
 		i.r.mu.Lock()
@@ -181,6 +186,15 @@ func (i *Image) Open(ctx context.Context) (*Handle, error) {
 		i.r.mu.Unlock()
 	}
 	return h, err
+}
+
+// counted makes a handle count as one of the image's.
+func (i *Image) counted(h *Handle) *Handle {
+	i.opens.Add(1)
+	return &Handle{h.Disk, h.origin, sync.OnceValue(func() error {
+		defer i.opens.Add(-1)
+		return h.Close()
+	})}
 }
 
 func (rec record) openable() error {

@@ -215,7 +215,9 @@ func (r *Registry) indexMade(img *Image, err error) {
 	r.mu.Unlock()
 	switch {
 	case state == Deleted:
-		r.dropIndex(img) // it may have come after its image had gone
+		if !r.disks.rested(img.id) { // it may have come after all who needed it had gone
+			r.dropIndex(img.id)
+		}
 	case err == nil:
 		r.cfg.Log.Info("indexed", imageAttrs(img)...)
 	case !errors.Is(err, errComplete) && !r.isClosed():
@@ -223,22 +225,18 @@ func (r *Registry) indexMade(img *Image, err error) {
 	}
 }
 
-// forgetIndex ends what is done for the index of an image that was deleted, and deletes it.
-func (r *Registry) forgetIndex(img *Image) {
-	if r.cfg.Indexes == nil {
-		return
-	}
+// stopIndexing ends what is done for the index of an image that was deleted.
+func (r *Registry) stopIndexing(img *Image) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.indexer.begun == img {
 		r.indexer.stop()
 	}
-	r.mu.Unlock()
-	r.dropIndex(img)
 }
 
-func (r *Registry) dropIndex(img *Image) {
-	if err := r.cfg.Indexes.Remove(img.id); err != nil {
-		r.cfg.Log.Warn("deleting an index", append(imageAttrs(img), slog.String("error", sentence(err)))...)
+func (r *Registry) dropIndex(id uint64) {
+	if err := r.cfg.Indexes.Remove(id); err != nil {
+		r.cfg.Log.Warn("deleting an index", slog.Uint64("id", id), slog.String("error", sentence(err)))
 	}
 }
 

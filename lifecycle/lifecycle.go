@@ -5,8 +5,9 @@
 // verb is what a command, one line of words, begins with; the tables of verbs are data, in verbs.go and volumeverbs.go. A job
 // is the work a verb starts; it has a progress, can outlive the command and ends as one line of text. The Registry holds all
 // images and volumes. A Handle is one user of an image's disk; the disk behind it is opened from the source when it is first needed, shared
-// by all handles, and kept a while after the last. A Volume is a writable disk: deltas (lazyload/overlay) over an image of its
-// own, which a commit makes an image of.
+// by all handles, and kept a while after the last. A Volume is a writable disk: deltas (lazyload/overlay) over the disk of
+// the image it was cloned from; a commit makes an image of it. The image and its volumes rest on one disk of the store, which goes with the
+// last of them.
 //
 // A registration goes
 //
@@ -249,18 +250,35 @@ func (r *Registry) publish(img *Image, rec record) {
 	r.images[rec.Name] = img
 }
 
-// remove deletes an image, on disk and then for all to see; the caller holds changes.
+// remove deletes an image, on disk and then for all to see; the caller holds changes. What volumes rest on stays.
 func (r *Registry) remove(img *Image) error {
-	if err := r.write(img.record().erase); err != nil {
+	rec := img.record()
+	for _, v := range r.Volumes() { // what the image's record says of the disk is theirs to remember
+		if base := v.record().Base; base != nil && base.ID == img.id && base.Kept != rec.Kept {
+			if err := r.updateVolume(v, func(now *volumeRecord) { now.Base = rec.base() }); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.write(rec.erase); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	delete(r.images, img.rec.Name)
 	img.rec.State = Deleted
 	r.mu.Unlock()
-	r.end(r.disks.forget(&img.slot))
-	r.forgetIndex(img)
+	r.stopIndexing(img)
+	r.leaveDisk(img.slot)
 	return nil
+}
+
+// leaveDisk ends that an image or a volume rests on a disk. The disk, and its index, go with the last one.
+func (r *Registry) leaveDisk(s *slot) {
+	last, end := r.disks.leave(s)
+	if last && r.cfg.Indexes != nil {
+		r.dropIndex(s.id)
+	}
+	r.end(end)
 }
 
 // isClosed tells a job that was ended by Close from one that was cancelled on its own.

@@ -241,9 +241,9 @@ func (r *Registry) activate(img *Image, o *origin) error {
 	if err != nil {
 		return errors.Join(err, o.close())
 	}
-	r.end(closing(r.disks.keep(&img.slot, d)))
+	r.end(closing(r.disks.keep(img.slot, d)))
 	if err := r.update(img, func(now *record) { *now = rec }); err != nil {
-		r.end(r.disks.forget(&img.slot))
+		r.end(closing(r.disks.discard(img.slot)))
 		return err
 	}
 	return nil

@@ -16,16 +16,16 @@ func (l *lines) add(key string, value any) { fmt.Fprintf(l, "%s %v\n", key, valu
 // Status tells how the store is, in "key value" lines: see docs/control-files.md.
 func (r *Registry) Status() string {
 	states := map[State]int{}
-	handles := 0
+	handles := int64(0)
 	images := r.Images()
 	for _, img := range images {
 		states[img.State()]++
-		handles += r.disks.handles(&img.slot)
+		handles += img.opens.Load()
 	}
 	volumes := r.Volumes()
 	for _, v := range volumes {
 		n, _ := v.handles()
-		handles += n
+		handles += int64(n)
 	}
 	var l lines
 	l.add("images", len(images))
@@ -109,7 +109,7 @@ func (i *Image) Status() string {
 		l.add("map", rec.Map)
 	}
 	l.add("registered", rec.Registered.Format(time.RFC3339))
-	l.add("opens", i.r.disks.handles(&i.slot))
+	l.add("opens", i.opens.Load())
 	if rec.State == Active {
 		i.loadStatus(&l, rec)
 		l.index(index)

@@ -12,7 +12,7 @@ import (
 )
 
 // Volume is a named, writable disk: what was written to it, over the image that it was cloned from, or over nothing. It
-// needs that image no more: it has the blocks that the image had, and knows its source. It is safe for concurrent use, and goes on
+// needs that image no more: it rests on the same disk of the store, and knows its source. It is safe for concurrent use, and goes on
 // answering after it is deleted.
 type Volume struct {
 	r    *Registry
@@ -31,8 +31,7 @@ type Volume struct {
 func newVolume(r *Registry, rec volumeRecord) *Volume {
 	v := &Volume{r: r, id: rec.ID, rec: rec, use: newUse()}
 	if rec.Base != nil {
-		at := newSlot(rec.Base.ID)
-		v.base = &at
+		v.base = r.disks.rest(rec.Base.ID)
 	}
 	return v
 }

@@ -13,15 +13,15 @@ import (
 // volumePrefix and the volume's ID, eight bytes, most significant first, are the key of its record.
 const volumePrefix = "volume/"
 
-// volumeRecord is all that is known of a volume, as the database has it. Volumes, their bases and their deltas have numbers of
-// the images' sequence, so that none of them ever has another's.
+// volumeRecord is all that is known of a volume, as the database has it. Volumes and their deltas have numbers of the images'
+// sequence, so that none of them ever has another's.
 type volumeRecord struct {
 	ID      uint64            `json:"id"`
 	Name    string            `json:"name"`
 	Created time.Time         `json:"created"`
 	Size    int64             `json:"size"`           // what a resize that was cut off is to end at
 	From    string            `json:"from,omitempty"` // what the image was called that it was cloned from
-	Base    *record           `json:"base,omitempty"` // that image, under a number of the volume's own; nil: it began empty
+	Base    *record           `json:"base,omitempty"` // that image, whose number is the disk's; nil: it began empty
 	Deltas  []uint64          `json:"deltas"`         // the one that takes writes in front
 	Shared  bool              `json:"shared,omitempty"`
 	Meta    map[string]string `json:"meta,omitempty"` // never changed, only replaced
@@ -40,6 +40,13 @@ func (rec volumeRecord) put(tx *kv.WriteTx) error {
 }
 
 func (rec volumeRecord) erase(tx *kv.WriteTx) error { return tx.Delete(rec.key()) }
+
+// base is an image's record as a volume keeps it that rests on the image's disk. While there is the image, what its own record says
+// of the disk counts.
+func (rec record) base() *record {
+	rec.Hydrating = false
+	return &rec
+}
 
 // loadVolumes reads the records of all volumes.
 func (r *Registry) loadVolumes(ctx context.Context) error {

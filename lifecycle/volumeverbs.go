@@ -37,24 +37,7 @@ func (i *Image) clone(_ context.Context, words []string) error {
 	if err := i.r.takesVolumes(words[0]); err != nil {
 		return err
 	}
-	base := rec
-	if base.ID, err = i.r.ids.Next(); err != nil {
-		return err
-	}
-	if i.r.cfg.Store != nil && rec.stored() {
-		if _, err := i.r.disks.complete(rec); err != nil { // which makes the disk, if there is none
-			return err
-		}
-		if err := i.r.cfg.Store.Clone(rec.ID, base.ID); err != nil {
-			return err
-		}
-	}
-	base.Hydrating = false
-	err = i.r.addVolume(volumeRecord{Name: words[0], Size: size, From: rec.Name, Base: &base, Meta: with(rec.Meta, "protected", "")})
-	if err != nil && i.r.cfg.Store != nil {
-		return errors.Join(err, i.r.cfg.Store.Delete(base.ID))
-	}
-	return err
+	return i.r.addVolume(volumeRecord{Name: words[0], Size: size, From: rec.Name, Base: rec.base(), Meta: with(rec.Meta, "protected", "")})
 }
 
 // create is the verb of the store: VOLUME size=N.
@@ -153,7 +136,7 @@ func (v *Volume) delete(ctx context.Context, _ []string) error {
 	v.deleted = true
 	v.r.mu.Unlock()
 	if rec.Base != nil {
-		v.r.end(v.r.disks.forget(v.slot()))
+		v.r.leaveDisk(v.slot())
 	}
 	v.dropDeltas(rec.Deltas)
 	v.r.cfg.Log.Info("deleted", volumeAttrs(v)...)

@@ -1,0 +1,84 @@
+package lifecycle
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/blockstore/packs"
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lazyload"
+)
+
+// bench is a registry on a real store for measurements.
+type bench struct {
+	house
+	packs *packs.Store
+}
+
+func newBench(b *testing.B) *bench {
+	b.Helper()
+	h := &bench{house: house{t: b, dir: b.TempDir(), sources: b.TempDir()}}
+	var err error
+	if h.db, err = kv.Open(h.dir, kv.Options{}); err != nil {
+		b.Fatal(err)
+	}
+	if h.packs, err = packs.Open(h.dir, h.db, packs.Options{}); err != nil {
+		b.Fatal(err)
+	}
+	h.store = h.packs
+	h.loader = lazyload.New(lazyload.Config{Store: h.store})
+	h.Registry, err = Open(b.Context(), h.db, Config{
+		Formats: formats.Set{Fallback: raw.Driver{}}, Loader: h.loader, Store: h.store, Volumes: filepath.Join(h.dir, "volumes"),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		for _, err := range []error{h.Registry.Close(), h.loader.Close(), h.packs.Close(), h.db.Close()} {
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	return h
+}
+
+// sparse registers a file of size bytes that is one hole.
+func (h *bench) sparse(name string, size int64) *Image {
+	h.t.Helper()
+	path := filepath.Join(h.sources, name)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Truncate(path, size); err != nil {
+		h.t.Fatal(err)
+	}
+	h.do(h, "register", name, path)
+	return h.image(name)
+}
+
+// BenchmarkClone is the command, from the line to its being acknowledged.
+func BenchmarkClone(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		size int64
+		load bool
+	}{{"1TiB", 1 << 40, false}, {"64GiB-hydrated", 64 << 30, true}, {"1TiB-hydrated", 1 << 40, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := newBench(b)
+			img := h.sparse("web", c.size)
+			if c.load {
+				h.work(img, "hydrate")
+			}
+			n := 0
+			for b.Loop() {
+				n++
+				h.do(img, "clone", fmt.Sprintf("v-%d", n))
+			}
+		})
+	}
+}
