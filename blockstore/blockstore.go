@@ -3,7 +3,7 @@
 //
 // The nouns: a Block is BlockSize plain bytes, named by its ID, the SHA-256 of them; it is kept once whatever disk it
 // came from. A disk is a row of blocks under a number that the caller gives and never gives again. Its block map says
-// for each of them what is known: absent (not loaded yet), zero (never stored), or an ID. Maps are kept in segments of
+// for each of them what is known: absent (not loaded yet), zero (never stored), or an ID (whose bytes may be lost). Maps are kept in segments of
 // SegmentBlocks entries, and disks share complete segments of equal content. The Digest is one hash over a
 // complete map: the same for the same bytes, whatever format they came in.
 //
@@ -52,7 +52,7 @@ type Reader interface {
 	// block, or no longer: it may have been swept or quarantined since it was looked up, so look it up again or load
 	// it from the source. ErrDamaged: what is stored is not what was saved; Quarantine it, then load it again.
 	Read(ctx context.Context, id ID, p []byte, off int) error
-	// Quarantine takes a damaged block out of use: maps report it absent until the same bytes are saved again.
+	// Quarantine takes a damaged block out of use: maps report it lost until the same bytes are saved again.
 	Quarantine(ctx context.Context, id ID) error
 }
 
@@ -69,7 +69,7 @@ type Mapper interface {
 // Status is how much of a disk is in the store.
 type Status struct {
 	Size   int64
-	Loaded int64 // blocks that are not absent
+	Loaded int64 // blocks that are neither absent nor lost
 	Data   int64 // of those, the ones that are not zero
 	Total  int64 // blocks
 }
@@ -94,8 +94,9 @@ type Keeper interface {
 	// Create makes a disk of size bytes, all absent; iofs.ErrExist if it is there. The note is kept beside complete
 	// disks' maps for who has lost the database (packs.Rebuild): at most MaxNote bytes.
 	Create(disk uint64, size int64, note string) error
-	// Clone makes a disk to that has from's size, note and map; iofs.ErrExist if it is there.
-	Clone(from, to uint64) error
+	// Clone makes a disk to, of another size and with another note, that has from's map as far as both go; iofs.ErrExist if it is
+	// there. A block that the new end cuts is absent, and so is all that is behind from's end.
+	Clone(from, to uint64, size int64, note string) error
 	// Disks returns the numbers of all disks, in order.
 	Disks() ([]uint64, error)
 	// Delete forgets a disk; deleting one that is not there is no error.

@@ -10,14 +10,15 @@ import (
 // State says what a map knows of a block.
 type State uint8
 
-// The values are those of the encoding.
+// The values are those of the encoding, in which no entry is Lost.
 const (
 	Absent State = iota // not loaded: the source has it
 	Zero                // all zeros, not stored
 	Data                // stored under an ID
+	Lost                // known by its ID, and what was stored under it is damaged: as good as absent, but only bytes of that ID are the block's
 )
 
-// Entry is what a map says of one block. ID means something for Data only.
+// Entry is what a map says of one block. ID means something for Data and Lost only.
 type Entry struct {
 	State State
 	ID    ID

@@ -81,37 +81,45 @@ func (s *Store) aligned(n uint64, off, length int64) (*disk, error) {
 
 // Create is blockstore.Keeper's.
 func (s *Store) Create(n uint64, size int64, note string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.create(n, size, note)
+	return err
+}
+
+func (s *Store) create(n uint64, size int64, note string) (*disk, error) {
 	if size < 0 || size > blockstore.MaxDiskSize || len(note) > blockstore.MaxNote {
-		return fmt.Errorf("create disk %d of %d bytes: %w", n, size, iofs.ErrInvalid)
+		return nil, fmt.Errorf("create disk %d of %d bytes: %w", n, size, iofs.ErrInvalid)
 	}
-	return s.add(n, &disk{
+	if s.disks[n] != nil {
+		return nil, fmt.Errorf("create disk %d: %w", n, iofs.ErrExist)
+	}
+	d := &disk{
 		size: size, note: note,
 		entries: make([]blockstore.Entry, blockstore.Blocks(size)),
 		used:    make([]uint64, blockstore.Segments(size)),
-	})
-}
-
-func (s *Store) add(n uint64, d *disk) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.disks[n] != nil {
-		return fmt.Errorf("create disk %d: %w", n, iofs.ErrExist)
 	}
 	s.disks[n] = d
-	return nil
+	return d, nil
 }
 
 // Clone is blockstore.Keeper's.
-func (s *Store) Clone(from, to uint64) error {
+func (s *Store) Clone(from, to uint64, size int64, note string) error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	d, err := s.disk(from)
 	if err != nil {
-		s.mu.Unlock()
 		return fmt.Errorf("clone: %w", err)
 	}
-	clone := &disk{size: d.size, note: d.note, entries: slices.Clone(d.entries), used: make([]uint64, len(d.used))}
-	s.mu.Unlock()
-	return s.add(to, clone)
+	clone, err := s.create(to, size, note)
+	if err != nil {
+		return err
+	}
+	copy(clone.entries, d.entries)
+	if size < d.size && size%blockstore.BlockSize != 0 {
+		clone.entries[len(clone.entries)-1] = blockstore.Entry{}
+	}
+	return nil
 }
 
 // Disks is blockstore.Keeper's.

@@ -121,7 +121,7 @@ func (s *Store) use(d *disk, block int64) {
 // entry is what a map reports where it holds e.
 func (s *Store) entry(e blockstore.Entry) blockstore.Entry {
 	if e.State == blockstore.Data && s.quarantined[e.ID] {
-		return blockstore.Entry{}
+		e.State = blockstore.Lost
 	}
 	return e
 }

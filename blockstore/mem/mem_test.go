@@ -9,5 +9,8 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	storetest.Run(t, storetest.Subject{Open: func(testing.TB) blockstore.Store { return mem.New(0) }})
+	storetest.Run(t, storetest.Subject{
+		Open:   func(testing.TB) blockstore.Store { return mem.New(0) },
+		Damage: func(_ testing.TB, s blockstore.Store, id blockstore.ID) { s.(*mem.Store).Damage(id) },
+	})
 }

@@ -86,7 +86,7 @@ func testFlip(t *testing.T, s *subject, block int, plain []byte, at int64) {
 	if err := s.Read(t.Context(), id, p, 0); !errors.Is(err, blockstore.ErrNotFound) {
 		t.Fatalf("quarantined: Read says %v", err)
 	}
-	if e, err := s.Lookup(1, int64(block)); err != nil || e.State != blockstore.Absent {
+	if e, err := s.Lookup(1, int64(block)); err != nil || e.State != blockstore.Lost {
 		t.Fatalf("quarantined: Lookup says %v, %v", e, err)
 	}
 	if st, err := s.Status(1); err != nil || st.Loaded != 2 || st.Data != 2 {
@@ -117,7 +117,7 @@ func TestQuarantineIsRemembered(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, 2*blockstore.BlockSize, ""))
 	must(t, s.Save(t.Context(), 1, 0, storetest.Blocks(1, 2)))
-	must(t, s.Clone(1, 2))
+	must(t, s.Clone(1, 2, 2*blockstore.BlockSize, ""))
 	id := blockstore.IDOf(storetest.Block(1))
 	loc, err := s.find(id)
 	must(t, err)
@@ -125,7 +125,7 @@ func TestQuarantineIsRemembered(t *testing.T) {
 	must(t, s.Quarantine(t.Context(), id))
 	s = reopen(t, s)
 	for disk := range uint64(2) {
-		if e, err := s.Lookup(disk+1, 0); err != nil || e.State != blockstore.Absent {
+		if e, err := s.Lookup(disk+1, 0); err != nil || e.State != blockstore.Lost {
 			t.Errorf("disk %d, reopened: %v, %v", disk+1, e, err)
 		}
 	}

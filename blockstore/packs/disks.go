@@ -16,10 +16,6 @@ import (
 
 // Create is blockstore.Keeper's.
 func (s *Store) Create(disk uint64, size int64, note string) error {
-	if size < 0 || size > blockstore.MaxDiskSize || len(note) > blockstore.MaxNote {
-		return fmt.Errorf("create disk %d: %d bytes with a note of %d: at most %d and %d: %w",
-			disk, size, len(note), int64(blockstore.MaxDiskSize), blockstore.MaxNote, iofs.ErrInvalid)
-	}
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	return s.makeDisk(disk, diskRecord{Size: size, Note: note})
@@ -27,6 +23,10 @@ func (s *Store) Create(disk uint64, size int64, note string) error {
 
 // makeDisk enters a disk and what else belongs to it; the record comes last.
 func (s *Store) makeDisk(disk uint64, rec diskRecord, groups ...[]op) error {
+	if rec.Size < 0 || rec.Size > blockstore.MaxDiskSize || len(rec.Note) > blockstore.MaxNote {
+		return fmt.Errorf("create disk %d: %d bytes with a note of %d: at most %d and %d: %w",
+			disk, rec.Size, len(rec.Note), int64(blockstore.MaxDiskSize), blockstore.MaxNote, iofs.ErrInvalid)
+	}
 	err := s.db.View(func(tx *kv.Tx) error {
 		v, err := find(tx, diskKey(diskPrefix, disk))
 		if err == nil && v != nil {
@@ -66,45 +66,6 @@ func (s *Store) clearDisk(disk uint64) error {
 	}
 	s.maps.drop(disk)
 	return err
-}
-
-// Clone is blockstore.Keeper's.
-func (s *Store) Clone(from, to uint64) error {
-	s.writer.Lock()
-	defer s.writer.Unlock()
-	var rec diskRecord
-	var n count
-	var groups [][]op
-	err := s.db.View(func(tx *kv.Tx) (err error) {
-		if rec, err = readDisk(tx, from); err != nil {
-			return err
-		}
-		if n, err = readCount(tx, from); err != nil {
-			return err
-		}
-		for m, err := range mapOf(tx, from) {
-			if err != nil {
-				return err
-			}
-			groups = append(groups, []op{{place{to, m.seg}.key(mapPrefix), m.encode()}})
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("clone: %w", err)
-	}
-	rec.Evictable = false
-	groups = append(groups, []op{{diskKey(countPrefix, to), n.encode()}})
-	if err := s.makeDisk(to, rec, groups...); err != nil {
-		return err
-	}
-	return s.change(func(b *batch) error {
-		d, err := b.disk(to)
-		if err == nil && d.complete() {
-			d.edited = true // it needs root records of its own
-		}
-		return err
-	})
 }
 
 // Disks is blockstore.Keeper's.

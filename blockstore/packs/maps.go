@@ -35,10 +35,11 @@ func (s *Store) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	if i < 0 || i >= len(segment) {
 		return blockstore.Entry{}, fmt.Errorf("disk %d has no block %d: %w", disk, block, iofs.ErrInvalid)
 	}
-	if e := segment[i]; e.State != blockstore.Data || !s.quarantine.has(e.ID) {
-		return e, nil
+	e := segment[i]
+	if e.State == blockstore.Data && s.quarantine.has(e.ID) {
+		e.State = blockstore.Lost
 	}
-	return blockstore.Entry{}, nil
+	return e, nil
 }
 
 // Status is blockstore.Mapper's.

@@ -32,7 +32,7 @@ func fillOld(t *testing.T, s *subject) {
 	must(t, s.Create(3, oldSize, "three"))
 	must(t, s.Zero(t.Context(), 3, 0, oldSize))
 	must(t, s.Save(t.Context(), 3, 100*blockstore.BlockSize, storetest.Blocks(1, 3, 5, 7)))
-	must(t, s.Clone(3, 4))
+	must(t, s.Clone(3, 4, oldSize, "three"))
 	must(t, s.Save(t.Context(), 4, 0, storetest.Block(9)))
 	must(t, s.Create(5, oldSize, ""))
 	must(t, s.Save(t.Context(), 5, 0, storetest.Block(11)))

@@ -64,5 +64,13 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, storetest.Subject{
 		Open:   func(t testing.TB) blockstore.Store { return openIn(t, t.TempDir(), small) },
 		Reopen: func(t testing.TB, s blockstore.Store) blockstore.Store { return reopen(t, s.(*subject)) },
+		Damage: func(t testing.TB, s blockstore.Store, id blockstore.ID) {
+			sub := s.(*subject)
+			loc, err := sub.find(id)
+			must(t, err)
+			for i := range loc.count {
+				flip(t, sub, loc.pack, loc.off+loc.slice(i)+sliceHead)
+			}
+		},
 	})
 }

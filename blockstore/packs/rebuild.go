@@ -193,7 +193,7 @@ func (r *rebuild) disk(disk uint64, first root, ids []blockstore.SegmentID) erro
 	return r.s.makeDisk(disk, diskRecord{Size: first.size, Note: first.note}, groups...)
 }
 
-// lost puts the blocks that a segment names and no pack has into quarantine, so that maps report them absent.
+// lost puts the blocks that a segment names and no pack has into quarantine, so that maps report them lost.
 func (r *rebuild) lost(tx *kv.Tx, segment blockstore.Segment) (ops []op, err error) {
 	for _, e := range segment {
 		if e.State != blockstore.Data {

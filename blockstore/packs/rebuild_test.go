@@ -32,12 +32,12 @@ func TestRebuild(t *testing.T) {
 	must(t, s.Create(7, size, "disk seven"))
 	must(t, s.Zero(t.Context(), 7, 0, size))
 	must(t, s.Save(t.Context(), 7, 250*blockstore.BlockSize, storetest.Blocks(1, 2, 3, 4, 5, 6, 7, 8, 9)))
-	must(t, s.Clone(7, 8))
+	must(t, s.Clone(7, 8, size, "disk seven"))
 	must(t, s.Save(t.Context(), 8, 0, storetest.Block(10)))
 	must(t, s.Create(9, size, "incomplete"))
 	must(t, s.Save(t.Context(), 9, 0, storetest.Block(11)))
 	for disk := uint64(10); disk < 12; disk++ {
-		must(t, s.Clone(7, disk))
+		must(t, s.Clone(7, disk, size, ""))
 	}
 	must(t, s.Delete(10))
 	must(t, s.Evict(11))
@@ -82,7 +82,7 @@ func TestRebuildLeavesOutDamage(t *testing.T) {
 	if len(found.Disks) != 1 || found.Disks[0].Missing != 1 || found.Blocks != 2 {
 		t.Fatalf("found %+v, want one disk with one block missing", found)
 	}
-	if e, err := s.Lookup(1, 1); err != nil || e.State != blockstore.Absent {
+	if e, err := s.Lookup(1, 1); err != nil || e.State != blockstore.Lost {
 		t.Errorf("the damaged block: %v, %v", e, err)
 	}
 	must(t, s.Save(t.Context(), 1, blockstore.BlockSize, storetest.Block(2)))

@@ -71,8 +71,15 @@ func (m *Model) Step(ctx context.Context, rnd *rand.Rand, s blockstore.Store) er
 		return s.Zero(ctx, disk, int64(first)*blockstore.BlockSize, int64(n)*blockstore.BlockSize)
 	case step < 82:
 		m.next++
-		m.Disks[m.next] = slices.Clone(blocks)
-		return s.Clone(disk, m.next)
+		clone := slices.Clone(blocks)
+		switch rnd.IntN(4) { // most are as large
+		case 0:
+			clone = clone[:1+rnd.IntN(len(blocks))]
+		case 1:
+			clone = append(clone, slices.Repeat([]int{absent}, rnd.IntN(300))...)
+		}
+		m.Disks[m.next] = clone
+		return s.Clone(disk, m.next, int64(len(clone))*blockstore.BlockSize, "")
 	case step < 86:
 		delete(m.Disks, disk)
 		return s.Delete(disk)
@@ -182,7 +189,7 @@ func (m *Model) number(ctx context.Context, s blockstore.Store, disk uint64, blo
 	switch {
 	case err != nil:
 		return 0, err
-	case e.State == blockstore.Absent:
+	case e.State == blockstore.Absent, e.State == blockstore.Lost:
 		return absent, nil
 	case e.State == blockstore.Zero:
 		return 0, nil

@@ -22,6 +22,8 @@ type Subject struct {
 	Open func(t testing.TB) blockstore.Store
 	// Reopen closes the store and opens it again; nil if this kind keeps nothing.
 	Reopen func(t testing.TB, s blockstore.Store) blockstore.Store
+	// Damage makes what is stored of a block other bytes.
+	Damage func(t testing.TB, s blockstore.Store, id blockstore.ID)
 }
 
 // Run runs the suite.
@@ -35,6 +37,8 @@ func Run(t *testing.T, subject Subject) {
 		{"ReadParts", testReadParts},
 		{"SharedBlocks", testSharedBlocks},
 		{"Digest", testDigest},
+		{"CloneOfAnotherSize", testCloneOfAnotherSize},
+		{"Lost", testLost},
 		{"Refusals", testRefusals},
 		{"CancelledContext", testCancelled},
 		{"LargeZeros", testLargeZeros},
@@ -171,7 +175,7 @@ func testDigest(t *testing.T, subject Subject) {
 	const half = 100 * blockstore.BlockSize
 	must(t, s.Save(t.Context(), 2, half, plain[half:]))
 	must(t, s.Save(t.Context(), 2, 0, plain[:half]))
-	must(t, s.Clone(1, 3))
+	must(t, s.Clone(1, 3, size, "a note"))
 	want, err := blockstore.DigestPlain(t.Context(), Flat(plain), nil)
 	must(t, err)
 	for disk := range uint64(3) {
@@ -219,9 +223,10 @@ func testRefusals(t *testing.T, subject Subject) {
 		{"create twice", s.Create(1, 5, ""), iofs.ErrExist},
 		{"create negative", s.Create(2, -1, ""), iofs.ErrInvalid},
 		{"create too large", s.Create(2, blockstore.MaxDiskSize+1, ""), iofs.ErrInvalid},
+		{"clone too large", s.Clone(1, 2, blockstore.MaxDiskSize+1, ""), iofs.ErrInvalid},
 		{"long note", s.Create(2, 5, string(make([]byte, blockstore.MaxNote+1))), iofs.ErrInvalid},
-		{"clone of none", s.Clone(7, 8), iofs.ErrNotExist},
-		{"clone to one that is there", s.Clone(1, 1), iofs.ErrExist},
+		{"clone of none", s.Clone(7, 8, 5, ""), iofs.ErrNotExist},
+		{"clone to one that is there", s.Clone(1, 1, 5, ""), iofs.ErrExist},
 		{"lookup in none", lookup(7, 0), iofs.ErrNotExist},
 		{"lookup behind the end", lookup(1, 4), iofs.ErrInvalid},
 		{"lookup before the beginning", lookup(1, -1), iofs.ErrInvalid},
