@@ -62,6 +62,8 @@ type Mapper interface {
 	Lookup(disk uint64, block int64) (Entry, error)
 	// Status counts what is known.
 	Status(disk uint64) (Status, error)
+	// AnyLost tells at once whether a block may be lost, of any disk.
+	AnyLost() bool
 	// Digest is the digest of a complete disk; ErrIncomplete for any other.
 	Digest(disk uint64) (Digest, error)
 }

@@ -11,6 +11,7 @@
 //
 //	disk, image       opening; one unit from the image
 //	view, stored      one read, from the image and from the store
+//	below             what of the image is the disk's, where the store knows more
 //	ahead             sequential readers
 //	saver, fill       bringing into the store, behind the readers and on demand
 //
@@ -47,6 +48,7 @@ type Store interface {
 	blockstore.Reader
 	blockstore.Saver
 	Lookup(disk uint64, block int64) (blockstore.Entry, error)
+	AnyLost() bool
 }
 
 // DefaultCacheSize is the --cache-size of the command line when none is given.
@@ -121,12 +123,21 @@ type Stored struct {
 	Size    int64
 	Cluster int64 // of the image, if it has compressed clusters; 0 otherwise
 	Image   Opener
+	// Changed says that what the store has of the disk is not what the image has, so that only what is absent is the image's.
+	Changed bool
 }
 
 // OpenStored makes a disk whose blocks come from the store and, where that has none, from the image and then into the store.
 func (l *Loader) OpenStored(s Stored) *Disk {
-	d := l.newDisk(s.Size, max(s.Cluster, blockstore.BlockSize), s.Image)
-	d.stored = &stored{store: l.store, disk: s.Disk}
+	st := &stored{store: l.store, disk: s.Disk, changed: s.Changed}
+	d := l.newDisk(s.Size, max(s.Cluster, blockstore.BlockSize), func(ctx context.Context) (formats.Image, error) {
+		img, err := s.Image(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &below{img, st, s.Size, l.saver.tell}, nil
+	})
+	d.stored = st
 	return d
 }
 

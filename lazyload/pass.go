@@ -2,8 +2,6 @@ package lazyload
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
@@ -64,7 +62,7 @@ func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
 		block := b[pos:][:s.n]
 		if e.State == blockstore.Zero {
 			clear(block)
-		} else if err := p.fromStore(ctx, e.ID, block, s); err != nil {
+		} else if err := p.disk.readKnown(ctx, e, block, s); err != nil {
 			return err
 		}
 		pos += s.n
@@ -94,18 +92,6 @@ func (p *pass) giveWay(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// fromStore reads a part of a block, from the image if the store's bytes are damaged or gone.
-func (p *pass) fromStore(ctx context.Context, id blockstore.ID, block []byte, s piece) error {
-	err := p.disk.stored.read(ctx, id, block, s)
-	if !errors.Is(err, blockstore.ErrDamaged) && !errors.Is(err, blockstore.ErrNotFound) {
-		return err
-	}
-	if again := p.fromImage(ctx, block, s.unit+s.skip); again != nil {
-		return fmt.Errorf("%w, and it cannot be loaded again: %w", err, again)
-	}
-	return nil
 }
 
 func (p *pass) fromImage(ctx context.Context, b []byte, off int64) error {

@@ -11,8 +11,9 @@ import (
 
 // stored is a disk's place in the block store.
 type stored struct {
-	store Store
-	disk  uint64
+	store   Store
+	disk    uint64
+	changed bool // what the store has is not the image's
 }
 
 // fillStored fills a view from the store, block by block, and runs of absent blocks from the image.
@@ -37,10 +38,7 @@ func (d *Disk) fillStored(ctx context.Context, v *View, scratch []byte, off, end
 		if err := flush(off, scratch[absent-start:]); err != nil {
 			return err
 		}
-		p := scratch[off-start:][:s.n]
-		if e.State == blockstore.Zero {
-			v.zero(s.n)
-		} else if err := d.readBlock(ctx, v, e.ID, p, s); err != nil {
+		if err := d.readBlock(ctx, v, e, scratch[off-start:][:s.n], s); err != nil {
 			return err
 		}
 		off += s.n
@@ -49,20 +47,29 @@ func (d *Disk) fillStored(ctx context.Context, v *View, scratch []byte, off, end
 	return flush(end, scratch[absent-start:])
 }
 
-// readBlock reads a part of a block into p, from the image if the store's bytes are damaged or gone.
-func (d *Disk) readBlock(ctx context.Context, v *View, id blockstore.ID, p []byte, s piece) error {
-	err := d.stored.read(ctx, id, p, s)
-	if err == nil {
-		v.Slices = append(v.Slices, p)
+// readBlock reads a part of a block of which the map knows something, into p unless it is zeros.
+func (d *Disk) readBlock(ctx context.Context, v *View, e blockstore.Entry, p []byte, s piece) error {
+	if e.State == blockstore.Zero {
+		v.zero(s.n)
 		return nil
 	}
-	if !errors.Is(err, blockstore.ErrDamaged) && !errors.Is(err, blockstore.ErrNotFound) {
-		return err
+	v.Slices = append(v.Slices, p)
+	return d.readKnown(ctx, e, p, s)
+}
+
+// readKnown reads a part of a block whose ID is known, from the image if the store's bytes are lost.
+func (d *Disk) readKnown(ctx context.Context, e blockstore.Entry, p []byte, s piece) error {
+	why := fmt.Errorf("block %s at %#x: %w", e.ID, s.unit, blockstore.ErrDamaged)
+	if e.State == blockstore.Data {
+		if why = d.stored.read(ctx, e.ID, p, s); !isLost(why) {
+			return why
+		}
 	}
-	if again := d.fillFromImage(ctx, v, p, s.unit+s.skip); again != nil {
-		return fmt.Errorf("%w, and it cannot be loaded again: %w", err, again)
+	img, err := d.image.get(ctx)
+	if err != nil {
+		return fmt.Errorf("%w, and it cannot be loaded again: %w", why, err)
 	}
-	return nil
+	return img.(*below).insteadOf(ctx, why, e.ID, p, s)
 }
 
 // read reads a part of a block. A damaged one is taken out of use, so that what is loaded in its place is saved.
@@ -86,7 +93,7 @@ func (t *stored) read(ctx context.Context, id blockstore.ID, p []byte, s piece) 
 func (t *stored) has(off, n int64) (bool, error) {
 	for block := off / blockstore.BlockSize; block < blockstore.Blocks(off+n); block++ {
 		e, err := t.store.Lookup(t.disk, block)
-		if err != nil || e.State == blockstore.Absent {
+		if err != nil || e.State == blockstore.Absent || e.State == blockstore.Lost {
 			return false, err
 		}
 	}
@@ -95,31 +102,41 @@ func (t *stored) has(off, n int64) (bool, error) {
 
 // Extent is formats.Image's. What the store knows is told without opening the image.
 func (d *Disk) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	if d.stored == nil || d.image.opened() != nil {
+	if d.stored == nil || d.image.opened() != nil && !d.stored.changed {
 		return d.imageExtent(ctx, off, n)
 	}
-	var state blockstore.State
-	e := formats.Extent{Off: off}
+	state, n, err := d.stored.run(off, n)
+	if err != nil {
+		return formats.Extent{}, err
+	}
+	if state == blockstore.Absent {
+		return d.imageExtent(ctx, off, n)
+	}
+	return extentOf(state, off, n), nil
+}
+
+// run returns the state of the block at off, and for how many of n bytes the blocks are in it, as far as it looks.
+func (t *stored) run(off, n int64) (state blockstore.State, length int64, err error) {
 	for s := range pieces(off, min(n, blockstore.SegmentSize), blockstore.BlockSize) {
-		entry, err := d.stored.store.Lookup(d.stored.disk, s.unit/blockstore.BlockSize)
+		e, err := t.store.Lookup(t.disk, s.unit/blockstore.BlockSize)
 		if err != nil {
-			return e, err
+			return 0, 0, err
 		}
-		if e.Len > 0 && entry.State != state {
+		if length > 0 && e.State != state {
 			break
 		}
-		state = entry.State
-		e.Len += s.n
+		state = e.State
+		length += s.n
 	}
-	switch state {
-	case blockstore.Absent:
-		return d.imageExtent(ctx, off, e.Len)
-	case blockstore.Zero:
-		e.State = formats.Zero
-	case blockstore.Data:
-		e.State = formats.Data
+	return state, length, nil
+}
+
+// extentOf is the extent of blocks that are not absent.
+func extentOf(state blockstore.State, off, n int64) formats.Extent {
+	if state == blockstore.Zero {
+		return formats.Extent{Off: off, Len: n, State: formats.Zero}
 	}
-	return e, nil
+	return formats.Extent{Off: off, Len: n, State: formats.Data}
 }
 
 func (d *Disk) imageExtent(ctx context.Context, off, n int64) (formats.Extent, error) {

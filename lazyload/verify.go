@@ -64,8 +64,13 @@ func (v *verifying) run(ctx context.Context) error {
 func (v *verifying) block(ctx context.Context, off int64, p []byte) error {
 	store := v.disk.stored.store
 	e, err := store.Lookup(v.disk.stored.disk, off/blockstore.BlockSize)
-	if err != nil || e.State != blockstore.Data {
+	switch {
+	case err != nil:
 		return err
+	case e.State == blockstore.Lost:
+		return v.found(off, fmt.Errorf("block %s: %w: it was found damaged before", e.ID, blockstore.ErrDamaged))
+	case e.State != blockstore.Data:
+		return nil
 	}
 	err = v.disk.stored.read(ctx, e.ID, p, piece{unit: off, n: blockstore.BlockSize})
 	switch {
@@ -79,8 +84,12 @@ func (v *verifying) block(ctx context.Context, off int64, p []byte) error {
 	case !errors.Is(err, blockstore.ErrDamaged):
 		return err
 	}
+	return v.found(off, err)
+}
+
+func (v *verifying) found(off int64, damage error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.damaged(off, err)
+	v.damaged(off, damage)
 	return nil
 }

@@ -2,6 +2,7 @@ package lazyload
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/imsfs/imsfs/formats"
@@ -74,7 +75,13 @@ func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off i
 			v.zero(e.Len)
 		case d.cached(e):
 			for s := range pieces(off, e.Len, d.unit) {
-				if err := d.viewUnit(ctx, v, s); err != nil {
+				err := d.viewUnit(ctx, v, s)
+				if errors.Is(err, errOther) { // a neighbour is lost for good: what is asked for need not be
+					part := p[s.unit+s.skip-off:][:s.n]
+					v.Slices = append(v.Slices, part)
+					err = img.ReadAt(ctx, part, s.unit+s.skip)
+				}
+				if err != nil {
 					return err
 				}
 			}

@@ -151,6 +151,13 @@ func (s *Store) status(d *disk) blockstore.Status {
 	return st
 }
 
+// AnyLost is blockstore.Mapper's.
+func (s *Store) AnyLost() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.quarantined) > 0
+}
+
 // Digest is blockstore.Mapper's.
 func (s *Store) Digest(n uint64) (blockstore.Digest, error) {
 	s.mu.Lock()

@@ -42,6 +42,9 @@ func (s *Store) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	return e, nil
 }
 
+// AnyLost is blockstore.Mapper's.
+func (s *Store) AnyLost() bool { return !s.quarantine.empty() }
+
 // Status is blockstore.Mapper's.
 func (s *Store) Status(disk uint64) (st blockstore.Status, err error) {
 	err = s.db.View(func(tx *kv.Tx) error {

@@ -85,7 +85,13 @@ func testLost(t *testing.T, subject Subject) {
 	if err := s.Read(t.Context(), id, make([]byte, blockstore.BlockSize), 0); !errors.Is(err, blockstore.ErrDamaged) {
 		t.Fatalf("a read of a damaged block: %v", err)
 	}
+	if s.AnyLost() {
+		t.Error("a block is lost before it was put into quarantine")
+	}
 	must(t, s.Quarantine(t.Context(), id))
+	if !s.AnyLost() {
+		t.Error("no block is lost")
+	}
 	if subject.Reopen != nil {
 		s = subject.Reopen(t, s)
 	}
