@@ -117,7 +117,8 @@ func (r *Registry) dropStrays() error {
 // note is what a rebuild of the store without its database can tell of the image.
 func (rec record) note() string {
 	kept := record{Name: rec.Name, Source: rec.Source, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, Beside: rec.Beside, Registered: rec.Registered, Meta: rec.Meta, Identity: rec.Identity,
-		Allocated: rec.Allocated, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Indexed: rec.Indexed, Load: rec.Load}
+		Allocated: rec.Allocated, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Indexed: rec.Indexed, Load: rec.Load,
+		Committed: rec.Committed, SourceSize: rec.SourceSize}
 	b, err := json.Marshal(kept)
 	if err != nil || len(b) > blockstore.MaxNote {
 		return ""

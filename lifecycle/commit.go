@@ -7,15 +7,14 @@ import (
 	iofs "io/fs"
 	"strings"
 
-	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
-	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/overlay"
 )
 
-// A commit makes an image of what a volume has at one moment, while the volume goes on. The image is complete in the store and has
-// no source: what the volume's own image would give for a block is not what was committed. Until the one transaction that publishes
-// it there is nothing of the image but a disk in the store that no record names; and the volume reads the same all the time.
+// A commit makes an image of what a volume has at one moment, while the volume goes on. The image's disk in the store begins as the
+// one the volume rests on, and gets the blocks that were changed; what is absent is the source's still, which the image has from its
+// base. Until the one transaction that publishes it there is nothing of the image but a disk in the store that no record names; and
+// the volume reads the same all the time.
 
 // commit is the verb: IMAGE [KEY=VALUE ...]. A job.
 func (v *Volume) commit(_ context.Context, words []string) error {
@@ -23,8 +22,8 @@ func (v *Volume) commit(_ context.Context, words []string) error {
 	if r.cfg.Store == nil {
 		return refuse(errors.ErrUnsupported, "there is no block store here")
 	}
-	now := r.cfg.Now().UTC()
-	rec := record{Name: words[0], State: Active, Registered: now, Load: Lazy, Kept: true, Format: "raw", ClusterSize: 1, Meta: v.record().Meta}
+	rec := v.record().committed()
+	rec.Name, rec.Registered = words[0], r.cfg.Now().UTC()
 	if err := r.free(rec.Name); err != nil {
 		return err
 	}
@@ -49,6 +48,18 @@ func (v *Volume) commit(_ context.Context, words []string) error {
 	})
 }
 
+// committed is the record of an image of the volume, but for its numbers, size and name.
+func (rec volumeRecord) committed() record {
+	made := record{Format: "raw", ClusterSize: 1}
+	if rec.Base != nil {
+		made = *rec.Base
+		made.SourceSize = made.sourceSize()
+	}
+	made.ID, made.State, made.Load, made.Kept, made.Committed = 0, Active, Lazy, true, true
+	made.Meta = rec.Meta
+	return made
+}
+
 // free refuses a name that an image cannot have.
 func (r *Registry) free(name string) error {
 	if err := checkName(name); err != nil {
@@ -68,13 +79,14 @@ func (v *Volume) commitAs(ctx context.Context, j *job, rec record) error {
 	frozen, err := v.freeze(h.Disk)
 	if err == nil {
 		rec.Size = frozen.Size()
-		err = v.save(ctx, j, frozen, &rec)
+		rec.ID, err = v.r.ids.Next()
 	}
 	if err == nil {
-		err = v.publish(ctx, h.Disk, rec)
-	}
-	if err != nil && rec.ID != 0 {
-		err = errors.Join(err, v.r.cfg.Store.Delete(rec.ID))
+		at := v.r.disks.rest(rec.ID) // which goes again, and the disk with it, if there is no image in the end
+		if err = v.save(ctx, j, frozen, &rec); err == nil {
+			err = v.publish(ctx, h.Disk, rec)
+		}
+		v.r.leaveDisk(at)
 	}
 	return errors.Join(err, h.Close())
 }
@@ -103,69 +115,24 @@ func (v *Volume) freeze(d *overlay.Disk) (*overlay.Frozen, error) {
 	return frozen, err
 }
 
-// saveStep is how much is read and saved at once.
-const saveStep = 32 * blockstore.BlockSize
-
-// save brings what was frozen into a new disk of the store, whose number is the image's. What the store has already is hashed, not stored.
-func (v *Volume) save(ctx context.Context, j *job, frozen *overlay.Frozen, rec *record) (err error) {
-	store := v.r.cfg.Store
-	if rec.ID, err = v.r.ids.Next(); err != nil {
-		return err
-	}
-	if err := store.Create(rec.ID, rec.Size, rec.note()); err != nil {
-		return err
-	}
-	buf := make([]byte, saveStep)
-	for off := int64(0); off < rec.Size; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		zeros, err := zeroBlocks(ctx, frozen, off)
-		if err != nil {
-			return err
-		}
-		n := zeros
-		if zeros > 0 {
-			err = store.Zero(ctx, rec.ID, off, n)
-		} else {
-			n = min(saveStep, rec.Size-off)
-			if _, err = frozen.ReadAt(ctx, buf[:n], off); err == nil {
-				err = store.Save(ctx, rec.ID, off, buf[:n])
-			}
-			rec.Allocated += n
-		}
-		if err != nil {
-			return err
-		}
-		off += n
-		j.progress(float64(off)/float64(rec.Size), rec.Allocated)
-	}
-	return nil
-}
-
-// maxZeroRun is how many zeros are entered at once.
-const maxZeroRun = 16 << 30
-
-// zeroBlocks returns how many bytes at off, whole blocks or up to the end, are known to be zeros.
-func zeroBlocks(ctx context.Context, frozen *overlay.Frozen, off int64) (int64, error) {
-	size := frozen.Size()
-	most := min(maxZeroRun, size-off)
-	n := int64(0)
-	for n < most {
-		e, err := frozen.Extent(ctx, off+n, most-n)
-		if err != nil {
-			return 0, err
-		}
-		if e.State == formats.Data {
-			return n / blockstore.BlockSize * blockstore.BlockSize, nil
-		}
-		n += e.Len
-	}
-	return n, nil
-}
-
 // publish makes the image and puts the volume on it, in one transaction; then the frozen deltas go.
 func (v *Volume) publish(ctx context.Context, d *overlay.Disk, rec record) error {
+	r := v.r
+	at := r.disks.rest(rec.ID)
+	handle, err := r.openRecord(ctx, rec, at)
+	if err == nil {
+		if err = v.enter(d, rec, at, handle); err != nil {
+			err = errors.Join(err, handle.Close())
+		}
+	}
+	if err != nil {
+		r.leaveDisk(at)
+	}
+	return err
+}
+
+// enter makes the records say so, and lets the volume rest on the disk.
+func (v *Volume) enter(d *overlay.Disk, rec record, at *slot, base *Handle) error {
 	r := v.r
 	r.changes.Lock()
 	defer r.changes.Unlock()
@@ -175,23 +142,16 @@ func (v *Volume) publish(ctx context.Context, d *overlay.Disk, rec record) error
 	old := v.record()
 	now := old
 	now.From, now.Base, now.Deltas = rec.Name, rec.base(), old.Deltas[:1:1]
-	at := r.disks.rest(rec.ID)
-	handle, err := r.openRecord(ctx, rec, at)
-	if err == nil {
-		err = r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.put(tx), now.put(tx)) })
-		if err != nil {
-			err = errors.Join(err, handle.Close())
-		}
-	}
-	if err != nil {
-		r.leaveDisk(at)
+	if err := r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.put(tx), now.put(tx)) }); err != nil {
 		return err
 	}
-	r.publish(newImage(r, rec), rec)
+	img := newImage(r, rec)
+	r.publish(img, rec)
 	r.mu.Lock()
 	v.rec = now
 	r.mu.Unlock()
-	v.rebase(d, handle, at, old)
+	v.rebase(d, base, at, old)
+	r.wantIndex(img)
 	r.cfg.Log.Info("committed", append(volumeAttrs(v), "image", rec.Name, "size", rec.Size)...)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"sync"
 	"time"
@@ -126,6 +127,9 @@ func (p *pool) complete(rec record) (bool, error) {
 	}
 	st, err := p.store.Status(rec.ID)
 	if errors.Is(err, iofs.ErrNotExist) {
+		if rec.Committed {
+			return false, fmt.Errorf("what was committed is lost: the store has nothing of it: %w", err)
+		}
 		return false, p.create(rec)
 	}
 	return err == nil && st.Complete(), err
@@ -157,7 +161,7 @@ func (p *pool) disk(ctx context.Context, rec record, o *origin) (*disk, error) {
 	if rec.Compression == "" {
 		cluster = 0
 	}
-	d.Disk = p.loader.OpenStored(lazyload.Stored{Disk: rec.ID, Size: rec.Size, Cluster: cluster, Image: o.open})
+	d.Disk = p.loader.OpenStored(lazyload.Stored{Disk: rec.ID, Size: rec.Size, Cluster: cluster, Image: o.open, Changed: rec.Committed})
 	return d, nil
 }
 

@@ -149,6 +149,9 @@ func (i *Image) evict(ctx context.Context, _ []string) error {
 	if err := i.keeps(); err != nil {
 		return err
 	}
+	if i.record().Committed {
+		return refuse(errors.ErrUnsupported, "the image %q was committed: what was changed is nowhere but in the store", i.Name())
+	}
 	if err := i.record().stands(ctx); err != nil {
 		return fmt.Errorf("the source cannot give again what would be evicted: %w", err)
 	}

@@ -60,10 +60,17 @@ func (o *origin) verify(c *chain.Chain) error {
 			return err
 		}
 	}
-	if size := c.Info().Size; size != o.expect.Size {
-		return fmt.Errorf("%s: a disk of %d bytes, which was registered with %d: %w", o.path, size, o.expect.Size, source.ErrChanged)
+	if size, want := c.Info().Size, o.expect.sourceSize(); size != want {
+		return fmt.Errorf("%s: a disk of %d bytes, which was registered with %d: %w", o.path, size, want, source.ErrChanged)
 	}
 	return nil
+}
+
+func (rec record) sourceSize() int64 {
+	if rec.SourceSize > 0 {
+		return rec.SourceSize
+	}
+	return rec.Size
 }
 
 // files lists what the open image is read from.

@@ -73,6 +73,9 @@ type record struct {
 	Load      LoadMode `json:"load,omitempty"`
 	Hydrating bool     `json:"hydrating,omitempty"` // all of it, and that is being loaded, also by the next daemon
 	Kept      bool     `json:"kept,omitempty"`      // all of it, and it was loaded: it never leaves by itself
+	Committed bool     `json:"committed,omitempty"` // what is there is a volume's, and only what is absent is the source's; it never leaves
+
+	SourceSize int64 `json:"source_size,omitempty"` // of the disk that the source has, if it is not Size: a volume was resized
 
 	Error string `json:"error,omitempty"` // why it was killed
 }

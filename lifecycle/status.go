@@ -77,6 +77,9 @@ func (i *Image) loadStatus(l *lines, rec record) {
 		load = Lazy
 	}
 	l.add("load", load)
+	if rec.Committed {
+		l.add("committed", "yes")
+	}
 	if i.r.cfg.Store == nil || !rec.stored() {
 		l.add("complete", "no")
 		return

@@ -1,7 +1,9 @@
 package lifecycle
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -78,6 +80,50 @@ func BenchmarkClone(b *testing.B) {
 			for b.Loop() {
 				n++
 				h.do(img, "clone", fmt.Sprintf("v-%d", n))
+			}
+		})
+	}
+}
+
+// BenchmarkCommit is the job, of 256 MiB that were changed.
+func BenchmarkCommit(b *testing.B) {
+	const changed = 256 << 20
+	for _, c := range []struct {
+		name string
+		size int64
+		load bool
+	}{{"1GiB", 1 << 30, false}, {"1TiB", 1 << 40, false}, {"1TiB-hydrated", 1 << 40, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			h := newBench(b)
+			img := h.sparse("web", c.size)
+			if c.load {
+				h.work(img, "hydrate")
+			}
+			v := h.clone(img, "one")
+			b.SetBytes(changed)
+			for n := range b.N {
+				b.StopTimer()
+				d, err := v.Open(b.Context(), true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				rnd, p := rand.NewChaCha8([32]byte{byte(n)}), make([]byte, 1<<20)
+				for off := int64(0); off < changed; off += int64(len(p)) {
+					rnd.Read(p)
+					if _, err := d.WriteAt(b.Context(), p, off*3/2); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := errors.Join(d.Flush(), d.Close()); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				h.do(v, "commit", fmt.Sprintf("image-%d", n))
+				j := h.jobAt(&v.job)
+				<-j.done
+				if err := j.outcome(); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

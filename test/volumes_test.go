@@ -17,6 +17,23 @@ import (
 // volume gives a path in a volume's directory.
 func (p place) volume(name, file string) string { return p.path("volumes", name, file) }
 
+// wholeDigest is an image's digest when all of it is in the store.
+func (p place) wholeDigest(t *testing.T, image string) string {
+	t.Helper()
+	p.tell(t, image, "hydrate")
+	eventually(t, func() string {
+		if job := read(t, p.path("images", image, "job")); !strings.HasPrefix(job, "DONE") {
+			return job
+		}
+		return ""
+	})
+	digest := strings.TrimSpace(read(t, p.path("images", image, "digest")))
+	if digest == "" {
+		t.Errorf("the image %s is not whole", image)
+	}
+	return digest
+}
+
 // order gives a volume one command.
 func (p place) order(t *testing.T, volume, line string) error {
 	t.Helper()
@@ -97,7 +114,7 @@ func TestVolume(t *testing.T) {
 		}
 		return ""
 	})
-	if got := strings.TrimSpace(read(t, p.path("images", "next", "digest"))); got == "" || !strings.HasPrefix(digest, got) {
+	if got := p.wholeDigest(t, "next"); !strings.HasPrefix(digest, got) {
 		t.Errorf("the image's digest is %q, the volume's was %q", got, digest)
 	}
 	sameContent(t, p, "one", want)
@@ -227,8 +244,8 @@ func TestVolumeKilled(t *testing.T) {
 		f.Close() // the server is gone, and so is what it was asked to close
 		d = p.serve(t)
 		for _, image := range d.images(t) {
-			if image != "web" && read(t, p.path("images", image, "digest")) == "" {
-				t.Errorf("round %d: the image %s is not whole", round, image)
+			if image != "web" {
+				p.wholeDigest(t, image)
 			}
 		}
 		got := first(t, p.volume("one", "disk"))
