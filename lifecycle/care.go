@@ -67,8 +67,8 @@ func (r *Registry) troubled(err error) {
 func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 	disks := map[uint64]record{}
 	for _, v := range r.Volumes() {
-		if base := v.record().Base; base != nil {
-			disks[base.ID] = *base
+		for _, rec := range v.record().rests() {
+			disks[rec.ID] = rec
 		}
 	}
 	for _, img := range r.Images() { // whose word on the disk they share with volumes counts
@@ -90,7 +90,9 @@ func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 func (r *Registry) dropStrays() error {
 	known := func(id uint64) bool {
 		return slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == id }) ||
-			slices.ContainsFunc(r.Volumes(), func(v *Volume) bool { return v.rec.Base != nil && v.rec.Base.ID == id })
+			slices.ContainsFunc(r.Volumes(), func(v *Volume) bool {
+				return slices.ContainsFunc(v.rec.rests(), func(rec record) bool { return rec.ID == id })
+			})
 	}
 	if r.cfg.Indexes != nil {
 		if err := r.cfg.Indexes.Sweep(known); err != nil {

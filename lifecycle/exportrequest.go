@@ -106,7 +106,7 @@ func (r *Registry) checkDest(path string) (string, error) {
 			}
 		}
 		for _, v := range r.Volumes() {
-			if base := v.record().Base; base != nil && base.reads(at) {
+			if slices.ContainsFunc(v.record().rests(), func(rec record) bool { return rec.reads(at) }) {
 				return "", refuse(iofs.ErrExist, "the destination %s is what the volume %q is read from", path, v.Name())
 			}
 		}

@@ -254,10 +254,8 @@ func (r *Registry) publish(img *Image, rec record) {
 func (r *Registry) remove(img *Image) error {
 	rec := img.record()
 	for _, v := range r.Volumes() { // what the image's record says of the disk is theirs to remember
-		if base := v.record().Base; base != nil && base.ID == img.id && base.Kept != rec.Kept {
-			if err := r.updateVolume(v, func(now *volumeRecord) { now.Base = rec.base() }); err != nil {
-				return err
-			}
+		if err := r.remember(v, rec); err != nil {
+			return err
 		}
 	}
 	if err := r.write(rec.erase); err != nil {
@@ -270,6 +268,22 @@ func (r *Registry) remove(img *Image) error {
 	r.stopIndexing(img)
 	r.leaveDisk(img.slot)
 	return nil
+}
+
+// remember tells a volume what an image's record says of a disk that it rests on.
+func (r *Registry) remember(v *Volume, rec record) error {
+	news := func(of *record) bool { return of != nil && of.ID == rec.ID && of.Kept != rec.Kept }
+	if now := v.record(); !news(now.Base) && !news(now.Origin) {
+		return nil
+	}
+	return r.updateVolume(v, func(now *volumeRecord) {
+		if news(now.Base) {
+			now.Base = rec.base()
+		}
+		if news(now.Origin) {
+			now.Origin = rec.base()
+		}
+	})
 }
 
 // leaveDisk ends that an image or a volume rests on a disk. The disk, and its index, go with the last one.

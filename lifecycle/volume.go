@@ -15,10 +15,12 @@ import (
 // needs that image no more: it rests on the same disk of the store, and knows its source. It is safe for concurrent use, and goes on
 // answering after it is deleted.
 type Volume struct {
-	r    *Registry
-	id   uint64
-	use  use
-	base *slot // the open disk of what it rests on; a commit, which has the disk open, sets another; guarded by use.mu
+	r   *Registry
+	id  uint64
+	use use
+	// The disks that it rests on: what its deltas lie on, and what a revert goes back to if that is another; nil if there is none. A
+	// commit, which has the disk open, sets others. Guarded by use.mu.
+	base, origin *slot
 
 	// Guarded by r.mu.
 	rec     volumeRecord
@@ -32,6 +34,9 @@ func newVolume(r *Registry, rec volumeRecord) *Volume {
 	v := &Volume{r: r, id: rec.ID, rec: rec, use: newUse()}
 	if rec.Base != nil {
 		v.base = r.disks.rest(rec.Base.ID)
+	}
+	if rec.Origin != nil {
+		v.origin = r.disks.rest(rec.Origin.ID)
 	}
 	return v
 }
@@ -94,6 +99,7 @@ func (v *Volume) Verbs() string { return usage(volumeVerbs, v.state()) }
 
 // Do runs one command on the volume. Its error is one sentence, and is what LastError says until the next command.
 func (v *Volume) Do(ctx context.Context, line string) error {
+	v.awaitClose(ctx, line)
 	v.r.changes.Lock()
 	defer v.r.changes.Unlock()
 	err := told(v.perform(ctx, line))

@@ -53,8 +53,8 @@ func TestVolumesModel(t *testing.T) {
 		known[img.id] = true
 	}
 	for _, v := range s.Volumes() {
-		if v.rec.Base != nil {
-			known[v.rec.Base.ID] = true
+		for _, rec := range v.rec.rests() {
+			known[rec.ID] = true
 		}
 	}
 	disks, err := s.store.Disks()
@@ -177,13 +177,17 @@ func (s *shop) change(vol string) error {
 
 func (s *shop) committed(vol string) error {
 	name, v := s.name("image"), s.house.volume(vol)
-	if err := v.Do(s.t.Context(), "commit "+name); err != nil {
+	verb := []string{"commit", "snapshot"}[s.rng.IntN(2)]
+	if err := v.Do(s.t.Context(), verb+" "+name+" quiesce=yes"); err != nil {
 		return err
 	}
 	j := s.jobAt(&v.job)
 	<-j.done
 	m := s.volumes[vol]
-	s.images[name], m.revert = bytes.Clone(m.now), bytes.Clone(m.now)
+	s.images[name] = bytes.Clone(m.now)
+	if verb == "commit" {
+		m.revert = bytes.Clone(m.now)
+	}
 	return j.outcome()
 }
 

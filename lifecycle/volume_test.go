@@ -137,6 +137,32 @@ func TestDeletingTheLastEndsTheDisk(t *testing.T) {
 	}
 }
 
+// TestQuiesce: a commit that wants no writer is refused while there is one, and leaves nothing.
+func TestQuiesce(t *testing.T) {
+	h := newVolumes(t)
+	v := h.clone(h.register("web", padded("hello", 4096)), "one")
+	d, err := v.Open(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"commit", "snapshot"} {
+		if err := v.Do(t.Context(), verb+" next quiesce=yes"); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "open for writing") {
+			t.Errorf("%s: %v", verb, err)
+		}
+		if err := v.Do(t.Context(), verb+" next quiesce=often"); err == nil {
+			t.Errorf("%s quiesce=often was taken", verb)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.do(v, "snapshot", "next", "quiesce=yes")
+	<-h.jobAt(&v.job).done
+	if _, err := h.Image("next"); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestWhatAnImageKeptIsKept: a hydrated image's disk stays whole for the volumes when the image goes, and its source may be gone.
 func TestWhatAnImageKeptIsKept(t *testing.T) {
 	h := newVolumes(t)

@@ -19,10 +19,12 @@ type volumeRecord struct {
 	ID      uint64            `json:"id"`
 	Name    string            `json:"name"`
 	Created time.Time         `json:"created"`
-	Size    int64             `json:"size"`           // what a resize that was cut off is to end at
-	From    string            `json:"from,omitempty"` // what the image was called that it was cloned from
-	Base    *record           `json:"base,omitempty"` // that image, whose number is the disk's; nil: it began empty
-	Deltas  []uint64          `json:"deltas"`         // the one that takes writes in front
+	Size    int64             `json:"size"`              // what a resize that was cut off is to end at
+	From    string            `json:"from,omitempty"`    // what the image was called that it was cloned from
+	Base    *record           `json:"base,omitempty"`    // that image, whose number is the disk's; nil: it began empty
+	Snapped bool              `json:"snapped,omitempty"` // the base is a snapshot's image, and a revert goes back to Origin
+	Origin  *record           `json:"origin,omitempty"`  // the base before the first snapshot; nil: it began empty
+	Deltas  []uint64          `json:"deltas"`            // the one that takes writes in front
 	Shared  bool              `json:"shared,omitempty"`
 	Meta    map[string]string `json:"meta,omitempty"` // never changed, only replaced
 }
@@ -40,6 +42,16 @@ func (rec volumeRecord) put(tx *kv.WriteTx) error {
 }
 
 func (rec volumeRecord) erase(tx *kv.WriteTx) error { return tx.Delete(rec.key()) }
+
+// rests lists the records of the disks in the store that a volume needs.
+func (rec volumeRecord) rests() (of []record) {
+	for _, one := range []*record{rec.Origin, rec.Base} {
+		if one != nil {
+			of = append(of, *one)
+		}
+	}
+	return of
+}
 
 // base is an image's record as a volume keeps it that rests on the image's disk. While there is the image, what its own record says
 // of the disk counts.

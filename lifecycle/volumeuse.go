@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -238,12 +239,23 @@ func (v *Volume) openStack(rec volumeRecord, base *Handle, salvage bool) (*overl
 	return overlay.Open(files, base.Disk, salvage)
 }
 
+// awaitClose waits for those who are just closing the disk, if a command wants that nobody has it open. That is done before the command
+// keeps all others waiting.
+func (v *Volume) awaitClose(ctx context.Context, line string) {
+	words, err := Parse(line)
+	u := &v.use
+	switch {
+	case err != nil:
+	case words[0] == "delete" || words[0] == "revert" || words[0] == "resize" && slices.Contains(words, "force"):
+		u.until(ctx, func() bool { return u.handles == 0 })
+	case slices.Contains(words, "quiesce=yes"):
+		u.until(ctx, func() bool { return u.writers == 0 })
+	}
+}
+
 // unused takes the turn if nobody has the disk open, and then keeps everybody from opening it.
 func (v *Volume) unused(ctx context.Context) error {
 	u := &v.use
-	if !u.until(ctx, func() bool { return u.handles == 0 }) {
-		return refuse(ErrBusy, "the volume %q is in use", v.Name())
-	}
 	if err := u.take(ctx); err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ var volumeVerbs = []verb[*Volume]{
 	{"rename", "NAME", "give the volume another name", 1, 1, nil, (*Volume).rename},
 	{"set", "KEY VALUE", `say something about the volume; shared=yes lets several write to it; "" takes it back`, 2, 2, nil, (*Volume).set},
 	{"resize", "SIZE [force]", "make the disk larger, in bytes; or smaller, by force", 1, 2, []State{Active}, (*Volume).resize},
-	{"commit", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and rest on it, as a job", 1, math.MaxInt, []State{Active}, (*Volume).commit},
+	{"commit", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and rest on it, as a job; quiesce=yes: not while somebody writes", 1, math.MaxInt, []State{Active}, (*Volume).commit},
+	{"snapshot", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and let a revert go back to where it does already; a job", 1, math.MaxInt, []State{Active}, (*Volume).snapshot},
 	{"cancel", "", "end the job", 0, 0, nil, (*Volume).cancelJob},
 	{"revert", "", "drop all that was written", 0, 0, nil, (*Volume).revert},
 }
@@ -135,9 +136,7 @@ func (v *Volume) delete(ctx context.Context, _ []string) error {
 	delete(v.r.volumes, rec.Name)
 	v.deleted = true
 	v.r.mu.Unlock()
-	if rec.Base != nil {
-		v.r.leaveDisk(v.slot())
-	}
+	v.restOn(nil, volumeRecord{})
 	v.dropDeltas(rec.Deltas)
 	v.r.cfg.Log.Info("deleted", volumeAttrs(v)...)
 	return nil
@@ -202,10 +201,7 @@ func (v *Volume) resize(ctx context.Context, words []string) error {
 		return err
 	}
 	if size < was {
-		if err := v.unused(ctx); err != nil {
-			return err
-		}
-		v.use.giveTurn()
+		return v.shrink(ctx, size)
 	}
 	h, err := v.Open(ctx, false)
 	if err != nil {
@@ -217,7 +213,25 @@ func (v *Volume) resize(ctx context.Context, words []string) error {
 	return errors.Join(h.Resize(size), h.Close())
 }
 
-// revert is the verb: a new, empty delta takes the place of all there are.
+// shrink makes the disk smaller, and lets nobody open it meanwhile.
+func (v *Volume) shrink(ctx context.Context, size int64) error {
+	if err := v.unused(ctx); err != nil {
+		return err
+	}
+	defer v.use.giveTurn()
+	d, err := v.opened(ctx)
+	if err != nil {
+		return err
+	}
+	if err = v.r.updateVolume(v, func(rec *volumeRecord) { rec.Size = size }); err == nil {
+		err = d.Resize(size)
+	}
+	v.use.mu.Lock()
+	defer v.use.mu.Unlock()
+	return errors.Join(err, v.shut())
+}
+
+// revert is the verb: a new, empty delta takes the place of all there are, over what the volume lay on before it was snapped.
 func (v *Volume) revert(ctx context.Context, _ []string) error {
 	if err := v.unused(ctx); err != nil {
 		return err
@@ -228,8 +242,21 @@ func (v *Volume) revert(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	if err := v.r.updateVolume(v, func(rec *volumeRecord) { rec.Deltas = []uint64{delta} }); err != nil {
+	err = v.r.updateVolume(v, func(rec *volumeRecord) {
+		rec.Deltas = []uint64{delta}
+		if rec.Snapped {
+			rec.Base, rec.Snapped, rec.Origin = rec.Origin, false, nil
+		}
+	})
+	if err != nil {
 		return errors.Join(err, v.r.deltas.Remove(delta))
+	}
+	if rec.Snapped {
+		var at *slot
+		if rec.Origin != nil {
+			at = v.r.disks.rest(rec.Origin.ID)
+		}
+		v.restOn(at, v.record())
 	}
 	v.dropDeltas(rec.Deltas)
 	v.use.mu.Lock()

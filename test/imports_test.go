@@ -68,7 +68,7 @@ var guests = []guest{
 	{"github.com/coreos/go-systemd/v22", []string{"cmd/imsfs"}, "only the process has a service manager"},
 	{"golang.org/x/term", []string{"cmd/imsfs"}, "only the process has a terminal"},
 	{"golang.org/x/time", []string{"fs"}, "only what others can call for at will needs a limit of rate"},
-	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs"}, "pipelines end together"},
+	{"golang.org/x/sync", []string{"formats/convert", "lazyload", "blockstore", "blockstore/packs", "lifecycle"}, "pipelines end together"},
 	{"golang.org/x/sys", []string{"cmd/imsfs", "lifecycle/output", "fs", "lazyload/source", "lazyload/cache", "blockstore/kv", "blockstore/packs", "lazyload/overlay"}, "system calls are for those who own a file, a mount or memory"},
 	{"os", []string{"formats/formattest", "cmd/imsfs", "fs", "lazyload/source", "lazyload/index", "blockstore/kv", "blockstore/packs", "lifecycle/output", "lazyload/overlay"}, "drivers open no path, and lifecycle reaches files through those that know them"},
 	{"os/exec", []string{"cmd/imsfs", "formats/formattest"}, "only the process starts processes"},

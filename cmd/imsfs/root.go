@@ -81,6 +81,7 @@ by its content unless -f names it.`,
 		newCreate(env),
 		newVolumes(env),
 		newCommit(env),
+		newSnapshot(env),
 		newRevert(env),
 		newResize(env),
 	)

@@ -113,24 +113,43 @@ func readable(bytes string) string {
 }
 
 func newCommit(env *environment) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "commit VOLUME IMAGE [KEY=VALUE ...]",
+	return newCommitment(env, "commit", &cobra.Command{
 		Short: "Make an image of what a volume has",
 		Long: `Make an image of what a volume has at this moment; the volume goes on, also if it is in use, and rests on that image from
-then on. What a virtual machine has not flushed is not in it.` + waitHelp,
+then on. What a virtual machine has not flushed is not in it.`,
 		Example: "  imsfs commit web-1 web-2026-11 os_version='Debian 12'",
-		Args:    atLeast("VOLUME", "IMAGE"),
-	}
+	})
+}
+
+func newSnapshot(env *environment) *cobra.Command {
+	return newCommitment(env, "snapshot", &cobra.Command{
+		Short: "Make an image of what a volume has, and leave the volume what it is",
+		Long: `Make an image of what a volume has at this moment; the volume goes on, also if it is in use, and imsfs revert goes back to
+where it went back to before. What a virtual machine has not flushed is not in the image.`,
+		Example: "  imsfs snapshot web-1 web-before-upgrade",
+	})
+}
+
+func newCommitment(env *environment, verb string, cmd *cobra.Command) *cobra.Command {
+	cmd.Use = verb + " VOLUME IMAGE [KEY=VALUE ...]"
+	cmd.Long += waitHelp
+	cmd.Args = atLeast("VOLUME", "IMAGE")
+	var quiesce bool
+	cmd.Flags().BoolVar(&quiesce, "quiesce", false, "refuse it while somebody has the disk open for writing")
 	noWait := noWaitFlag(cmd)
 	return treeCommand(env, cmd, func(c *client, args []string) error {
-		if err := c.volumeCommand(args[0], append([]string{"commit"}, args[1:]...)...); err != nil || *noWait {
+		words := append([]string{verb}, args[1:]...)
+		if quiesce {
+			words = append(words, "quiesce=yes")
+		}
+		if err := c.volumeCommand(args[0], words...); err != nil || *noWait {
 			return err
 		}
 		path, err := c.volume(args[0], "job")
 		if err != nil {
 			return err
 		}
-		return await(cmd.Context(), path, newDisplay(env, "commit "+args[0]))
+		return await(cmd.Context(), path, newDisplay(env, verb+" "+args[0]))
 	})
 }
 
