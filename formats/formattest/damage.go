@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// use opens a source and reads a little everywhere: the first extents and the bytes around the model's edges. It
-// returns the first error, and says whether all bytes that were read are the model's.
+// use opens a source and reads here and there: the first extents, the bytes around the model's edges, and much at once, which
+// drivers have ways of their own for. It returns the first error, and says whether all bytes that were read are the model's.
 func (r *runner) use(ctx context.Context, src formats.Source) (right bool, err error) {
 	img, err := r.set.Open(ctx, src, r.name, r.c.Open)
 	if err != nil {
@@ -31,17 +31,17 @@ func (r *runner) use(ctx context.Context, src formats.Source) (right bool, err e
 	}
 	right = info.Size == r.c.Disk.Bytes
 	for _, part := range r.c.Disk.Parts {
-		for _, off := range []int64{part.Off, part.End() - 1} {
-			n := min(700, info.Size-off)
-			if off < 0 || n <= 0 {
+		for _, in := range []Range{{part.Off, part.Off + 700}, {part.End() - 1, part.End() + 699}, {part.Off, part.Off + min(1<<20, int64(len(part.Data)))}} {
+			n := min(in.End, info.Size) - in.Off
+			if n <= 0 {
 				right = false
 				continue
 			}
 			p := make([]byte, n)
-			if err := img.ReadAt(ctx, p, off); err != nil {
+			if err := img.ReadAt(ctx, p, in.Off); err != nil {
 				return right, err
 			}
-			if r.c.Disk.diff(p[:min(n, r.c.Disk.Bytes-off)], off) != "" {
+			if r.c.Disk.diff(p[:min(n, r.c.Disk.Bytes-in.Off)], in.Off) != "" {
 				right = false
 			}
 		}

@@ -32,7 +32,8 @@ func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entr
 	for k := range count {
 		n := min(int64(len(p))-done, s.grain-in)
 		at := gte(entries, k)
-		if err := s.grainInto(ctx, p[done:done+n], in, g+k, at, (*stored)[(at-start)*sector:]); err != nil {
+		rest := (*stored)[min((at-start)*sector, int64(len(*stored))):] // nothing of a grain behind the file's end
+		if err := s.grainInto(ctx, p[done:done+n], in, g+k, at, rest); err != nil {
 			return 0, err
 		}
 		done, in = done+n, 0

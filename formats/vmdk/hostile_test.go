@@ -261,6 +261,18 @@ func TestHostileStoredGrains(t *testing.T) {
 	}
 }
 
+// TestStreamCutAnywhere cuts a stream whose directory is in front, so that it opens, in each of its sectors: grains that are read at once
+// may lie on both sides.
+func TestStreamCutAnywhere(t *testing.T) {
+	s := spec{disk: diskOf(1<<20, 0, 16*4096), grain: 4096, gtes: 512, plainTables: true, compressed: true, descriptor: ownDescriptor("x", 1<<20)}
+	image := s.build()
+	start := int(decodeHeader(image).overHead) * sector
+	for cut := start; cut <= len(image)-sector; cut += sector / 2 {
+		img := openSource(t, formattest.Bytes(image[:cut]), nil)
+		formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, 16*4096), 0), formats.ErrCorrupt, "grain", "within the file")
+	}
+}
+
 // TestGrainThatGrew: a codec may add to what it cannot compress, up to a whole grain more.
 func TestGrainThatGrew(t *testing.T) {
 	s := spec{disk: diskOf(2<<20, 1<<20, 64<<10), grain: 64 << 10, gtes: 512, plainTables: true, compressed: true, descriptor: ownDescriptor("x", 2<<20)}
