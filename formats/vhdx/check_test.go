@@ -49,6 +49,12 @@ func TestCheckFindsDamage(t *testing.T) {
 			[][]string{{"payload block 2", "overlaps another block"}}},
 		{"space between blocks", small, func(f *file) { f.entry(2, 0) }, [][]string{{"1048576 bytes belong to nothing", "leak"}}},
 		{"space at the end", small, func(f *file) { f.b = append(f.b, make([]byte, 2*mib+5)...) }, [][]string{{"2097157 bytes belong to nothing", "leak"}}},
+		{"space of which no block has any, to no whole MiB", small, func(f *file) {
+			for i := range f.g.entries() {
+				f.entry(i, zero)
+			}
+			f.b = append(f.b, make([]byte, 512)...)
+		}, nil},
 		{"space in front of blocks", small, func(f *file) { f.entry(0, 0) }, nil},
 		{"an unmapped block that kept its place", small, func(f *file) { f.entry(2, uint64(f.at[2])|unmapped) }, nil},
 		{"its place is another's too", small, func(f *file) { f.entry(1, uint64(f.at[2])|unmapped) }, nil},

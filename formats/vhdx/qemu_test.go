@@ -121,6 +121,8 @@ func TestQemu(t *testing.T) {
 	}{
 		{mib, "block_size=1M", nil, nil},
 		{512, "block_size=1M", []written{{0, 512, 1}}, []int64{0}},
+		{512, "subformat=fixed", nil, nil},
+		{20480, "subformat=fixed", []written{{19968, 512, 1}}, []int64{0}},
 		{10000896, "block_size=1M", []written{{0, 512, 1}, {3 * mib, mib, 2}, {9999872, 1024, 3}}, []int64{0, 3, 9}},
 		{5632000, "subformat=fixed,block_size=1M", []written{{0, 512, 1}, {5631488, 512, 2}}, []int64{0, 5}},
 		{20000256, "subformat=fixed", []written{{19999744, 512, 1}}, []int64{2}},

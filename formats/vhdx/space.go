@@ -11,7 +11,7 @@ type space struct {
 	taken bitmap // by one that must have it for itself
 	kept  bitmap // by blocks that are unmapped and have not lost their place
 	size  int64  // of the file, bytes
-	first int64  // where the first block lies
+	first int64  // where the first block lies; the file's end if there is none
 }
 
 // newSpace has the bits set of all that is not a block.
@@ -55,7 +55,7 @@ func (s *space) set(b bitmap, off, n int64) bool {
 // the BAT to grow. It ends when report wants no more.
 func (s *space) leaks(report func(formats.Problem) (more bool)) {
 	from := int64(-1)
-	for u := s.first / mib; u*mib < s.size; u++ {
+	for u := roundUp(s.first, mib) / mib; u*mib < s.size; u++ {
 		used := s.taken.has(u) || s.kept.has(u)
 		switch {
 		case !used && from < 0:
