@@ -3,7 +3,6 @@ package formattest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,6 +37,29 @@ func Qemu(t testing.TB, program string, args ...string) []byte {
 		t.Fatalf("%v: %v\n%s", cmd, err, &stderr)
 	}
 	return out
+}
+
+// QemuExit runs a program that may fail, and returns all that it prints, errors last, and its exit code.
+func QemuExit(t testing.TB, program string, args ...string) (out []byte, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), Tool(t, program, "qemu-utils"), args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return append(out, stderr.Bytes()...), cmd.ProcessState.ExitCode()
+}
+
+// QemuIO lets qemu-io change the disk in an image file.
+func QemuIO(t testing.TB, path string, commands ...string) {
+	t.Helper()
+	var args []string
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	Qemu(t, "qemu-io", append(args, path)...)
 }
 
 // File is a source that knows nothing of its holes.
@@ -138,42 +160,24 @@ func nextData(t *testing.T, img formats.Image, raw File, off int64) int64 {
 	return next
 }
 
-// mapped is a run of one state, as qemu-img map tells it.
-type mapped struct {
-	Start, Length int64
-	Zero, Data    bool
-}
-
 func sameExtents(t *testing.T, img formats.Image, qemus []byte) {
 	t.Helper()
-	var listed, want, got []mapped
-	if err := json.Unmarshal(qemus, &listed); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range listed {
+	var want, got []Mapped
+	for _, m := range parseMap(t, qemus) {
+		m.Present = false
 		want = joined(want, m)
 	}
-	for e, err := range formats.Extents(t.Context(), img, 0, img.Info().Size) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = joined(got, mapped{e.Off, e.Len, e.State != formats.Data, e.State == formats.Data})
+	for _, m := range Map(t, img) {
+		m.Present = false
+		got = joined(got, m)
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("extents %v, qemu has %v", brief(got), brief(want))
 	}
 }
 
-func joined(list []mapped, m mapped) []mapped {
-	if n := len(list); n > 0 && list[n-1].Zero == m.Zero && list[n-1].Data == m.Data {
-		list[n-1].Length += m.Length
-		return list
-	}
-	return append(list, m)
-}
-
 // brief keeps a failure's message on a screen.
-func brief(list []mapped) string {
+func brief(list []Mapped) string {
 	if len(list) <= 20 {
 		return fmt.Sprint(list)
 	}

@@ -1,7 +1,9 @@
 package formattest
 
 import (
+	"bytes"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -57,4 +59,34 @@ func (r *runner) readWhole(t *testing.T, img formats.Image, edges []int64) {
 			r.checkRead(t, img, off, min(cluster, to-off))
 		}
 	}
+}
+
+// Open opens an image in memory as the rest of the project does.
+func Open(t testing.TB, d formats.Driver, image []byte, opts formats.OpenOptions) formats.Image {
+	t.Helper()
+	img, err := formats.Set{Drivers: []formats.Driver{d}}.Open(t.Context(), Bytes(image), "", opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// ReadAll reads a whole disk. The buffer starts as rubbish, so that bytes the driver leaves alone are found.
+func ReadAll(t testing.TB, img formats.Image) []byte {
+	t.Helper()
+	p := bytes.Repeat([]byte{0xDB}, int(img.Info().Size))
+	if err := img.ReadAt(t.Context(), p, 0); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// ReadFile reads a file whole.
+func ReadFile(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

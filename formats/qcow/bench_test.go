@@ -12,7 +12,7 @@ func BenchmarkOpen(b *testing.B) {
 	put64(image.image, offSize, 1<<40)
 	put64(image.image, offL1Table, 1<<20)
 	src := formattest.Sparse{Bytes: 1 << 30, Parts: []formattest.Part{{Data: image.image}}}
-	d := newDriver()
+	d := New()
 	b.ReportAllocs()
 	for b.Loop() {
 		img, err := d.Open(b.Context(), src, formats.OpenOptions{})
@@ -31,7 +31,7 @@ func BenchmarkRead(b *testing.B) {
 	for ci := range int64(clusters) {
 		image.compressed(ci, pattern(ci, 1<<12))
 	}
-	img := openBytes(b, image.image, formats.OpenOptions{})
+	img := formattest.Open(b, New(), image.image, formats.OpenOptions{})
 	p := make([]byte, clusters<<12)
 	b.SetBytes(int64(len(p)))
 	b.ReportAllocs()

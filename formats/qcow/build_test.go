@@ -110,7 +110,7 @@ func noise(seed, n int64) []byte {
 func checkImage(t testing.TB, src formats.Source) (damage, leaks []formats.Problem) {
 	t.Helper()
 	last := int64(-1)
-	err := newDriver().Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
+	err := New().Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
 		if p.Off < last {
 			t.Errorf("%#x %q is reported behind %#x", p.Off, p.Text, last)
 		}

@@ -20,7 +20,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(b.image, uint16(0))
 		f.Add(b.image[:len(b.image)/2], uint16(3000))
 	}
-	d := newDriver()
+	d := New()
 	f.Fuzz(func(t *testing.T, image []byte, zeros uint16) {
 		src := formattest.Sparse{Bytes: int64(len(image)) + int64(zeros), Parts: []formattest.Part{{Data: image}}}
 		damage := 0

@@ -44,20 +44,20 @@ func TestHostileHeaders(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			image := hostileBase(t).image
 			tt.change(image)
-			_, err := newDriver().Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
+			_, err := New().Open(t.Context(), formattest.Bytes(image), formats.OpenOptions{})
 			formattest.WantError(t, err, tt.kind, tt.words)
 			found := 0
-			err = newDriver().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { found++ })
+			err = New().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(formats.Problem) { found++ })
 			if errors.Is(err, errors.ErrUnsupported) == (found > 0) {
 				t.Errorf("check: %d problems, %v", found, err)
 			}
 		})
 	}
 	for n := range headerSize {
-		_, err := newDriver().Open(t.Context(), formattest.Bytes(hostileBase(t).image[:n]), formats.OpenOptions{})
+		_, err := New().Open(t.Context(), formattest.Bytes(hostileBase(t).image[:n]), formats.OpenOptions{})
 		formattest.WantError(t, err, formats.ErrCorrupt, "header")
 	}
-	_, err := newDriver().Open(t.Context(), formattest.Bytes(hostileBase(t).image), formats.OpenOptions{Snapshot: "x"})
+	_, err := New().Open(t.Context(), formattest.Bytes(hostileBase(t).image), formats.OpenOptions{Snapshot: "x"})
 	formattest.WantError(t, err, errors.ErrUnsupported, "no internal snapshots")
 }
 
@@ -84,7 +84,7 @@ func TestHostileTables(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := hostileBase(t)
 			tt.change(b)
-			img := openBytes(t, b.image, formats.OpenOptions{})
+			img := formattest.Open(t, New(), b.image, formats.OpenOptions{})
 			for _, n := range []int{4096, 8192} {
 				formattest.WantError(t, img.ReadAt(t.Context(), make([]byte, n), 0), formats.ErrCorrupt, tt.words)
 			}

@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 	for name, b := range variants(t) {
 		cases = append(cases, formattest.Case{Name: name, Image: b.image, Disk: b.disk})
 	}
-	formattest.Run(t, newDriver(), cases)
+	formattest.Run(t, New(), cases)
 }
 
 func TestBuiltImagesAreQEMUsToo(t *testing.T) {

@@ -14,14 +14,14 @@ import (
 // sameAsQEMU compares content and map of an image file with what qemu-img makes of them.
 func sameAsQEMU(t *testing.T, path string) {
 	t.Helper()
-	image := readFile(t, path)
-	img := openBytes(t, image, formats.OpenOptions{})
+	image := formattest.ReadFile(t, path)
+	img := formattest.Open(t, New(), image, formats.OpenOptions{})
 	raw := path + ".raw"
-	qemuImg(t, "convert", "-O", "raw", path, raw)
-	if got, want := readAll(t, img), readFile(t, raw); !bytes.Equal(got, want) {
+	formattest.Qemu(t, "qemu-img", "convert", "-O", "raw", path, raw)
+	if got, want := formattest.ReadAll(t, img), formattest.ReadFile(t, raw); !bytes.Equal(got, want) {
 		t.Errorf("the disk of %d bytes differs from qemu-img's of %d", len(got), len(want))
 	}
-	if got, want := fmt.Sprint(ourMap(t, img)), fmt.Sprint(qemuMap(t, path)); got != want {
+	if got, want := fmt.Sprint(formattest.Map(t, img)), fmt.Sprint(formattest.QemuMap(t, path)); got != want {
 		t.Errorf("map\n%v, want\n%v", got, want)
 	}
 	if damage, _ := checkImage(t, formattest.Bytes(image)); len(damage) > 0 {
@@ -60,13 +60,13 @@ func TestConvertedImages(t *testing.T) {
 				}
 				if compress {
 					// qemu-img 7.2 exits with 1 and no word after all has been written.
-					tool(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow", "-c", raw, path)
-					qemuImg(t, "compare", raw, path)
+					formattest.QemuExit(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow", "-c", raw, path)
+					formattest.Qemu(t, "qemu-img", "compare", raw, path)
 				} else {
-					qemuImg(t, "convert", "-f", "raw", "-O", "qcow", raw, path)
+					formattest.Qemu(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow", raw, path)
 				}
 				sameAsQEMU(t, path)
-				if damage, leaks := checkImage(t, formattest.Bytes(readFile(t, path))); len(damage)+len(leaks) > 0 {
+				if damage, leaks := checkImage(t, formattest.Bytes(formattest.ReadFile(t, path))); len(damage)+len(leaks) > 0 {
 					t.Errorf("damage %v, leaks %v", damage, leaks)
 				}
 			})
@@ -76,8 +76,8 @@ func TestConvertedImages(t *testing.T) {
 
 func TestWrittenImages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk.qcow")
-	qemuImg(t, "create", "-q", "-f", "qcow", path, "10M")
-	qemuIO(t, path, "write -P 1 1k 3k", "write -P 2 9M 1M", "write -P 3 100k 200k", "write -c -P 4 400k 4k", "write -P 5 401k 1k", "write -c -P 6 500k 4k")
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow", path, "10M")
+	formattest.QemuIO(t, path, "write -P 1 1k 3k", "write -P 2 9M 1M", "write -P 3 100k 200k", "write -c -P 4 400k 4k", "write -P 5 401k 1k", "write -c -P 6 500k 4k")
 	sameAsQEMU(t, path)
 }
 
@@ -88,10 +88,10 @@ func TestLayerOfAChain(t *testing.T) {
 	if err := os.WriteFile(base, pattern(1, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	qemuImg(t, "create", "-q", "-f", "qcow", "-b", base, "-F", "raw", path)
-	qemuIO(t, path, "write -P 9 5k 10k", "write -P 8 1023k 1k")
-	image := readFile(t, path)
-	img := openBytes(t, image, formats.OpenOptions{})
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow", "-b", base, "-F", "raw", path)
+	formattest.QemuIO(t, path, "write -P 9 5k 10k", "write -P 8 1023k 1k")
+	image := formattest.ReadFile(t, path)
+	img := formattest.Open(t, New(), image, formats.OpenOptions{})
 	if b := img.Info().Backing; b == nil || len(b.Paths) != 1 || b.Paths[0] != base || b.Format != "" {
 		t.Errorf("backing = %+v, want %s", b, base)
 	}
@@ -101,7 +101,7 @@ func TestLayerOfAChain(t *testing.T) {
 	want := make([]byte, 1<<20)
 	copy(want[5<<10:], bytes.Repeat([]byte{9}, 10<<10))
 	copy(want[1023<<10:], bytes.Repeat([]byte{8}, 1<<10))
-	if !bytes.Equal(readAll(t, img), want) {
+	if !bytes.Equal(formattest.ReadAll(t, img), want) {
 		t.Error("the layer differs from what was written to it")
 	}
 	if damage, leaks := checkImage(t, formattest.Bytes(image)); len(damage)+len(leaks) > 0 {

@@ -40,7 +40,7 @@ func BenchmarkRead(b *testing.B) {
 				image.compressed(ci, p)
 			}
 		}
-		img := openBytes(b, image.bytes(), formats.OpenOptions{})
+		img := formattest.Open(b, newDriver(), image.bytes(), formats.OpenOptions{})
 		for _, n := range []int{1 << 20, 4096} {
 			b.Run(fmt.Sprintf("%s/%dKiB", kind, n>>10), func(b *testing.B) {
 				p := make([]byte, n)

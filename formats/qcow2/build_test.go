@@ -147,3 +147,5 @@ func pattern(seed, n int64) []byte {
 	}
 	return p[:n]
 }
+
+func newDriver() *Driver { return New(codec.NewZstd()) }

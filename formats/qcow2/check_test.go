@@ -40,7 +40,7 @@ func checkImage(t testing.TB, src formats.Source) (damage, leaks []formats.Probl
 // qemuCheck tells whether qemu-img finds damage and leaks.
 func qemuCheck(t testing.TB, path string) (damage, leaks bool) {
 	t.Helper()
-	out, code := tool(t, "qemu-img", "check", "--output=json", "-f", "qcow2", path)
+	out, code := formattest.QemuExit(t, "qemu-img", "check", "--output=json", "-f", "qcow2", path)
 	var report struct {
 		Corruptions, Leaks int
 		CheckErrors        int `json:"check-errors"`
@@ -130,9 +130,9 @@ var damages = []struct {
 
 func TestSameDamageAsQEMU(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk.qcow2")
-	qemuImg(t, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path, "64k")
-	qemuIO(t, path, "write -P 1 0 32k")
-	good := readFile(t, path)
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", path, "64k")
+	formattest.QemuIO(t, path, "write -P 1 0 32k")
+	good := formattest.ReadFile(t, path)
 	for _, tt := range damages {
 		t.Run(tt.name, func(t *testing.T) {
 			p := partsOf(slices.Clone(good))
@@ -148,12 +148,12 @@ func TestSnapshotsAndBitmapsAreSound(t *testing.T) {
 	path := filepath.Join(dir, "snapshots.qcow2")
 	convert(t, raw, path, "-c -o cluster_size=4k")
 	for i := range 3 {
-		qemuImg(t, "snapshot", "-c", fmt.Sprint(i), path)
-		qemuIO(t, path, fmt.Sprintf("write -P %d %dk 30k", i+1, i*100))
+		formattest.Qemu(t, "qemu-img", "snapshot", "-c", fmt.Sprint(i), path)
+		formattest.QemuIO(t, path, fmt.Sprintf("write -P %d %dk 30k", i+1, i*100))
 	}
-	qemuImg(t, "bitmap", "--add", "--enable", "-g", "4096", path, "changes")
-	qemuIO(t, path, "write 5k 500k")
-	sound := readFile(t, path)
+	formattest.Qemu(t, "qemu-img", "bitmap", "--add", "--enable", "-g", "4096", path, "changes")
+	formattest.QemuIO(t, path, "write 5k 500k")
+	sound := formattest.ReadFile(t, path)
 	wantSound(t, formattest.Bytes(sound))
 	damage, _ := sameCheckAsQEMU(t, sound)
 	if len(damage) > 0 {

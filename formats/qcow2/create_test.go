@@ -106,7 +106,7 @@ func TestCreate(t *testing.T) {
 			if again := create(t, disk, formats.CreateOptions{Set: set(opts)}).bytes(); !bytes.Equal(image, again) {
 				t.Error("the same disk gave other bytes")
 			}
-			if !bytes.Equal(readAll(t, openBytes(t, image, formats.OpenOptions{})), disk.Parts[0].Data) {
+			if !bytes.Equal(formattest.ReadAll(t, formattest.Open(t, newDriver(), image, formats.OpenOptions{})), disk.Parts[0].Data) {
 				t.Error("the image reads as another disk")
 			}
 			path := filepath.Join(t.TempDir(), "disk.qcow2")

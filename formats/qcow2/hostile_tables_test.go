@@ -74,7 +74,7 @@ func TestDamageIsLocal(t *testing.T) {
 	b.data(0, pattern(0, 4096))
 	b.entry(1, 1<<50, 0)
 	b.data(2, pattern(2, 4096))
-	img := openBytes(t, b.bytes(), formats.OpenOptions{})
+	img := formattest.Open(t, newDriver(), b.bytes(), formats.OpenOptions{})
 	p := make([]byte, 4096)
 	for _, part := range b.disk.Parts {
 		if err := img.ReadAt(t.Context(), p, part.Off); err != nil || string(p) != string(part.Data) {

@@ -137,7 +137,7 @@ func TestHarmlessHeaders(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := readAll(t, img); len(got) != 64<<10 || !bytes.Equal(got[:4096], pattern(0, 4096)) {
+			if got := formattest.ReadAll(t, img); len(got) != 64<<10 || !bytes.Equal(got[:4096], pattern(0, 4096)) {
 				t.Errorf("%d wrong bytes", len(got))
 			}
 		})

@@ -67,7 +67,7 @@ func TestBuiltImagesAreQEMUsToo(t *testing.T) {
 }
 
 func TestExtentsOfSubclusters(t *testing.T) {
-	img := openBytes(t, variants(t)["subclusters"].bytes(), formats.OpenOptions{})
+	img := formattest.Open(t, newDriver(), variants(t)["subclusters"].bytes(), formats.OpenOptions{})
 	var got []formats.Extent
 	for e, err := range formats.Extents(t.Context(), img, 0, 4<<14) {
 		if err != nil {

@@ -16,14 +16,14 @@ import (
 // sameAsQEMU compares content and map of an image file with what qemu-img makes of them. The file must be sound.
 func sameAsQEMU(t *testing.T, path string) {
 	t.Helper()
-	image := readFile(t, path)
-	img := openBytes(t, image, formats.OpenOptions{})
+	image := formattest.ReadFile(t, path)
+	img := formattest.Open(t, newDriver(), image, formats.OpenOptions{})
 	raw := path + ".raw"
-	qemuImg(t, "convert", "-O", "raw", path, raw)
-	if got, want := readAll(t, img), readFile(t, raw); !bytes.Equal(got, want) {
+	formattest.Qemu(t, "qemu-img", "convert", "-O", "raw", path, raw)
+	if got, want := formattest.ReadAll(t, img), formattest.ReadFile(t, raw); !bytes.Equal(got, want) {
 		t.Errorf("the disk of %d bytes differs from qemu-img's of %d", len(got), len(want))
 	}
-	if got, want := fmt.Sprint(ourMap(t, img)), fmt.Sprint(qemuMap(t, path)); got != want {
+	if got, want := fmt.Sprint(formattest.Map(t, img)), fmt.Sprint(formattest.QemuMap(t, path)); got != want {
 		t.Errorf("map\n%v, want\n%v", got, want)
 	}
 	wantSound(t, formattest.Bytes(image))
@@ -62,7 +62,7 @@ func writeRaw(t testing.TB, dir string, disk []byte) string {
 
 func convert(t testing.TB, raw, path, opts string) {
 	t.Helper()
-	qemuImg(t, append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, strings.Fields(opts)...), raw, path)...)
+	formattest.Qemu(t, "qemu-img", append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, strings.Fields(opts)...), raw, path)...)
 }
 
 // layouts are options that change how a disk is laid out in the file.
@@ -120,8 +120,8 @@ func TestWrittenImages(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(i, tt.opts), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk.qcow2")
-			qemuImg(t, "create", "-q", "-f", "qcow2", "-o", tt.opts, path, "1047040") // 1 MiB - 1.5 KiB
-			qemuIO(t, path, tt.commands...)
+			formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", tt.opts, path, "1047040") // 1 MiB - 1.5 KiB
+			formattest.QemuIO(t, path, tt.commands...)
 			sameAsQEMU(t, path)
 		})
 	}
@@ -132,17 +132,17 @@ func TestLayersOfAChain(t *testing.T) {
 	dir := t.TempDir()
 	base, middle, top := filepath.Join(dir, "base.img"), filepath.Join(dir, "middle.qcow2"), filepath.Join(dir, "top.qcow2")
 	convert(t, writeRaw(t, dir, content(512<<10)), base, "")
-	qemuImg(t, "create", "-q", "-f", "qcow2", "-b", "base.img", "-F", "qcow2", middle)
-	qemuIO(t, middle, "write -P 9 100k 10k", "write -z 256k 64k")
-	qemuImg(t, "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "-b", middle, "-F", "qcow2", top, "1M")
-	qemuIO(t, top, "write -P 8 101k 2k", "write -z 2k 2k")
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.img", "-F", "qcow2", middle)
+	formattest.QemuIO(t, middle, "write -P 9 100k 10k", "write -z 256k 64k")
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "extended_l2=on", "-b", middle, "-F", "qcow2", top, "1M")
+	formattest.QemuIO(t, top, "write -P 8 101k 2k", "write -z 2k 2k")
 	for path, want := range map[string]string{middle: "base.img", top: middle} {
-		img := openBytes(t, readFile(t, path), formats.OpenOptions{})
+		img := formattest.Open(t, newDriver(), formattest.ReadFile(t, path), formats.OpenOptions{})
 		if b := img.Info().Backing; b == nil || len(b.Paths) != 1 || b.Paths[0] != want || b.Format != "qcow2" {
 			t.Errorf("%s: backing = %+v, want %s in qcow2", path, b, want)
 		}
 		// Without the name of its backing file, qemu-img reads a layer alone, too.
-		qemuImg(t, "rebase", "-u", "-b", "", path)
+		formattest.Qemu(t, "qemu-img", "rebase", "-u", "-b", "", path)
 		sameAsQEMU(t, path)
 	}
 }
@@ -151,19 +151,19 @@ func TestSnapshots(t *testing.T) {
 	for _, compat := range []string{"1.1", "0.10"} {
 		t.Run(compat, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "disk.qcow2")
-			qemuImg(t, "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k,compat="+compat, path, "256k")
+			formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k,compat="+compat, path, "256k")
 			var want [][]byte
 			for i := range 3 {
-				qemuIO(t, path, fmt.Sprintf("write -P %d %dk 30k", i+1, i*13))
-				qemuImg(t, "snapshot", "-c", fmt.Sprint("state ", i), path)
+				formattest.QemuIO(t, path, fmt.Sprintf("write -P %d %dk 30k", i+1, i*13))
+				formattest.Qemu(t, "qemu-img", "snapshot", "-c", fmt.Sprint("state ", i), path)
 				raw := path + ".raw"
-				qemuImg(t, "convert", "-O", "raw", path, raw)
-				want = append(want, readFile(t, raw))
+				formattest.Qemu(t, "qemu-img", "convert", "-O", "raw", path, raw)
+				want = append(want, formattest.ReadFile(t, raw))
 			}
-			qemuIO(t, path, "write -z 0 64k")
+			formattest.QemuIO(t, path, "write -z 0 64k")
 			sameAsQEMU(t, path)
-			image := readFile(t, path)
-			list := openBytes(t, image, formats.OpenOptions{}).Info().Snapshots
+			image := formattest.ReadFile(t, path)
+			list := formattest.Open(t, newDriver(), image, formats.OpenOptions{}).Info().Snapshots
 			if len(list) != 3 {
 				t.Fatalf("snapshots = %+v, want 3", list)
 			}
@@ -172,7 +172,7 @@ func TestSnapshots(t *testing.T) {
 					t.Errorf("snapshot %d = %+v", i, s)
 				}
 				for _, by := range []string{s.ID, s.Name} {
-					if got := readAll(t, openBytes(t, image, formats.OpenOptions{Snapshot: by})); !bytes.Equal(got, want[i]) {
+					if got := formattest.ReadAll(t, formattest.Open(t, newDriver(), image, formats.OpenOptions{Snapshot: by})); !bytes.Equal(got, want[i]) {
 						t.Errorf("snapshot %q reads as something else than when it was taken", by)
 					}
 				}
@@ -183,14 +183,14 @@ func TestSnapshots(t *testing.T) {
 
 func TestASnapshotHasItsOwnSize(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk.qcow2")
-	qemuImg(t, "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "64k")
-	qemuIO(t, path, "write -P 5 0 64k")
-	qemuImg(t, "snapshot", "-c", "small", path)
-	qemuImg(t, "resize", "-q", path, "256k")
-	qemuIO(t, path, "write -P 6 0 256k")
-	image := readFile(t, path)
+	formattest.Qemu(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "cluster_size=512", path, "64k")
+	formattest.QemuIO(t, path, "write -P 5 0 64k")
+	formattest.Qemu(t, "qemu-img", "snapshot", "-c", "small", path)
+	formattest.Qemu(t, "qemu-img", "resize", "-q", path, "256k")
+	formattest.QemuIO(t, path, "write -P 6 0 256k")
+	image := formattest.ReadFile(t, path)
 	for name, want := range map[string][]byte{"": bytes.Repeat([]byte{6}, 256<<10), "small": bytes.Repeat([]byte{5}, 64<<10)} {
-		if got := readAll(t, openBytes(t, image, formats.OpenOptions{Snapshot: name})); !bytes.Equal(got, want) {
+		if got := formattest.ReadAll(t, formattest.Open(t, newDriver(), image, formats.OpenOptions{Snapshot: name})); !bytes.Equal(got, want) {
 			t.Errorf("snapshot %q: %d bytes, want %d of %d", name, len(got), len(want), want[0])
 		}
 	}
