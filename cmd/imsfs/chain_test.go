@@ -227,6 +227,10 @@ format specific information:
 	if want := "backing file: /etc/shadow (not followed: an absolute path is only followed"; !strings.Contains(c.out.String(), want) {
 		t.Errorf("info:\n%swant %s", &c.out, want)
 	}
+	c.expect(t, 0, "info", writeOverlay(t, filepath.Join(dir, "no text"), "b\xff\u202ease", "raw", "H"))
+	if want := `backing file: "b\xff\u202ease" (not followed: it has characters that are no text)`; !strings.Contains(c.out.String(), want) {
+		t.Errorf("info:\n%swant %s", &c.out, want)
+	}
 }
 
 func TestInfoJSONOfAChain(t *testing.T) {

@@ -27,7 +27,8 @@ type descriptor struct {
 // shownDDB are the entries of the disk data base worth showing.
 var shownDDB = []string{"adaptertype", "virtualhwversion", "toolsversion", "uuid"}
 
-// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte is padding.
+// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte is padding; where all of it is,
+// there is room for a descriptor and none, and the result is nil.
 func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, error) {
 	if size > maxDescriptorSize {
 		return nil, f.corrupt(off, "descriptor: %d bytes, at most %d are read", size, maxDescriptorSize)
@@ -36,7 +37,9 @@ func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, 
 	if err := f.read(ctx, text, off, "descriptor"); err != nil {
 		return nil, err
 	}
-	text, _, _ = bytes.Cut(text, []byte{0})
+	if text, _, _ = bytes.Cut(text, []byte{0}); len(text) == 0 {
+		return nil, nil
+	}
 	return parseDescriptor(f, off, string(text))
 }
 

@@ -129,6 +129,14 @@ func TestHeaderWithoutCapacity(t *testing.T) {
 	formattest.WantError(t, openError(t, formattest.Bytes(image), files{}), formats.ErrCorrupt, "descriptorSize is 0")
 }
 
+// TestExtentWithRoomForADescriptor: so qemu-img makes the files of a disk in pieces.
+func TestExtentWithRoomForADescriptor(t *testing.T) {
+	image := single()["hosted"].build()
+	clear(image[sector : 21*sector])
+	err := openError(t, formattest.Bytes(image), nil)
+	formattest.WantError(t, err, errors.ErrUnsupported, "one extent of a disk, without a descriptor")
+}
+
 func TestManyExtentsInAnEmbeddedDescriptor(t *testing.T) {
 	s := single()["hosted"]
 	s.descriptor = describe("custom", `RW 8 FLAT "a" 0`, `RW 8 FLAT "b" 0`)

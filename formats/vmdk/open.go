@@ -88,11 +88,13 @@ func otherKind(f file, b []byte) error {
 
 // describe reads the descriptor, wherever it is.
 func (r *front) describe(ctx context.Context) (err error) {
-	if r.descSize == 0 {
-		return r.file.unsupported("one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor")
+	if r.descSize > 0 {
+		if r.desc, err = readDescriptor(ctx, r.file, r.descAt, r.descSize); err != nil {
+			return err
+		}
 	}
-	if r.desc, err = readDescriptor(ctx, r.file, r.descAt, r.descSize); err != nil {
-		return err
+	if r.desc == nil {
+		return r.file.unsupported("one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor")
 	}
 	switch n := len(r.desc.extents); {
 	case r.header != nil && n > 1:

@@ -30,7 +30,7 @@ func parseName(name string) (path string, local bool, err error) {
 		return "", false, errEmpty
 	case len(name) > maxName:
 		return "", false, errLong
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, noText):
 		return "", false, errControl
 	case hasProtocol(name):
 		return "", false, errProtocol
@@ -41,6 +41,11 @@ func parseName(name string) (path string, local bool, err error) {
 	}
 	path = filepath.Clean(name)
 	return path, filepath.IsLocal(path), nil
+}
+
+// noText tells characters that change how what is around them is shown: an error has the path as it is.
+func noText(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
 }
 
 // hasProtocol is QEMU's rule: a colon in front of the first slash. It takes in "nbd://…", "json:{…}", "file:…" and

@@ -70,6 +70,7 @@ var forbidden = []struct{ name, rule string }{
 	{"ba\x00se", "no text"},
 	{"\x1b[2Jbase", "no text"},
 	{"\xff\xfebase", "no text"},
+	{"b\u202eesab", "no text"},
 	{strings.Repeat("a", 4096), "longer than any path"},
 	{"to-out", "a symbolic link leads to"},
 	{"to-out-relative", "a symbolic link leads to"},
