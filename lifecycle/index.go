@@ -26,7 +26,8 @@ const (
 // indexing is what an image has of its index; guarded by Registry.mu.
 type indexing struct {
 	state   IndexState // "" if it needs none
-	trouble string     // why there is none; it is not tried again before the next start
+	trouble string     // why there is none
+	final   bool       // it is not tried again before the next start, as the source is damaged
 }
 
 // indexer makes indexes, one after the other.
@@ -119,12 +120,12 @@ func (r *Registry) attached(id uint64, err error) {
 	}
 }
 
-// want has an image's index made, if that has not failed before; the caller holds mu.
+// want has an image's index made, unless that has failed for good; the caller holds mu.
 func (r *Registry) want(img *Image) {
-	if img.index.state == IndexBuilding || img.index.trouble != "" {
+	if img.index.state == IndexBuilding || img.index.final {
 		return
 	}
-	img.index.state = IndexBuilding
+	img.index = indexing{state: IndexBuilding}
 	r.indexer.wanted = append(r.indexer.wanted, img)
 	select {
 	case r.indexer.wake <- struct{}{}:
@@ -210,7 +211,7 @@ func (r *Registry) indexMade(img *Image, err error) {
 	case errors.Is(err, errComplete):
 		img.index = indexing{state: IndexNone}
 	default:
-		img.index = indexing{IndexNone, sentence(err)}
+		img.index = indexing{IndexNone, sentence(err), errors.Is(err, formats.ErrCorrupt)}
 	}
 	r.mu.Unlock()
 	switch {

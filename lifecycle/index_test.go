@@ -5,10 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -244,5 +247,33 @@ func TestIndexThatCannotBeMade(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(h.dir, "indexes")); err != nil || len(entries) != 0 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// TestIndexThatFailsIsMadeByALaterOpen: what kept a pass from its end may have gone, as a full disk has.
+func TestIndexThatFailsIsMadeByALaterOpen(t *testing.T) {
+	h := newHouse(t)
+	var full atomic.Bool
+	full.Store(true)
+	h.slow.gate = func(context.Context) error {
+		if full.Load() {
+			return unix.ENOSPC
+		}
+		return nil
+	}
+	img := h.registerSlow("web", "content", "load=none")
+	h.becomes(img, IndexNone)
+	if got := value(t, img.Status(), "index_error"); !strings.Contains(got, unix.ENOSPC.Error()) {
+		t.Errorf("index_error %s", got)
+	}
+	full.Store(false)
+	for i := range maxIdle { // so many idle disks close this one
+		h.register("i"+strconv.Itoa(i), "x")
+	}
+	h.jobs.Wait()
+	h.reads(img, "content")
+	h.becomes(img, IndexReady)
+	if strings.Contains(img.Status(), "index_error") {
+		t.Errorf("after the second pass: %s", img.Status())
 	}
 }
