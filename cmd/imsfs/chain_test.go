@@ -233,6 +233,14 @@ format specific information:
 	}
 }
 
+func TestInfoOfManySnapshots(t *testing.T) {
+	var out strings.Builder
+	facts{Info: formats.Info{Snapshots: make([]formats.Snapshot, maxListed+7)}}.describeSnapshots(&out)
+	if n := strings.Count(out.String(), "\n"); n != maxListed+3 || !strings.HasSuffix(out.String(), "\n(7 more are in --json)\n") {
+		t.Errorf("%d lines, the last of them %s", n, out.String()[out.Len()-80:])
+	}
+}
+
 func TestInfoJSONOfAChain(t *testing.T) {
 	c, dir := overlays(t)
 	c.expect(t, 0, "info", "--json", "--backing-chain", filepath.Join(dir, "top"))

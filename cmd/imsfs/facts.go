@@ -127,6 +127,9 @@ func (f facts) describeBacking(out io.Writer) {
 	}
 }
 
+// maxListed bounds the snapshots that are laid out for people: an image may have 65536, of names as long as it likes.
+const maxListed = 1000
+
 func (f facts) describeSnapshots(out io.Writer) {
 	if len(f.Snapshots) == 0 {
 		return
@@ -134,12 +137,15 @@ func (f facts) describeSnapshots(out io.Writer) {
 	fmt.Fprintln(out, "snapshot list:")
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tTAG\tVM SIZE\tDATE\tVIRTUAL SIZE")
-	for _, s := range f.Snapshots {
+	for _, s := range f.Snapshots[:min(len(f.Snapshots), maxListed)] {
 		vm, disk := uint64(max(s.VMState, 0)), uint64(max(s.Size, 0))
 		date := time.Unix(s.Time, 0).UTC().Format(time.RFC3339)
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", printable(s.ID), printable(s.Name), humanize.IBytes(vm), date, humanize.IBytes(disk))
 	}
 	table.Flush()
+	if rest := len(f.Snapshots) - maxListed; rest > 0 {
+		fmt.Fprintf(out, "(%d more are in --json)\n", rest)
+	}
 }
 
 // printable is a text from an image, which may hold anything, quoted if it could disturb a terminal.
