@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,4 +153,18 @@ func (s Set) writers(wanted func(Driver, Creator) bool) []string {
 		}
 	}
 	return names
+}
+
+// ParseSize reads a size among choices: 1048576, 1024k, 1M or 1MiB. Units are powers of 1024, in any case.
+func ParseSize(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "KMGkmgiIbB")
+	shift, ok := map[string]int{"": 0, "b": 0, "k": 10, "kib": 10, "m": 20, "mib": 20, "g": 30, "gib": 30}[strings.ToLower(text[len(digits):])]
+	if !ok {
+		return 0, false
+	}
+	u, err := strconv.ParseUint(digits, 10, 63)
+	if err != nil || u > math.MaxInt64>>shift {
+		return 0, false
+	}
+	return int64(u << shift), true
 }

@@ -3,8 +3,6 @@ package qcow2
 import (
 	"fmt"
 	"math/bits"
-	"strconv"
-	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -35,11 +33,11 @@ type choices struct {
 func parseOptions(opts formats.CreateOptions) (choices, error) {
 	c := choices{clusterBits: defaultClusterBits}
 	if size, ok := opts.Set[keyClusterSize]; ok {
-		n, err := parseSize(size)
-		if err != nil || n < 1<<minClusterBits || n > 1<<maxClusterBits || bits.OnesCount64(n) != 1 {
+		n, ok := formats.ParseSize(size)
+		if !ok || n < 1<<minClusterBits || n > 1<<maxClusterBits || bits.OnesCount64(uint64(n)) != 1 {
 			return c, fmt.Errorf("qcow2: %s=%s: it must be a power of two from 512 to 2M", keyClusterSize, size)
 		}
-		c.clusterBits = uint32(bits.TrailingZeros64(n))
+		c.clusterBits = uint32(bits.TrailingZeros64(uint64(n)))
 	}
 	switch kind := opts.Set[keyCompressionType]; kind {
 	case "", "none":
@@ -57,16 +55,4 @@ func parseOptions(opts formats.CreateOptions) (choices, error) {
 		return c, fmt.Errorf("qcow2: %s=%s: it must be none, deflate or zstd", keyCompressionType, kind)
 	}
 	return c, nil
-}
-
-// parseSize reads a number of bytes, perhaps with QEMU's suffix k or M.
-func parseSize(s string) (uint64, error) {
-	lower := strings.ToLower(s)
-	for suffix, shift := range map[string]uint{"k": 10, "m": 20} {
-		if number, ok := strings.CutSuffix(lower, suffix); ok {
-			n, err := strconv.ParseUint(number, 10, 32)
-			return n << shift, err
-		}
-	}
-	return strconv.ParseUint(lower, 10, 32)
 }

@@ -129,14 +129,6 @@ func TestAlign(t *testing.T) {
 	}
 }
 
-func TestParseSize(t *testing.T) {
-	for text, want := range map[string]int64{"7": 7, "7B": 7, "2k": 2048, "2KiB": 2048, "3m": 3 << 20, "3MiB": 3 << 20, "4G": 4 << 30, "4GiB": 4 << 30} {
-		if got, ok := parseSize(text); !ok || got != want {
-			t.Errorf("parseSize(%q) = %d, %v, want %d", text, got, ok, want)
-		}
-	}
-}
-
 func TestCreateRefuses(t *testing.T) {
 	set := func(kv ...string) formats.CreateOptions {
 		return formats.CreateOptions{Set: map[string]string{kv[0]: kv[1]}}

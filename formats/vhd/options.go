@@ -3,8 +3,6 @@ package vhd
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -50,8 +48,8 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 		return c, fmt.Errorf("vhd: %s=%q: must be dynamic or fixed", subformatOption, text)
 	}
 	if text, ok := opts.Set[alignOption]; ok {
-		align, ok := parseSize(text)
-		if !ok || align%sectorSize != 0 || align > maxSize {
+		align, ok := formats.ParseSize(text)
+		if !ok || align == 0 || align%sectorSize != 0 || align > maxSize {
 			return c, fmt.Errorf("vhd: %s=%q: must be a multiple of 512 bytes up to 2040GiB, as in 1MiB", alignOption, text)
 		}
 		c.size = (min(size, maxSize+sectorSize) + align - 1) / align * align
@@ -60,20 +58,6 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 		return c, formats.TooLarge("vhd: a disk of %d bytes: the format holds at most %d (2040 GiB)", max(size, c.size), int64(maxSize))
 	}
 	return c, nil
-}
-
-// parseSize takes 1048576, 1024k, 1M or 1MiB: units are powers of 1024.
-func parseSize(text string) (n int64, ok bool) {
-	digits := strings.TrimRight(text, "KMGkmgiB")
-	shift, ok := map[string]int{"": 0, "B": 0, "K": 10, "M": 20, "G": 30}[strings.ToUpper(strings.TrimSuffix(text[len(digits):], "iB"))]
-	if !ok {
-		return 0, false
-	}
-	u, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || u == 0 || u > math.MaxInt64>>shift {
-		return 0, false
-	}
-	return int64(u << shift), true
 }
 
 // footer is that of a new disk. The creator is one whose disks are as large as current_size says, for all readers: qemu

@@ -3,8 +3,6 @@ package vhdx
 import (
 	"crypto/sha256"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -55,7 +53,7 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 	}
 	blockSize := usualBlockSize(size)
 	if text, ok := opts.Set[blockOption]; ok {
-		if blockSize, ok = parseBlockSize(text); !ok {
+		if blockSize, ok = formats.ParseSize(text); !ok || !powerOfTwo(blockSize, minBlockSize, maxBlockSize) {
 			return nil, fmt.Errorf("vhdx: %s=%q: must be a power of two from 1MiB to 256MiB", blockOption, text)
 		}
 	}
@@ -75,18 +73,6 @@ func usualBlockSize(size int64) int64 {
 		return 16 * mib
 	}
 	return 8 * mib
-}
-
-// parseBlockSize takes 2097152, 2M, 2MiB or 2048k.
-func parseBlockSize(text string) (n int64, ok bool) {
-	digits := strings.TrimRight(text, "KMkmiB")
-	units := map[string]int64{"": 1, "k": kib, "kib": kib, "m": mib, "mib": mib}
-	unit, ok := units[strings.ToLower(text[len(digits):])]
-	n, err := strconv.ParseInt(digits, 10, 32)
-	if !ok || err != nil || n > maxBlockSize/unit {
-		return 0, false
-	}
-	return n * unit, powerOfTwo(n*unit, minBlockSize, maxBlockSize)
 }
 
 // ClusterSize is the formats.Encoder method.

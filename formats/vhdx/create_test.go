@@ -258,11 +258,6 @@ func TestCreateRefuses(t *testing.T) {
 			t.Errorf("Create(%d, %+v) = %v, want %q", c.size, c.opts, err, c.word)
 		}
 	}
-	for _, text := range []string{"2M", "2MiB", "2m", "2048k", "2097152"} {
-		if n, ok := parseBlockSize(text); n != 2*mib || !ok {
-			t.Errorf("parseBlockSize(%q) = %d, %v", text, n, ok)
-		}
-	}
 }
 
 func TestEncoderRefusesMisuse(t *testing.T) {
