@@ -85,6 +85,21 @@ func TestConvertedImages(t *testing.T) {
 	}
 }
 
+// TestEveryClusterSize has data that is compressed and data that is not in clusters of each size there may be.
+func TestEveryClusterSize(t *testing.T) {
+	dir := t.TempDir()
+	raw := writeRaw(t, dir, content(200<<10+512))
+	for bits := minClusterBits; bits <= maxClusterBits; bits++ {
+		for _, compress := range []string{"", []string{"-c", "-c -o compression_type=zstd"}[bits%2]} {
+			t.Run(fmt.Sprint(1<<bits, " ", compress), func(t *testing.T) {
+				path := filepath.Join(dir, fmt.Sprintf("%d%t.qcow2", bits, compress != ""))
+				convert(t, raw, path, fmt.Sprintf("%s -o cluster_size=%d", compress, 1<<bits))
+				sameAsQEMU(t, path)
+			})
+		}
+	}
+}
+
 func TestDisksOfAllKinds(t *testing.T) {
 	last := make([]byte, 3<<20-512)
 	last[len(last)-1] = 1
