@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -56,25 +57,24 @@ func (z *Zstd) DecodeWithin(room []byte, n int, src []byte) error {
 	return nil
 }
 
-// ZstdEncoder makes Zstandard frames; callers wait for each other if there are more than it serves at once.
-type ZstdEncoder struct{ enc *zstd.Encoder }
+// ZstdEncoder makes Zstandard frames, as many at once as it is asked for. It has an encoder for each processor, whose tables, more
+// than a megabyte, then stay in that processor's cache.
+type ZstdEncoder struct{ encoders sync.Pool }
 
 // MaxZstdLevel is the highest level NewZstdEncoder takes.
 const MaxZstdLevel = 22
 
 // NewZstdEncoder makes an encoder of inputs of up to size bytes. The level is in zstd's own numbers, 1 to
 // MaxZstdLevel; 0 is zstd's default, 3. The library has four strengths, so neighbouring levels may give the
-// same bytes. Knowing the size halves the encoder's memory and makes it a tenth faster. It makes as many frames at once as
-// there are processors.
+// same bytes. Knowing the size halves the encoder's memory and makes it a tenth faster.
 func NewZstdEncoder(level, size int) (*ZstdEncoder, error) {
 	// Verifying costs a reader 0.1 ms for 2 MiB and finds the bit rot that still decodes.
-	return newZstdEncoder(level, size, zstd.WithEncoderCRC(true), zstd.WithEncoderConcurrency(0))
+	return newZstdEncoder(level, size, zstd.WithEncoderCRC(true))
 }
 
-// NewBareZstdEncoder makes an encoder whose frames carry no checksum, for who has one around them. It makes one at a
-// time: who keeps one for each processor has its tables, a megabyte, stay in that processor's cache.
+// NewBareZstdEncoder makes an encoder whose frames carry no checksum, for who has one around them.
 func NewBareZstdEncoder(level, size int) (*ZstdEncoder, error) {
-	return newZstdEncoder(level, size, zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
+	return newZstdEncoder(level, size, zstd.WithEncoderCRC(false))
 }
 
 func newZstdEncoder(level, size int, opts ...zstd.EOption) (*ZstdEncoder, error) {
@@ -88,14 +88,26 @@ func newZstdEncoder(level, size int, opts ...zstd.EOption) (*ZstdEncoder, error)
 		return nil, fmt.Errorf("zstd: inputs of %d bytes: the size must be 1 to %d", size, formats.MaxCompressedCluster)
 	}
 	window := 1 << bits.Len(uint(max(size, zstd.MinWindowSize)-1))
-	opts = append(opts, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithWindowSize(window))
+	opts = append(opts, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)), zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
 	enc, err := zstd.NewWriter(nil, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("zstd: %w", err)
 	}
-	return &ZstdEncoder{enc}, nil
+	e := &ZstdEncoder{sync.Pool{New: func() any {
+		enc, err := zstd.NewWriter(nil, opts...)
+		if err != nil {
+			panic(err) // bug: the same options were good
+		}
+		return enc
+	}}}
+	e.encoders.Put(enc)
+	return e, nil
 }
 
 // Encode appends one frame holding src to dst. The frame carries its content size, and a reader needs no more memory
 // for it than src takes.
-func (e *ZstdEncoder) Encode(dst, src []byte) []byte { return e.enc.EncodeAll(src, dst) }
+func (e *ZstdEncoder) Encode(dst, src []byte) []byte {
+	enc := e.encoders.Get().(*zstd.Encoder)
+	defer e.encoders.Put(enc)
+	return enc.EncodeAll(src, dst)
+}

@@ -17,9 +17,10 @@ type worker struct {
 	meter   *meter
 	cluster int64 // of the encoder
 
-	plain  []byte   // one unit
-	stored []int    // the clusters in it that are not all zeros
-	spare  [][]byte // for each cluster of a unit, room to encode it; never replaced by what Encode returns, which may alias plain
+	plain  []byte // one unit
+	stored []int  // the clusters in it that are not all zeros
+	spare  []byte // room to encode them, one behind the other
+	room   int64  // for each at most
 	chunks []chunk
 }
 
@@ -34,12 +35,8 @@ func newWorker(img formats.Image, enc formats.Encoder, dst formats.Target, unit 
 	w := &worker{img: img, enc: enc, dst: dst, meter: meter, cluster: enc.ClusterSize(), plain: make([]byte, unit)}
 	w.chained, _ = enc.(formats.Chained)
 	// Codecs that find nothing to compress add a little, and formats a header and padding.
-	room := w.cluster + w.cluster/8 + 4096
-	arena := make([]byte, unit/w.cluster*room)
-	for len(arena) > 0 {
-		w.spare = append(w.spare, arena[:0:room])
-		arena = arena[room:]
-	}
+	w.room = w.cluster + w.cluster/8 + 4096
+	w.spare = make([]byte, unit/w.cluster*w.room)
 	return w
 }
 
@@ -77,7 +74,7 @@ func (w *worker) read(ctx context.Context, s span) error {
 	}
 	clear(w.plain[s.n:])
 	w.stored = w.stored[:0]
-	for i := range w.spare {
+	for i := range int(int64(len(w.plain)) / w.cluster) {
 		if !formats.IsZero(w.at(i)) {
 			w.stored = append(w.stored, i)
 		}
@@ -112,14 +109,18 @@ func (w *worker) end(i int) []byte { return w.at(i)[w.cluster-int64(w.chained.Re
 
 func (w *worker) encode(ctx context.Context, s span, before []byte) error {
 	w.chunks = w.chunks[:0]
+	spare := w.spare
 	for _, i := range w.stored {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		off := s.off + int64(i)*w.cluster
-		p, err := w.encodeCluster(i, off/w.cluster, before)
+		p, err := w.encodeCluster(spare[:0:w.room], i, off/w.cluster, before)
 		if err != nil {
 			return fmt.Errorf("encoding the disk at %d: %w", off, err)
+		}
+		if len(p) > 0 && &p[0] == &spare[0] { // and not the plain bytes, or memory of the encoder's own
+			p, spare = spare[:len(p)], spare[len(p):]
 		}
 		w.chunks = append(w.chunks, chunk{ci: off / w.cluster, p: p})
 		if w.chained != nil {
@@ -129,11 +130,11 @@ func (w *worker) encode(ctx context.Context, s span, before []byte) error {
 	return nil
 }
 
-func (w *worker) encodeCluster(i int, ci int64, before []byte) ([]byte, error) {
+func (w *worker) encodeCluster(dst []byte, i int, ci int64, before []byte) ([]byte, error) {
 	if w.chained != nil {
-		return w.chained.EncodeAfter(w.spare[i], w.at(i), ci, before)
+		return w.chained.EncodeAfter(dst, w.at(i), ci, before)
 	}
-	return w.enc.Encode(w.spare[i], w.at(i), ci)
+	return w.enc.Encode(dst, w.at(i), ci)
 }
 
 func (w *worker) place() error {
@@ -163,7 +164,7 @@ func (w *worker) write(ctx context.Context) error {
 }
 
 // joined returns the bytes of the first n chunks, as many as lie next to each other in memory and in the target: those
-// an encoder leaves as they are. Many small writes to one file make the workers wait for each other in the kernel, for
+// an encoder leaves as they are, and those it encodes, of a format that packs them. Many small writes to one file make the workers wait for each other in the kernel, for
 // longer than the writing takes.
 func joined(chunks []chunk) (p []byte, n int) {
 	p = chunks[0].p
