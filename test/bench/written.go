@@ -27,23 +27,28 @@ const (
 	emptyTargets  = "raw,qcow2,vhd,vhdx,vdi,vmdk,zvhd,zvhd2"
 )
 
-// written measures writing each format, beside qemu-img where it does that, and beside one worker where it does not.
-func (b *bench) written(ctx context.Context) (err error) {
+// written measures qcow2 with zstd, beside qemu-img.
+func (b *bench) written(ctx context.Context) error { return b.writing(ctx, converter.compressed) }
+
+// threads measures formats that no peer writes, beside one worker.
+func (b *bench) threads(ctx context.Context) error { return b.writing(ctx, converter.threads) }
+
+// unpacked measures the formats without compression, beside qemu-img.
+func (b *bench) unpacked(ctx context.Context) error { return b.writing(ctx, converter.plain) }
+
+// sparse measures disks of a TiB, without data and with little.
+func (b *bench) sparse(ctx context.Context) error { return b.writing(ctx, converter.sparse) }
+
+func (b *bench) writing(ctx context.Context, measure func(converter, context.Context) error) (err error) {
 	dir, err := os.MkdirTemp(b.convertParent(), "imsfs-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c := converter{b, filepath.Join(dir, "target")}
 	if err := warm(b.data.raw); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{c.compressed, c.threads, c.plain, c.empty} {
-		if err := part(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return measure(converter{b, filepath.Join(dir, "target")}, ctx)
 }
 
 // sized is once, and the size of the file.
@@ -132,30 +137,75 @@ func (c converter) plain(ctx context.Context) error {
 	return nil
 }
 
-// empty is a TiB without data: time and memory must not depend on a disk's size.
-func (c converter) empty(ctx context.Context) error {
-	src := filepath.Join(c.dir, "empty.raw")
+// sparse is a TiB without data, and one with a MiB in every fourth GiB: time and memory must depend on the data, never on a
+// disk's size.
+func (c converter) sparse(ctx context.Context) error {
+	src := filepath.Join(c.dir, "sparse.raw")
 	if err := writeFile(src, func(w io.Writer) error { return w.(*os.File).Truncate(terabyte) }); err != nil {
 		return err
 	}
-	var slowest time.Duration
-	var resident int64
-	var worst string
+	slowest, resident, err := c.toEach(ctx, src)
+	if err != nil {
+		return err
+	}
+	memory := func(v float64) string { return bytesText(int64(v)) }
+	c.table.add(
+		atMost(writtenEmpty, "convert, an empty TiB to every format: the slowest, "+slowest.format, "", slowest.seconds, durationText),
+		atMost(writtenMemory, "… most memory resident", "", float64(resident), memory),
+	)
+	if err := c.scatter(src); err != nil {
+		return err
+	}
+	if slowest, resident, err = c.toEach(ctx, src); err != nil {
+		return err
+	}
+	c.table.add(
+		row{what: "convert, a TiB with 256 scattered MiB to every format: the slowest, " + slowest.format, ours: durationText(slowest.seconds)},
+		atMost(writtenMemory, "… most memory resident", "", float64(resident), memory),
+	)
+	return os.Remove(src)
+}
+
+// scatter writes a MiB of the data at the begin of every fourth GiB.
+func (c converter) scatter(path string) (err error) {
+	from, err := os.Open(c.data.raw)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	for i := range int64(256) {
+		piece := io.NewSectionReader(from, i<<22, 1<<20)
+		if _, err := io.Copy(io.NewOffsetWriter(to, i<<32), piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slow is the format that took longest.
+type slow struct {
+	format  string
+	seconds float64
+}
+
+// toEach converts a file to every format.
+func (c converter) toEach(ctx context.Context, src string) (slowest slow, resident int64, err error) {
 	for format := range strings.SplitSeq(emptyTargets, ",") {
 		d, use, err := c.once(ctx, func(ctx context.Context, dst string) *exec.Cmd {
 			return command(ctx, c.imsfs, "convert", "-f", "raw", "-O", format, src, dst)
 		})
 		if err != nil {
-			return err
+			return slow{}, 0, err
 		}
-		if d > slowest {
-			slowest, worst = d, format
+		if d.Seconds() > slowest.seconds {
+			slowest = slow{format, d.Seconds()}
 		}
 		resident = max(resident, use.resident)
 	}
-	c.table.add(
-		atMost(writtenEmpty, "convert, an empty TiB to every format: the slowest, "+worst, "", slowest.Seconds(), durationText),
-		atMost(writtenMemory, "… most memory resident", "", float64(resident), func(v float64) string { return bytesText(int64(v)) }),
-	)
-	return os.Remove(src)
+	return slowest, resident, nil
 }
