@@ -84,6 +84,7 @@ by its content unless -f names it.`,
 		newSnapshot(env),
 		newRevert(env),
 		newResize(env),
+		newRun(env),
 	)
 	group(root, "Image files, without a daemon:",
 		newInfo(env),
