@@ -3,12 +3,13 @@
 GO          ?= go
 FUZZTIME    ?= 30s
 SOAK        ?= 100
+VM_DISK     ?= yes
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help build demo test lint fuzz soak bench setup
+.PHONY: help build demo test vm-test lint fuzz soak bench setup
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 build: ## build bin/imsfs
 	$(GO) build -trimpath -o bin/imsfs ./cmd/imsfs
@@ -25,6 +26,10 @@ test: ## run all tests, with the race detector, over real mounts
 	IMSFS_REQUIRE_TOOLS=1 $(GO) test -race -count 1 -timeout 20m ./...
 	IMSFS_REQUIRE_TOOLS=1 $(GO) test -count 1 -timeout 20m ./formats/... ./lazyload/...
 
+vm-test: ## build a Debian, boot it from a volume, commit, boot that; VM_DISK=PATH keeps the disk for the next run
+	@test/setup.sh vm-test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_VM=$(VM_DISK) $(GO) test -count 1 -timeout 20m -run '^TestVM$$' -v ./test
+
 lint: ## vet, staticcheck and a tidy go.mod
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
@@ -33,9 +38,9 @@ lint: ## vet, staticcheck and a tidy go.mod
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@test/fuzz.sh $(FUZZTIME)
 
-soak: ## kill the server SOAK times (100) while it loads and while volumes are written, and look for what was lost
+soak: ## kill the server SOAK (100) times while it loads and volumes are written, and exercise a volume SOAK·10,000 times
 	@test/setup.sh test
-	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled' -v ./test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled|VolumeExercised' -v ./test
 
 bench: ## measure beside qemu-storage-daemon and print a table of ratios
 	@test/setup.sh bench

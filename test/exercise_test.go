@@ -1,0 +1,288 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// exerciser does random things to a volume's disk, and the same to a flat model in memory, and compares.
+type exerciser struct {
+	*daemon
+	t      *testing.T
+	chance *rand.Rand
+	file   *os.File
+	flags  int    // with which it is open
+	want   []byte // what the disk has
+	base   []byte // what it has after a revert
+	buf    []byte // as large as the largest range, aligned
+	number int    // of the operation
+	doing  string
+}
+
+const (
+	exercisedSize = 8*mib + 3*512
+	largestRange  = 96 * kib
+)
+
+// doings are what is done, the first number out of all that often.
+var doings = []struct {
+	often int
+	name  string
+	do    func(*exerciser)
+}{
+	{4000, "read", (*exerciser).readRange},
+	{4000, "write", (*exerciser).writeRange},
+	{400, "punch", func(e *exerciser) { e.zeroRange(unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE) }},
+	{400, "zero", func(e *exerciser) { e.zeroRange(unix.FALLOC_FL_ZERO_RANGE) }},
+	{400, "map", (*exerciser).mapRange},
+	{400, "seek", (*exerciser).seek},
+	{100, "truncate", (*exerciser).truncate},
+	{100, "sync", func(e *exerciser) { e.check(e.file.Sync()) }},
+	{100, "reopen", func(e *exerciser) { e.close(); e.open() }},
+	{6, "commit", (*exerciser).commit},
+	{6, "revert", (*exerciser).revert},
+	{2, "restart", (*exerciser).restart},
+}
+
+// TestVolumeExercised: ten thousand operations a round. A seed that fails is tried again by IMSFS_SEED.
+func TestVolumeExercised(t *testing.T) {
+	seed := rand.Uint64()
+	if s := os.Getenv("IMSFS_SEED"); s != "" {
+		var err error
+		seed, err = strconv.ParseUint(s, 10, 64)
+		check(t, err)
+	}
+	p := newPlace(t)
+	m := makeModel(t, p.file("base.raw"), exercisedSize-5*512, seed)
+	e := &exerciser{t: t, chance: rand.New(rand.NewPCG(seed, 0)), want: make([]byte, exercisedSize), buf: aligned(largestRange), doing: "begin"}
+	defer func() {
+		if t.Failed() {
+			t.Logf("IMSFS_SEED=%d: operation %d, %s", seed, e.number, e.doing)
+		}
+	}()
+	e.daemon = p.serve(t)
+	e.register(t, "web", m.path)
+	e.tell(t, "web", "clone one size="+strconv.Itoa(exercisedSize))
+	e.tell(t, "web", "delete")
+	copy(e.want, first(t, m.path))
+	e.base = bytes.Clone(e.want)
+	e.open()
+	for range rounds(1) * 10000 {
+		e.step()
+	}
+	e.doing = "end"
+	e.close()
+	e.whole(e.volume("one", "disk"))
+}
+
+func (e *exerciser) step() {
+	e.number++
+	at := 0
+	for _, d := range doings {
+		at += d.often
+	}
+	at = e.chance.IntN(at)
+	for _, d := range doings {
+		if at -= d.often; at < 0 {
+			e.doing = d.name
+			d.do(e)
+			return
+		}
+	}
+}
+
+func (e *exerciser) check(err error) {
+	e.t.Helper()
+	check(e.t, err)
+}
+
+func (e *exerciser) open() {
+	switch e.chance.IntN(30) {
+	case 0:
+		e.flags = syscall.O_SYNC
+	case 1:
+		e.flags = syscall.O_DSYNC | syscall.O_DIRECT
+	case 2, 3, 4, 5, 6, 7, 8, 9, 10:
+		e.flags = syscall.O_DIRECT
+	default:
+		e.flags = 0
+	}
+	var err error
+	e.file, err = os.OpenFile(e.volume("one", "disk"), os.O_RDWR|e.flags, 0)
+	e.check(err)
+}
+
+func (e *exerciser) close() { e.check(e.file.Close()) }
+
+// place is a random range: mostly small, in whole sectors if the file wants that, and often at the end.
+func (e *exerciser) place() (off int64, n int) {
+	most := 6 * kib
+	if e.chance.IntN(10) == 0 {
+		most = largestRange
+	}
+	n = 1 + e.chance.IntN(most)
+	off = e.chance.Int64N(exercisedSize - int64(n) + 1)
+	switch e.chance.IntN(20) {
+	case 0:
+		off = exercisedSize - int64(n)
+	case 1:
+		off &^= 4095
+	}
+	if e.flags&syscall.O_DIRECT != 0 {
+		off, n = off&^511, max(n&^511, 512)
+	}
+	return off, n
+}
+
+func (e *exerciser) readRange() {
+	off, n := e.place()
+	got, err := e.file.ReadAt(e.buf[:n], off)
+	e.same(e.buf[:got], off, n, err)
+}
+
+// same compares what was read at off.
+func (e *exerciser) same(got []byte, off int64, n int, err error) {
+	e.t.Helper()
+	if err != nil || len(got) != n {
+		e.t.Fatalf("reading %d bytes at %#x: %d, %v", n, off, len(got), err)
+	}
+	if !bytes.Equal(got, e.want[off:][:n]) {
+		at := firstDifference(got, e.want[off:])
+		e.t.Fatalf("%d bytes at %#x: the byte at %#x is %#x, want %#x", n, off, off+int64(at), got[at], e.want[off+int64(at)])
+	}
+}
+
+// content fills p: sometimes with zeros.
+func (e *exerciser) content(p []byte) {
+	fill := e.chance.Uint64()
+	if e.chance.IntN(16) == 0 {
+		fill = 0
+	}
+	for i := range p {
+		p[i] = byte(fill >> (i % 8 * 8))
+	}
+}
+
+func (e *exerciser) writeRange() {
+	off, n := e.place()
+	e.content(e.buf[:n])
+	_, err := e.file.WriteAt(e.buf[:n], off)
+	e.check(err)
+	copy(e.want[off:], e.buf[:n])
+}
+
+func (e *exerciser) zeroRange(mode uint32) {
+	off, n := e.place()
+	e.check(unix.Fallocate(int(e.file.Fd()), mode, off, int64(n)))
+	clear(e.want[off:][:n])
+}
+
+// mapRange reads and writes through memory.
+func (e *exerciser) mapRange() {
+	off, n := e.place()
+	n = min(n, 16*kib)
+	from := off &^ 4095
+	mapped, err := unix.Mmap(int(e.file.Fd()), from, int(off-from)+n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	e.check(err)
+	defer func() { e.check(unix.Munmap(mapped)) }()
+	part := mapped[off-from:]
+	e.same(part, off, n, nil)
+	if e.chance.IntN(2) == 0 {
+		e.content(part)
+		copy(e.want[off:], part)
+		e.check(unix.Msync(mapped, unix.MS_SYNC))
+	}
+}
+
+// seek finds the next hole or data: what is called a hole must be zeros.
+func (e *exerciser) seek() {
+	off := e.chance.Int64N(exercisedSize)
+	fd := int(e.file.Fd())
+	data, err := unix.Seek(fd, off, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		data, err = exercisedSize, nil
+	}
+	e.check(err)
+	if at := firstDifference(e.want[off:data], make([]byte, data-off)); at < int(data-off) {
+		e.t.Fatalf("data begins at %#x from %#x on, by SEEK_DATA, and there is some at %#x", data, off, off+int64(at))
+	}
+	if data == exercisedSize {
+		return
+	}
+	hole, err := unix.Seek(fd, data, unix.SEEK_HOLE)
+	e.check(err)
+	if hole <= data || hole > exercisedSize {
+		e.t.Fatalf("there is data at %#x by SEEK_DATA, and a hole at %#x by SEEK_HOLE", data, hole)
+	}
+}
+
+func (e *exerciser) truncate() {
+	if err := e.file.Truncate(e.chance.Int64N(exercisedSize)); !errors.Is(err, unix.EPERM) {
+		e.t.Fatalf("truncating: %v, want EPERM", err)
+	}
+	if _, err := e.file.WriteAt(e.buf[:512], exercisedSize); err == nil {
+		e.t.Fatal("a write behind the end went well")
+	}
+}
+
+// commit makes an image with the file open, and compares it.
+func (e *exerciser) commit() {
+	image := fmt.Sprintf("image-%d", e.number)
+	e.check(e.order(e.t, "one", "commit "+image))
+	e.awaitJob(e.t, "one")
+	e.whole(e.disk(image))
+	e.tell(e.t, image, "delete")
+	copy(e.base, e.want)
+}
+
+// awaitJob waits until the job of a volume is done.
+func (p place) awaitJob(t *testing.T, volume string) {
+	t.Helper()
+	eventually(t, func() string {
+		job := read(t, p.volume(volume, "job"))
+		if strings.HasPrefix(job, "FAILED") {
+			t.Fatal(job)
+		}
+		if !strings.HasPrefix(job, "DONE") {
+			return job
+		}
+		return ""
+	})
+}
+
+// whole compares all of a disk.
+func (e *exerciser) whole(path string) {
+	f, err := os.Open(path)
+	e.check(err)
+	defer f.Close()
+	got, err := io.ReadAll(f)
+	e.check(err)
+	if len(got) != exercisedSize {
+		e.t.Fatalf("%s has %d bytes", path, len(got))
+	}
+	e.same(got, 0, exercisedSize, nil)
+}
+
+func (e *exerciser) revert() {
+	e.close()
+	e.check(e.order(e.t, "one", "revert"))
+	copy(e.want, e.base)
+	e.open()
+}
+
+func (e *exerciser) restart() {
+	e.close()
+	e.stop(e.t)
+	e.daemon = e.daemon.place.serve(e.t)
+	e.open()
+}
