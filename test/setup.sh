@@ -1,13 +1,13 @@
 #!/bin/sh
 # Sees to it that the tools of one make target are there: installs what is missing when it may, else says what it is.
-# Usage: setup.sh demo|test|bench
+# Usage: setup.sh demo|test|bench|vm-test
 set -eu
 
 # tool, the Debian and Ubuntu package that has it, and the targets that need it
 tools='
-fusermount3         fuse3              demo test bench
-mkfs.ext4           e2fsprogs          demo test
-losetup             mount              demo test
+fusermount3         fuse3              demo test bench vm-test
+mkfs.ext4           e2fsprogs          demo test vm-test
+losetup             mount              demo test vm-test
 gcc                 gcc                test
 python3             python3            test
 qemu-img            qemu-utils         test bench
@@ -16,6 +16,10 @@ genisoimage         genisoimage        test
 tar                 tar                bench
 taskset             util-linux         bench
 qemu-storage-daemon qemu-system-common bench
+qemu-system-x86_64  qemu-system-x86    vm-test
+mmdebstrap          mmdebstrap         vm-test
+extlinux            extlinux           vm-test
+sfdisk              fdisk              vm-test
 '
 
 # A user's PATH may lack where Debian keeps the tools of the administrator.

@@ -1,0 +1,191 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	vmVariable     = "IMSFS_VM"      // set: boot machines; a path: keep the disk there for the next run
+	bootPatience   = 5 * time.Minute // emulated, a boot takes half a minute
+	buildPatience  = 8 * time.Minute // fetches 100 MB of packages
+	wantedBoot     = 1.15            // times the raw file's
+	wantedLoaded   = 0.5             // of what the image has
+	vmRounds       = 2
+	vmArguments    = "-display none -monitor none -serial stdio -nic none -no-reboot"
+	remembersWords = "guest: remembers "
+)
+
+// TestVM boots a real Debian from a volume: image, clone, change, commit, and the image again. And it compares the time with the
+// same machine on the raw file, each time with a daemon that has nothing of the image.
+func TestVM(t *testing.T) {
+	if os.Getenv(vmVariable) == "" {
+		t.Skip("boots machines for minutes: make vm-test does")
+	}
+	raw := vmDisk(t)
+	image := filepath.Join(t.TempDir(), "root.zvhd2")
+	do(t, program, "convert", "-f", "raw", "-O", "zvhd2", raw, image)
+	var direct, ours []time.Duration
+	for range vmRounds {
+		direct = append(direct, bootRaw(t, raw).up)
+		ours = append(ours, bootCold(t, raw, image))
+	}
+	ratio := median(ours).Seconds() / median(direct).Seconds()
+	t.Logf("until the guest is up: the raw file %.1f s, a clone of the image %.1f s: %.2f times (%v, %v)",
+		median(direct).Seconds(), median(ours).Seconds(), ratio, direct, ours)
+	if ratio > wantedBoot {
+		t.Errorf("a clone boots %.2f times as long as the raw file, and %.2f is wanted", ratio, wantedBoot)
+	}
+	t.Run("life", func(t *testing.T) { vmLife(t, raw, image) })
+}
+
+// vmLife: what a machine writes to a volume is in the image that is made of it.
+func vmLife(t *testing.T, raw, image string) {
+	d := serve(t)
+	d.register(t, "debian", image)
+	d.tell(t, "debian", "set min_ram 512")
+	do(t, program, "clone", "--mount", d.mnt, "debian", "one")
+	b := d.bootVM(t, "one", "remember:cucumber")
+	if !b.says("guest: wrote cucumber") || b.says(remembersWords) {
+		t.Fatalf("the guest did not write, or remembers what nobody told it:\n%s", b.tail())
+	}
+	do(t, program, "commit", "--mount", d.mnt, "one", "changed")
+	d.stop(t)
+
+	d = d.serve(t)
+	if b = d.bootVM(t, "changed", "-"); !b.says(remembersWords + "cucumber") {
+		t.Errorf("a clone of what was committed does not have the file:\n%s", b.tail())
+	}
+	if left := do(t, "ls", d.path("volumes")); left != "one" {
+		t.Errorf("the volumes are %s, want one", left)
+	}
+	do(t, "cmp", raw, d.disk("debian"))
+}
+
+// vmDisk is the raw disk: an old one if it is kept, or it is built.
+func vmDisk(t *testing.T) string {
+	t.Helper()
+	for _, tool := range []string{"qemu-system-x86_64", "mmdebstrap", "extlinux", "sfdisk", "mke2fs"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("a machine's disk is built and booted with %s: %v", tool, err)
+		}
+	}
+	disk := os.Getenv(vmVariable)
+	if !filepath.IsAbs(disk) {
+		disk = filepath.Join(t.TempDir(), "root.raw")
+	}
+	if _, err := os.Stat(disk); err == nil {
+		return disk
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), buildPatience)
+	defer cancel()
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, "./vmdisk.sh", disk)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it cleans up
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the disk: %v\n%s", err, out)
+	}
+	t.Logf("the disk was built in %.0f s", time.Since(start).Seconds())
+	return disk
+}
+
+// bootCold boots a throw-away clone by a daemon that has nothing of the image yet, and tells how much of it was needed.
+func bootCold(t *testing.T, raw, image string) time.Duration {
+	t.Helper()
+	d := serve(t)
+	d.register(t, "debian", image)
+	d.tell(t, "debian", "set min_ram 512")
+	b := d.bootVM(t, "debian", "-")
+	number := func(image, key string) float64 {
+		n, err := strconv.ParseInt(d.status(t, image, key), 10, 64)
+		check(t, err)
+		return float64(n)
+	}
+	loaded, all := number("", "cache_loads")*number("debian", "cluster_size"), number("debian", "allocated")
+	t.Logf("%.1f s; loaded %.0f MiB of %.0f, %.0f %%", b.up.Seconds(), loaded/mib, all/mib, 100*loaded/all)
+	if loaded > wantedLoaded*all {
+		t.Errorf("booting loaded %.0f bytes of %.0f, and %.2f of them is wanted", loaded, all, wantedLoaded)
+	}
+	d.stop(t)
+	return b.up
+}
+
+// bootRaw boots a copy of the raw disk by the very command that boots a volume.
+func bootRaw(t *testing.T, raw string) boot {
+	t.Helper()
+	d := serve(t)
+	d.tell(t, "", "create any size=1048576")
+	check(t, d.order(t, "any", "set min_ram 512"))
+	volumes := d.path("volumes")
+	script := do(t, program, append([]string{"run", "--mount", d.mnt, "any", "--"}, strings.Fields(vmArguments+" -smbios type=1,serial=-")...)...)
+	copied := d.file("copy.raw")
+	do(t, "cp", "--sparse=always", raw, copied)
+	d.stop(t)
+	return bootBy(t, exec.Command("sh", "-c", "exec "+strings.ReplaceAll(script, filepath.Join(volumes, "any", "disk"), copied)))
+}
+
+// bootVM boots a volume or an image of the tree; the guest finds the serial number.
+func (p place) bootVM(t *testing.T, name, serial string) boot {
+	t.Helper()
+	args := []string{"run", "--mount", p.mnt, "--exec", name, "--", "-smbios", "type=1,serial=" + serial}
+	return bootBy(t, exec.Command(program, append(args, strings.Fields(vmArguments)...)...))
+}
+
+// boot is what a machine said on its console, until it ended by itself.
+type boot struct {
+	console *console
+	up      time.Duration // until it said that it is
+}
+
+func bootBy(t *testing.T, cmd *exec.Cmd) boot {
+	t.Helper()
+	c := &console{start: time.Now(), marker: []byte("guest: up")}
+	cmd.Stdout, cmd.Stderr = c, c
+	check(t, cmd.Start())
+	late := time.AfterFunc(bootPatience, func() { cmd.Process.Signal(syscall.SIGTERM) })
+	err := cmd.Wait()
+	b := boot{c, c.seen}
+	if !late.Stop() || err != nil || c.seen == 0 {
+		t.Fatalf("the machine ended after %v with %v, and was up after %v; its console:\n%s", time.Since(c.start), err, c.seen, b.tail())
+	}
+	return b
+}
+
+func (b boot) says(words string) bool { return bytes.Contains(b.console.text, []byte(words)) }
+
+// tail is the end of what it said.
+func (b boot) tail() string {
+	text := b.console.text
+	return fmt.Sprintf("%s", text[max(0, len(text)-4000):])
+}
+
+// console keeps what is said, and notes when the marker was.
+type console struct {
+	start  time.Time
+	marker []byte
+	text   []byte
+	seen   time.Duration
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	c.text = append(c.text, p...)
+	if c.seen == 0 && bytes.Contains(c.text, c.marker) {
+		c.seen = time.Since(c.start)
+	}
+	return len(p), nil
+}
+
+func median(d []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(d))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
