@@ -10,7 +10,7 @@
 // It needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
 //
 // Rooms: data.go makes what is read; daemon.go and peer.go start and stop those who serve it; sequential.go, random.go,
-// register.go, memory.go, convert.go, written.go, many.go, formats.go, zvhd.go and opening.go are the measurements, a section below or
+// register.go, memory.go, convert.go, written.go, many.go, formats.go, zvhd.go, opening.go and volume.go with those that begin like it are the measurements, a section below or
 // two; sample.go and table.go are numbers and how they are shown.
 package main
 
@@ -53,6 +53,7 @@ func sections() []section {
 		{"packed", true, (*bench).packedFormats},
 		{"zvhd", true, (*bench).zvhd},
 		{"opening", false, (*bench).opening},
+		{"volume", true, (*bench).volume},
 	}
 }
 

@@ -20,6 +20,14 @@ func toQcow2(ctx context.Context, raw, qcow2 string) *exec.Cmd {
 
 // peer serves a qcow2 image by a qemu-storage-daemon of its own, read-only.
 func (b *bench) peer(ctx context.Context, image string) (served, error) {
+	return b.export(ctx,
+		"--blockdev", "node-name=f,driver=file,read-only=on,filename="+image,
+		"--blockdev", "node-name=q,driver=qcow2,read-only=on,file=f",
+		"--export", "writable=off")
+}
+
+// export serves the node q of what the arguments describe; the last of them is how it is exported.
+func (b *bench) export(ctx context.Context, args ...string) (served, error) {
 	dir, err := os.MkdirTemp(b.dir, "peer-")
 	if err != nil {
 		return served{}, err
@@ -28,12 +36,9 @@ func (b *bench) peer(ctx context.Context, image string) (served, error) {
 	if err := os.WriteFile(disk, nil, 0o600); err != nil {
 		return served{}, err
 	}
+	args[len(args)-1] = "type=fuse,id=e,node-name=q,mountpoint=" + disk + "," + args[len(args)-1]
 	// It leaves this process, once it serves, to a child that says its number in a file.
-	_, err = output(command(ctx, "qemu-storage-daemon",
-		"--blockdev", "node-name=f,driver=file,read-only=on,filename="+image,
-		"--blockdev", "node-name=q,driver=qcow2,read-only=on,file=f",
-		"--export", "type=fuse,id=e,node-name=q,mountpoint="+disk,
-		"--pidfile", pidfile, "--daemonize"))
+	_, err = output(command(ctx, "qemu-storage-daemon", append(args, "--pidfile", pidfile, "--daemonize")...))
 	if err != nil {
 		return served{}, errors.Join(err, detach(disk), os.RemoveAll(dir))
 	}
