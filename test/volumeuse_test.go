@@ -1,0 +1,110 @@
+package test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestCommitWhileWriting: an image is what the disk was between two writes. The writer writes its numbers to one unit after the
+// other, each when the last is done; so the largest number that an image has tells all others.
+func TestCommitWhileWriting(t *testing.T) {
+	const unit, units, commits = 4096, 1000, 4
+	d := serve(t)
+	d.tell(t, "", "create one size="+strconv.Itoa(units*unit))
+	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
+	check(t, err)
+	var count atomic.Uint64
+	var enough atomic.Bool
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		p := make([]byte, unit)
+		for !enough.Load() {
+			n := count.Load() + 1
+			binary.LittleEndian.PutUint64(p, n)
+			binary.LittleEndian.PutUint64(p[unit-8:], n)
+			if _, err := f.WriteAt(p, int64(n%units)*unit); err != nil {
+				t.Error(err)
+				return
+			}
+			count.Store(n)
+		}
+	})
+	for i := range commits {
+		image := fmt.Sprintf("image-%d", i)
+		eventually(t, func() string {
+			if n := count.Load(); n < uint64(i*units/2) {
+				return fmt.Sprintf("%d writes are done", n)
+			}
+			return ""
+		})
+		before := count.Load()
+		check(t, d.order(t, "one", "commit "+image))
+		d.awaitJob(t, "one")
+		after := count.Load()
+		checkCut(t, image, first(t, d.disk(image)), unit, before, after)
+	}
+	enough.Store(true)
+	writer.Wait()
+	checkCut(t, "the volume", first(t, d.volume("one", "disk")), unit, count.Load(), count.Load())
+	check(t, f.Close())
+}
+
+// checkCut finds the number at which the disk was cut, which must be from before to after or the next that was under way.
+func checkCut(t *testing.T, name string, disk []byte, unit int, before, after uint64) {
+	t.Helper()
+	number := func(u int) uint64 { return binary.LittleEndian.Uint64(disk[u*unit:]) }
+	cut, units := uint64(0), len(disk)/unit
+	for u := range units {
+		cut = max(cut, number(u))
+	}
+	if cut < before || cut > after+1 {
+		t.Errorf("%s was cut at %d, and the commit was between %d and %d", name, cut, before, after)
+	}
+	for u := range units {
+		want := uint64(0)
+		if back := (cut%uint64(units) + uint64(units) - uint64(u)) % uint64(units); back < cut {
+			want = cut - back
+		}
+		tail := binary.LittleEndian.Uint64(disk[u*unit+unit-8:])
+		if number(u) != want || tail != want {
+			t.Fatalf("%s, cut at %d: unit %d has %d and %d, want %d", name, cut, u, number(u), tail, want)
+		}
+	}
+}
+
+// TestManyClones: a hundred volumes of one image read the same, and the daemon's memory does not grow with them.
+func TestManyClones(t *testing.T) {
+	const clones, readers = 100, 4
+	d := serve(t, "--cache-size", "32MiB")
+	m := makeModel(t, d.file("base.raw"), 12*mib, 31)
+	d.register(t, "web", m.path)
+	for i := range clones {
+		d.tell(t, "web", fmt.Sprintf("clone clone-%d", i))
+	}
+	want := first(t, m.path)
+	var all sync.WaitGroup
+	for r := range readers {
+		all.Go(func() {
+			for i := r; i < clones; i += readers {
+				got, err := os.ReadFile(d.volume(fmt.Sprintf("clone-%d", i), "disk"))
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("clone-%d differs, %v", i, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	used, err := strconv.ParseInt(d.status(t, "", "cache_used"), 10, 64)
+	if err != nil || used > 32*mib {
+		t.Errorf("the cache has %d bytes, and may have 32 MiB: %v", used, err)
+	}
+	for i := range clones {
+		check(t, d.order(t, fmt.Sprintf("clone-%d", i), "delete"))
+	}
+}
