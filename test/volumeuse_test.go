@@ -81,8 +81,8 @@ func checkCut(t *testing.T, name string, disk []byte, unit int, before, after ui
 // TestManyClones: a hundred volumes of one image read the same, and the daemon's memory does not grow with them.
 func TestManyClones(t *testing.T) {
 	const clones, readers = 100, 4
-	d := serve(t, "--cache-size", "32MiB")
-	m := makeModel(t, d.file("base.raw"), 12*mib, 31)
+	d := serve(t, "--cache-size", "16MiB")
+	m := makeModel(t, d.file("base.raw"), 4*mib, 31)
 	d.register(t, "web", m.path)
 	for i := range clones {
 		d.tell(t, "web", fmt.Sprintf("clone clone-%d", i))
@@ -101,8 +101,8 @@ func TestManyClones(t *testing.T) {
 	}
 	all.Wait()
 	used, err := strconv.ParseInt(d.status(t, "", "cache_used"), 10, 64)
-	if err != nil || used > 32*mib {
-		t.Errorf("the cache has %d bytes, and may have 32 MiB: %v", used, err)
+	if err != nil || used > 16*mib {
+		t.Errorf("the cache has %d bytes, and may have 16 MiB: %v", used, err)
 	}
 	for i := range clones {
 		check(t, d.order(t, fmt.Sprintf("clone-%d", i), "delete"))

@@ -54,6 +54,7 @@ func sections() []section {
 		{"zvhd", true, (*bench).zvhd},
 		{"opening", false, (*bench).opening},
 		{"volume", true, (*bench).volume},
+		{"commit", true, (*bench).volumeCommits},
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	unwritten = 4000
+	unwritten = 1000 // so that what both load fits the cache
 	clones    = 10
 	cloneTime = 0.010 // seconds
 )
