@@ -17,9 +17,12 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/output"
 )
 
-// export is one file that an image's disk is written to.
+// export is one file that the disk of an image, or of a volume, is written to.
 type export struct {
-	img *Image
+	r      *Registry
+	rec    record // of the image, or as it would be of one that is committed now
+	attrs  []any  // for the log
+	digest func() string
 	exportRequest
 	enc formats.Encoder
 	dst *output.File
@@ -32,12 +35,13 @@ func (i *Image) export(_ context.Context, words []string) error {
 	if err := i.r.idle(i.r.jobAt(&i.job)); err != nil {
 		return err
 	}
-	e := &export{img: i}
+	e := &export{r: i.r, rec: i.record(), attrs: imageAttrs(i), digest: i.Digest}
 	if err := e.prepare(words); err != nil {
 		return err
 	}
 	err := i.launch("export", func(ctx context.Context, j *job, h *Handle) error {
-		return e.run(ctx, j, h)
+		rec := e.rec
+		return e.run(ctx, j, h.Pass(formats.Info{Format: rec.Format, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Allocated: rec.Allocated}))
 	}, e.dst.Discard)
 	if err != nil {
 		e.dst.Discard()
@@ -47,7 +51,7 @@ func (i *Image) export(_ context.Context, words []string) error {
 
 // prepare checks the words and makes the file, under another name.
 func (e *export) prepare(words []string) error {
-	rec, r := e.img.record(), e.img.r
+	rec, r := e.rec, e.r
 	var err error
 	if e.exportRequest, err = r.exportRequest(rec, words); err != nil {
 		return err
@@ -76,8 +80,7 @@ func (e *export) prepare(words []string) error {
 }
 
 // run is the job.
-func (e *export) run(ctx context.Context, j *job, h *Handle) error {
-	rec := e.img.record()
+func (e *export) run(ctx context.Context, j *job, disk formats.Image) error {
 	cfg := convert.Config{Workers: runtime.GOMAXPROCS(0)}
 	parts := int64(1) // that the job has, each of about the same work
 	if e.verify {
@@ -88,7 +91,6 @@ func (e *export) run(ctx context.Context, j *job, h *Handle) error {
 		total = data
 		j.progress(float64(done)/float64(max(total*parts, 1)), done)
 	}
-	disk := h.Pass(formats.Info{Format: rec.Format, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Allocated: rec.Allocated})
 	if err := convert.Run(ctx, summed{disk, e.sum}, e.enc, e.dst, cfg); err != nil {
 		return fmt.Errorf("writing %s: %w", e.dest, err)
 	}
@@ -97,7 +99,7 @@ func (e *export) run(ctx context.Context, j *job, h *Handle) error {
 	}
 	if e.verify {
 		err := e.readBack(ctx, func(done int64) {
-			share := float64(done) / float64(max(rec.Size, 1))
+			share := float64(done) / float64(max(e.rec.Size, 1))
 			j.progress((1+share)/2, total+int64(share*float64(total)))
 		})
 		if err != nil {
@@ -110,7 +112,7 @@ func (e *export) run(ctx context.Context, j *job, h *Handle) error {
 	if err := e.dst.Commit(); err != nil {
 		return err
 	}
-	e.img.r.cfg.Log.Info("exported", append(imageAttrs(e.img), slog.String("format", e.format), slog.String("to", e.dest))...)
+	e.r.cfg.Log.Info("exported", append(e.attrs, slog.String("format", e.format), slog.String("to", e.dest))...)
 	return nil
 }
 
@@ -118,15 +120,15 @@ func (e *export) run(ctx context.Context, j *job, h *Handle) error {
 // what the store says of the image.
 func (e *export) readBack(ctx context.Context, progress func(done int64)) (err error) {
 	want := e.sum.Digest()
-	if known := e.img.Digest(); known != "" && known != want.String() {
+	if known := e.digest(); known != "" && known != want.String() {
 		return fmt.Errorf("the disk was read with the digest %s, and is %s in the store", want, known)
 	}
-	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.img.r.cfg.Formats, Format: e.format, Alone: true})
+	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.r.cfg.Formats, Format: e.format, Alone: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	size := e.img.Size()
+	size := e.rec.Size
 	if written := c.Info().Size; written < size {
 		return fmt.Errorf("it is a disk of %d bytes, and was to have %d", written, size)
 	}

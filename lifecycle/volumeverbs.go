@@ -19,6 +19,7 @@ var volumeVerbs = []verb[*Volume]{
 	{"resize", "SIZE [force]", "make the disk larger, in bytes; or smaller, by force", 1, 2, []State{Active}, (*Volume).resize},
 	{"commit", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and rest on it, as a job; quiesce=yes: not while somebody writes", 1, math.MaxInt, []State{Active}, (*Volume).commit},
 	{"snapshot", "IMAGE [KEY=VALUE ...]", "make an image of what the volume has now, and let a revert go back to where it does already; a job", 1, math.MaxInt, []State{Active}, (*Volume).snapshot},
+	{"export", "FORMAT DEST [KEY=VALUE ...]", "write what the disk has now to a file in a format, as an image's export does; salvage=yes writes zeros for what cannot be read. A job", 2, math.MaxInt, nil, (*Volume).export},
 	{"cancel", "", "end the job", 0, 0, nil, (*Volume).cancelJob},
 	{"revert", "", "drop all that was written", 0, 0, nil, (*Volume).revert},
 }

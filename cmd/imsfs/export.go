@@ -14,6 +14,7 @@ type exportOptions struct {
 	level    int
 	force    bool
 	noVerify bool
+	salvage  bool
 	progress bool
 }
 
@@ -21,7 +22,7 @@ func newExport(env *environment) *cobra.Command {
 	var opts exportOptions
 	cmd := &cobra.Command{
 		Use:   "export NAME DEST -O FMT",
-		Short: "Write an image's disk to a file",
+		Short: "Write the disk of an image or a volume to a file",
 		Long: `Write the disk of an image to the file DEST in the format FMT, without what is empty. The daemon does it, as its own user:
 from its store what that has, from the source what it has not.
 
@@ -29,7 +30,10 @@ DEST appears complete or not at all: the daemon writes it, reads it back and com
 that it need not, and then gives it its name. A DEST that exists is only replaced
 with --force. A daemon that ends meanwhile does not take the export up again.
 
-What a format leaves to choose is said by -o; -o help lists it.` + waitHelp,
+Of a volume it writes what the disk has at this moment, also while it is in use. --salvage writes zeros for what cannot be read of a
+damaged one, and its error file tells how much that is.
+
+What a format leaves to choose is said by -o; -o help lists it.` + whichHelp + waitHelp,
 		Example: "  imsfs export web web.qcow2 -O qcow2 -o compression_type=zstd -p\n  imsfs export web /srv/web.raw -O raw --no-wait",
 		Args:    exactly("NAME", "DEST"),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -45,6 +49,7 @@ What a format leaves to choose is said by -o; -o help lists it.` + waitHelp,
 	flags.IntVar(&opts.level, "level", 0, "compression level, in the format's own numbers; 0 is its usual one")
 	flags.BoolVar(&opts.force, "force", false, "replace DEST if it exists")
 	flags.BoolVar(&opts.noVerify, "no-verify", false, "do not read back what was written")
+	flags.BoolVar(&opts.salvage, "salvage", false, "write zeros for what cannot be read of a volume")
 	flags.BoolVarP(&opts.progress, "progress", "p", false, "show progress on stderr")
 	noWait := noWaitFlag(cmd)
 	cmd = treeCommand(env, cmd, func(c *client, args []string) error {
@@ -52,10 +57,10 @@ What a format leaves to choose is said by -o; -o help lists it.` + waitHelp,
 		if err != nil {
 			return err
 		}
-		if err := c.imageCommand(args[0], line...); err != nil || *noWait {
+		if err := c.namedCommand(args[0], line...); err != nil || *noWait {
 			return err
 		}
-		path, err := c.image(args[0], "job")
+		path, err := c.named(args[0], "job")
 		if err != nil {
 			return err
 		}
@@ -90,6 +95,9 @@ func (o *exportOptions) line(dest string) ([]string, error) {
 	}
 	if o.force {
 		words = append(words, "force=yes")
+	}
+	if o.salvage {
+		words = append(words, "salvage=yes")
 	}
 	if o.noVerify {
 		words = append(words, "verify=no")

@@ -175,6 +175,6 @@ func newCancel(env *environment) *cobra.Command {
 		if len(args) == 0 {
 			return c.command(filepath.Join(c.root, "ctl"), "cancel")
 		}
-		return c.imageCommand(args[0], "cancel")
+		return c.namedCommand(args[0], "cancel")
 	})
 }

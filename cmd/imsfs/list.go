@@ -5,6 +5,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -49,16 +50,20 @@ func newShow(env *environment) *cobra.Command {
 	var json bool
 	cmd := &cobra.Command{
 		Use:     "show NAME",
-		Short:   "Tell all about an image",
+		Short:   "Tell all about an image or a volume",
 		Example: "  imsfs show web\n  imsfs show web --json | jq .size",
 		Args:    exactly("NAME"),
 	}
 	cmd.Flags().BoolVar(&json, "json", false, "print JSON")
 	return treeCommand(env, cmd, func(c *client, args []string) error {
-		if _, err := c.image(args[0], ""); err != nil {
+		dir, err := c.named(args[0], "")
+		if err != nil {
 			return err
 		}
-		r, err := c.report(args[0])
+		if filepath.Base(filepath.Dir(dir)) == "volumes" {
+			return showVolume(env, dir, json)
+		}
+		r, err := c.report(filepath.Base(dir))
 		if err != nil {
 			return err
 		}

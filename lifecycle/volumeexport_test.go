@@ -1,0 +1,115 @@
+package lifecycle
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/raw"
+)
+
+func exportVolume(h *house, v *Volume, words ...string) error {
+	h.t.Helper()
+	h.do(v, append([]string{"export"}, words...)...)
+	j := h.jobAt(&v.job)
+	<-j.done
+	return j.outcome()
+}
+
+// TestExportOfAVolume is what the disk had when it began, while it is written to, and again and again until a snapshot is wanted.
+func TestExportOfAVolume(t *testing.T) {
+	h, dir := newExporter(t, flat{})
+	h.close()
+	h.config = func(cfg *Config) { cfg.Volumes = filepath.Join(h.dir, "volumes") }
+	h.open()
+	disk := sectors("v")
+	v := h.clone(h.register("web", disk), "one")
+	d, err := v.Open(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(dir, "out")
+	for n := range maxDeltas + 3 {
+		text := strings.Repeat(string(rune('a'+n)), 5000)
+		if _, err := d.WriteAt(t.Context(), []byte(text), int64(n)*7000); err != nil {
+			t.Fatal(err)
+		}
+		disk = over(disk, n*7000, text)
+		err := exportVolume(h, v, "raw", dest, "force=yes")
+		if len(v.record().Deltas) == maxDeltas && errors.Is(err, ErrBusy) {
+			h.do(v, "snapshot", "snap")
+			<-h.jobAt(&v.job).done
+			err = exportVolume(h, v, "raw", dest, "force=yes")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.holds(dest, disk)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.reopen()
+	h.has(h.volume("one"), disk)
+}
+
+// TestExportSalvages what is whole of a damaged volume.
+func TestExportSalvages(t *testing.T) {
+	h := newVolumes(t)
+	h.close()
+	h.writers = []formats.Driver{raw.Driver{}}
+	h.open()
+	const size = 130 << 20 // three pages of a bitmap
+	h.do(h, "create", "one", "size=136314880")
+	v := h.volume("one")
+	h.write(v, 4096, "first")
+	h.write(v, 64<<20, "second")
+	h.write(v, 128<<20, "third")
+	bitmap := strings.TrimSuffix(h.deltaFile(v), ".delta") + ".bitmap"
+	f, err := os.OpenFile(bitmap, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slot := range int64(2) { // of the second page
+		if _, err := f.WriteAt([]byte("damage"), 8192+8192+slot*4096+100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dest := filepath.Join(t.TempDir(), "out")
+	if err := exportVolume(h, v, "raw", dest); err == nil || !strings.Contains(err.Error(), "salvage=yes") {
+		t.Errorf("export of a damaged volume: %v", err)
+	}
+	if got := value(t, v.Status(), "state"); got != "error" {
+		t.Errorf("state %s", got)
+	}
+	if err := exportVolume(h, v, "raw", dest, "salvage=yes"); err != nil {
+		t.Fatal(err)
+	}
+	const page = 16128 * 4096
+	if !strings.Contains(v.LastError(), "1 ranges of the disk, together 66060288 bytes") {
+		t.Errorf("error %q", v.LastError())
+	}
+	got, err := os.ReadFile(dest)
+	if err != nil || len(got) != size || string(got[4096:4101]) != "first" || string(got[128<<20:][:5]) != "third" || string(got[page:][:5]) != "\x00\x00\x00\x00\x00" {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// deltaFile is the data file of a volume's topmost delta.
+func (h *house) deltaFile(v *Volume) string {
+	h.t.Helper()
+	files, err := h.deltas.Open(v.record().Deltas[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := files.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	return files.Name
+}
