@@ -91,6 +91,11 @@ func (e *export) run(ctx context.Context, j *job, disk formats.Image) error {
 		total = data
 		j.progress(float64(done)/float64(max(total*parts, 1)), done)
 	}
+	if !e.anyRoom {
+		if err := e.dst.CheckRoom(ctx, disk, e.enc); err != nil {
+			return fmt.Errorf("writing %s: %w (space_check=no tries nevertheless)", e.dest, err)
+		}
+	}
 	if err := convert.Run(ctx, summed{disk, e.sum}, e.enc, e.dst, cfg); err != nil {
 		return fmt.Errorf("writing %s: %w", e.dest, err)
 	}

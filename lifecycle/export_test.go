@@ -141,7 +141,7 @@ func TestExportRefuses(t *testing.T) {
 		{img, "raw " + source + " force=yes", iofs.ErrExist, `what the image "web" is read from`},
 		{odd, "raw " + source + " force=yes verify=no", iofs.ErrExist, `what the image "web" is read from`},
 		{img, "raw " + to + "/beneath", iofs.ErrNotExist, "no such file"},
-		{img, "raw " + to + " colour=red", iofs.ErrInvalid, "known are preallocation; export itself has force, level and verify"},
+		{img, "raw " + to + " colour=red", iofs.ErrInvalid, "known are preallocation; export itself has force, level, space_check and verify"},
 		{img, "raw " + to + " preallocation=half", iofs.ErrInvalid, "must be off or full"},
 		{img, "raw " + to + " level=3", iofs.ErrInvalid, "not compressed"},
 		{img, "raw " + to + " level=much", iofs.ErrInvalid, "a level is a number"},

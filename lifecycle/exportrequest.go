@@ -13,11 +13,12 @@ import (
 
 // exportRequest is what the words of an export ask for.
 type exportRequest struct {
-	format string
-	dest   string // an absolute path
-	opts   formats.CreateOptions
-	verify bool
-	force  bool
+	format  string
+	dest    string // an absolute path
+	opts    formats.CreateOptions
+	verify  bool
+	force   bool
+	anyRoom bool // begin even if the data do not fit
 }
 
 // exportRequest understands FORMAT DEST [KEY=VALUE ...].
@@ -36,7 +37,7 @@ func (r *Registry) exportRequest(rec record, words []string) (exportRequest, err
 	}
 	q.opts.Timestamp = rec.created()
 	if err := q.opts.Choose(q.format, creator.Options(), choices); err != nil {
-		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level and verify", err)
+		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level, space_check and verify", err)
 	}
 	if q.opts.UUID == [16]byte{} {
 		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Source), rec.Identity.Size, rec.Size, q.opts.Timestamp)
@@ -50,7 +51,7 @@ func (q *exportRequest) own(words []string) (others []string, err error) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
 		switch {
-		case !slices.Contains([]string{"force", "level", "verify"}, key):
+		case !slices.Contains([]string{"force", "level", "space_check", "verify"}, key):
 			others = append(others, w)
 			continue
 		case slices.Contains(seen, key):
@@ -62,6 +63,9 @@ func (q *exportRequest) own(words []string) (others []string, err error) {
 			q.force, err = yesOrNo(w, value)
 		case "verify":
 			q.verify, err = yesOrNo(w, value)
+		case "space_check":
+			q.anyRoom, err = yesOrNo(w, value)
+			q.anyRoom = !q.anyRoom
 		case "level":
 			q.opts.Level, err = strconv.Atoi(value)
 			if err != nil || q.opts.Level < 0 {

@@ -34,7 +34,7 @@ var imageVerbs = []verb[*Image]{
 	{"hydrate", "", "load all into the store and keep it: then the source is not needed any more; a job", 0, 0, []State{Active}, (*Image).hydrate},
 	{"evict", "", "drop from the store what the source can give again, as a job", 0, 0, []State{Active}, (*Image).evict},
 	{"verify", "", "hash every block that the store has again; what is damaged is loaded again; a job", 0, 0, []State{Active}, (*Image).verify},
-	{"export", "FORMAT DEST [KEY=VALUE ...]", "write the disk to a file in a format, and read that back; force=yes replaces DEST, verify=no trusts the writing, level=N is how hard to compress; the other keys are the format's. A job", 2, math.MaxInt, []State{Active}, (*Image).export},
+	{"export", "FORMAT DEST [KEY=VALUE ...]", "write the disk to a file in a format, and read that back; force=yes replaces DEST, verify=no trusts the writing, space_check=no begins even if the data do not fit, level=N is how hard to compress; the other keys are the format's. A job", 2, math.MaxInt, []State{Active}, (*Image).export},
 	{"cancel", "", "end the job", 0, 0, []State{Active}, (*Image).cancelJob},
 }
 

@@ -81,8 +81,10 @@ func TestExportsAreRefused(t *testing.T) {
 		do(t, "mount", "-t", "tmpfs", "-o", options, "none", at)
 		t.Cleanup(func() { do(t, "umount", at) })
 	}
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "no space left")
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "no space left")
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "the file takes", "its file system has 2097152 to spare")
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "takes 9437184 bytes")
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "--no-space-check").refused(t, small, "no space left")
+	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "qcow2", "-o", "compression_type=zstd").refused(t, "no space left")
 	d.cli(t, "export", "web", filepath.Join(fixed, "out"), "-O", "raw").refused(t, "read-only file system")
 	d.cli(t, "export", "web", d.path("out"), "-O", "raw").refused(t, "this tree itself")
 	d.cli(t, "export", "web", filepath.Join(d.store, "out"), "-O", "raw").refused(t, "in the store")

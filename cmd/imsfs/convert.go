@@ -130,7 +130,7 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 // convertTo returns the file's digest, if that is wanted.
 func convertTo(ctx context.Context, env *environment, opts convertOptions, img *imageFile, enc formats.Encoder, dst *output.File) ([]byte, error) {
 	if !opts.anyRoom {
-		if err := checkRoom(ctx, img, enc, dst); err != nil {
+		if err := dst.CheckRoom(ctx, img, enc); err != nil {
 			return nil, err
 		}
 	}

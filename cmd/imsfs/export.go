@@ -15,6 +15,7 @@ type exportOptions struct {
 	force    bool
 	noVerify bool
 	salvage  bool
+	anyRoom  bool
 	progress bool
 }
 
@@ -50,6 +51,7 @@ What a format leaves to choose is said by -o; -o help lists it.` + whichHelp + w
 	flags.BoolVar(&opts.force, "force", false, "replace DEST if it exists")
 	flags.BoolVar(&opts.noVerify, "no-verify", false, "do not read back what was written")
 	flags.BoolVar(&opts.salvage, "salvage", false, "write zeros for what cannot be read of a volume")
+	flags.BoolVar(&opts.anyRoom, "no-space-check", false, "begin even if the image's data do not fit DEST's file system")
 	flags.BoolVarP(&opts.progress, "progress", "p", false, "show progress on stderr")
 	noWait := noWaitFlag(cmd)
 	cmd = treeCommand(env, cmd, func(c *client, args []string) error {
@@ -101,6 +103,9 @@ func (o *exportOptions) line(dest string) ([]string, error) {
 	}
 	if o.noVerify {
 		words = append(words, "verify=no")
+	}
+	if o.anyRoom {
+		words = append(words, "space_check=no")
 	}
 	return words, nil
 }

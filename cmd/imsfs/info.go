@@ -103,7 +103,7 @@ func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 		}
 		if walk && known.Allocated == formats.Unknown {
 			var err error
-			if known.Allocated, err = countData(ctx, layer); err != nil {
+			if known.Allocated, err = formats.DataBytes(ctx, layer); err != nil {
 				return nil, fmt.Errorf("%s: %w", known.path, err)
 			}
 		}
@@ -131,16 +131,4 @@ func locate(ctx context.Context, src *chain.Source, names []string) (path string
 		}
 	}
 	return "", err
-}
-
-func countData(ctx context.Context, img formats.Image) (n int64, err error) {
-	for e, err := range formats.Extents(ctx, img, 0, img.Info().Size) {
-		if err != nil {
-			return 0, err
-		}
-		if e.State == formats.Data {
-			n += e.Len
-		}
-	}
-	return n, nil
 }
