@@ -92,11 +92,18 @@ func (i *Image) Verbs() string { return usage(imageVerbs, i.State()) }
 func (i *Image) Do(ctx context.Context, line string) error {
 	i.r.changes.Lock()
 	defer i.r.changes.Unlock()
+	i.setError("") // before: a job that the command starts may have failed by the time the command is through
 	err := told(i.perform(ctx, line))
+	if err != nil {
+		i.setError(sentence(err))
+	}
+	return err
+}
+
+func (i *Image) setError(text string) {
 	i.r.mu.Lock()
 	defer i.r.mu.Unlock()
-	i.lastErr = sentence(err)
-	return err
+	i.lastErr = text
 }
 
 func (i *Image) perform(ctx context.Context, line string) error {

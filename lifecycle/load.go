@@ -52,9 +52,7 @@ func (i *Image) ended(verb string, err error) error {
 		i.r.cfg.Log.Info(verb, imageAttrs(i)...)
 		return nil
 	}
-	i.r.mu.Lock()
-	i.lastErr = sentence(fmt.Errorf("%s: %w", verb, err))
-	i.r.mu.Unlock()
+	i.setError(sentence(fmt.Errorf("%s: %w", verb, err)))
 	if !i.r.isClosed() {
 		i.r.cfg.Log.Warn(verb, append(imageAttrs(i), slog.String("error", sentence(err)))...)
 	}
