@@ -93,27 +93,14 @@ func (c *client) machine(name, cdrom string) (*machine, error) {
 	return m, err
 }
 
-// bootable finds the directory of a volume or an image.
+// bootable finds the directory of a volume or an image. What one writes to the wrong of two is lost, so there must not be two.
 func (c *client) bootable(name string) (string, error) {
-	kind, bare, said := strings.Cut(name, "/")
-	if said && (kind == "volumes" || kind == "images") {
-		name = bare
-	}
-	volume, volumeErr := c.volume(name, "")
-	image, imageErr := c.image(name, "")
-	switch {
-	case said && kind == "volumes":
-		return volume, volumeErr
-	case said && kind == "images":
-		return image, imageErr
-	case volumeErr == nil && imageErr == nil:
+	_, isVolume := c.volume(name, "")
+	_, isImage := c.image(name, "")
+	if isVolume == nil && isImage == nil {
 		return "", fmt.Errorf("there are a volume and an image %q: say volumes/%s or images/%s", name, name, name)
-	case volumeErr == nil:
-		return volume, nil
-	case imageErr == nil:
-		return image, nil
 	}
-	return "", fmt.Errorf("there is no volume or image %q", name)
+	return c.named(name, "")
 }
 
 // print shows the command, between what makes and what deletes the clone: a script for a shell.

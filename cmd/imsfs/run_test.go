@@ -96,10 +96,10 @@ func TestRunRefuses(t *testing.T) {
 		code int
 		says string
 	}{
-		{"nobody", 1, `there is no volume or image "nobody"`},
+		{"nobody", 1, `there is no image "nobody"`},
 		{"volumes/queued", 1, `there is no volume "queued"`},
 		{"images/arm", 1, `there is no image "arm"`},
-		{"../volumes/arm", 1, `there is no volume or image "../volumes/arm"`},
+		{"../volumes/arm", 1, `there is no image "../volumes/arm"`},
 		{"volumes/..", 1, `there is no volume ".."`},
 		{"twice", 1, "say volumes/twice or images/twice"},
 		{"broken", 1, "broken is in state error: a page is gone"},
