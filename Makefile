@@ -3,6 +3,7 @@
 GO          ?= go
 FUZZTIME    ?= 30s
 SOAK        ?= 100
+STEPS       ?= 1000000
 VM_DISK     ?= yes
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -38,8 +39,9 @@ lint: ## vet, staticcheck and a tidy go.mod
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@test/fuzz.sh $(FUZZTIME)
 
-soak: ## kill the server SOAK (100) times while it loads and volumes are written, and exercise a volume SOAK·10,000 times
+soak: ## kill the server SOAK (100) times while it loads and volumes are written; a million operations on a volume, and on its deltas
 	@test/setup.sh test
+	IMSFS_STEPS=$(STEPS) $(GO) test -count 1 -timeout 30m -run 'TestModel$$' -v ./lazyload/overlay
 	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled|VolumeExercised' -v ./test
 
 bench: ## measure beside qemu-storage-daemon and print a table of ratios

@@ -228,18 +228,26 @@ func (x *exerciser) changed(frozen *Frozen, now flat) {
 	}
 }
 
+// steps is how many operations TestModel makes; the environment may say another number.
+func steps() int {
+	if n, err := strconv.Atoi(os.Getenv("IMSFS_STEPS")); err == nil {
+		return n
+	}
+	return 120_000
+}
+
 // TestModel: many operations, also on the rare paths, against bytes in memory.
 func TestModel(t *testing.T) {
-	r := seed(t)
+	r, all := seed(t), steps()
 	for _, c := range []struct {
 		name string
 		base flat
 		size int64
 		n    int
 	}{
-		{"over a base", newFlat(r, 1<<20+512), 1<<20 + 512, 60000},
-		{"over a smaller base", newFlat(r, 100<<10+512), 1 << 20, 30000},
-		{"over nothing", nil, 1<<20 + 3*512, 30000},
+		{"over a base", newFlat(r, 1<<20+512), 1<<20 + 512, all / 2},
+		{"over a smaller base", newFlat(r, 100<<10+512), 1 << 20, all / 4},
+		{"over nothing", nil, 1<<20 + 3*512, all / 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := newExerciser(t, r, c.base, c.size, 2<<20, newFiles)
