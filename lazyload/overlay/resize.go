@@ -35,20 +35,28 @@ func (d *Disk) Freeze(f Files) (*Frozen, error) {
 	}
 	d.flushing.Lock()
 	defer d.flushing.Unlock()
+	below, err := d.push(top)
+	if err != nil {
+		return nil, err
+	}
+	// Sealed while others write to the new one. It is durable without that: what fails is only how surely damage is told.
+	_ = below.deltas[0].seal()
+	return &Frozen{below}, nil
+}
+
+// push flushes and puts a delta on top, while all wait. It returns what is below. The caller holds flushing.
+func (d *Disk) push(top *delta) (below stack, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if top.size != d.top().size || top.limit != top.size {
-		return nil, fmt.Errorf("a delta of %d bytes over a disk of %d: %w", top.limit, d.top().size, iofs.ErrInvalid)
+		return stack{}, fmt.Errorf("a delta of %d bytes over a disk of %d: %w", top.limit, d.top().size, iofs.ErrInvalid)
 	}
 	if err := d.flush(); err != nil {
-		return nil, err
+		return stack{}, err
 	}
-	if err := d.top().seal(); err != nil {
-		return nil, err
-	}
-	below := d.stack
+	below = d.stack
 	d.stack = stack{append([]*delta{top}, below.deltas...), below.base}
-	return &Frozen{below}, nil
+	return below, nil
 }
 
 // Rebase puts the topmost delta on another base, which must read as what is below it, and closes the other deltas. It returns the
