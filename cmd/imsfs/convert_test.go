@@ -92,6 +92,8 @@ func TestConvertRefusesTargets(t *testing.T) {
 		{"", "--force", "not a regular file"},
 		{"/dev/null", "--force", "not a regular file"},
 		{"no/such/directory", "", "no such file or directory"},
+		{"src/below", "", "not a directory"},
+		{strings.Repeat("n", 256), "", "file name too long"},
 	}
 	c := newConsole()
 	for _, tt := range tests {
