@@ -20,7 +20,7 @@ const (
 	bootPatience   = 5 * time.Minute // emulated, a boot takes half a minute
 	buildPatience  = 8 * time.Minute // fetches 100 MB of packages
 	wantedBoot     = 1.15            // times the raw file's
-	wantedLoaded   = 0.5             // of what the image has
+	mostLoaded     = 0.6             // of what the image has: half of it, and what other packages' places may change
 	vmRounds       = 2
 	vmArguments    = "-display none -monitor none -serial stdio -nic none -no-reboot"
 	remembersWords = "guest: remembers "
@@ -111,8 +111,8 @@ func bootCold(t *testing.T, raw, image string) time.Duration {
 	}
 	loaded, all := number("", "cache_loads")*number("debian", "cluster_size"), number("debian", "allocated")
 	t.Logf("%.1f s; loaded %.0f MiB of %.0f, %.0f %%", b.up.Seconds(), loaded/mib, all/mib, 100*loaded/all)
-	if loaded > wantedLoaded*all {
-		t.Errorf("booting loaded %.0f bytes of %.0f, and %.2f of them is wanted", loaded, all, wantedLoaded)
+	if loaded > mostLoaded*all {
+		t.Errorf("booting loaded %.0f bytes of %.0f, more than %v of them", loaded, all, mostLoaded)
 	}
 	d.stop(t)
 	return b.up
