@@ -71,7 +71,7 @@ type Store struct {
 	opts  Options
 	files *files
 	dec   decoder
-	cpus  chan encoder // one a processor: who hashes or compresses a block has one out
+	cpus  chan encoder // one a processor, all the same: who hashes or compresses a block has one out
 	bufs  sync.Pool    // *[]byte of maxRecord: records and slices
 
 	maps       mapCache
@@ -115,12 +115,12 @@ func defaulted(v, usual int64) int64 {
 }
 
 func newStore(dir string, db database, opts Options) (*Store, error) {
+	enc, err := codec.NewBareZstdEncoder(level, maxSlice) // which has tables for each processor
+	if err != nil {
+		return nil, err
+	}
 	cpus := make(chan encoder, runtime.GOMAXPROCS(0))
 	for range cap(cpus) {
-		enc, err := codec.NewBareZstdEncoder(level, maxSlice)
-		if err != nil {
-			return nil, err
-		}
 		cpus <- enc
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
