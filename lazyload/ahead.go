@@ -8,7 +8,8 @@ import (
 )
 
 // Decoding ahead. Reads are matched to streams, each the track of one reader going forward through the disk. Once a
-// stream has proved itself, workers decode the clusters in front of it, up to a window. A worker is a goroutine that
+// stream has proved itself, workers decode the clusters in front of it, as far as it has come itself, and no further than a window: who
+// boots reads many files that are short, and what is decoded behind their ends nobody asked for. A worker is a goroutine that
 // lives as long as there is work in its stream's window; their number over all disks is bounded by the Loader, and
 // a reader that needs a cluster never waits for one: it joins the worker's decode or starts its own.
 
@@ -86,14 +87,14 @@ func (a *ahead) oldest() *stream {
 	return s
 }
 
-// claim returns the range from the next cluster that is to be decoded ahead to the end of the window, empty when the
-// window is full or the stream is not the one born at that time any more. The caller takes it on by setting done.
+// claim returns the range from the next cluster that is to be decoded ahead to the end of the stream's window, empty when
+// that is full or the stream is not the one born at that time any more. The caller takes it on by setting done.
 func (a *ahead) claim(s *stream, born, cluster, size int64) (off, end int64) {
 	if s.born != born {
 		return 0, 0
 	}
 	off = max(s.done, (s.next+cluster-1)/cluster*cluster)
-	return off, min(s.next+a.window, size)
+	return off, min(s.next+min(a.window, s.read), size)
 }
 
 // readAhead notes a read and starts as many workers as there are clusters to decode and processors free.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -83,7 +84,7 @@ func TestManyClones(t *testing.T) {
 	const clones, readers = 100, 4
 	d := serve(t, "--cache-size", "16MiB")
 	m := makeModel(t, d.file("base.raw"), 4*mib, 31)
-	d.register(t, "web", m.path)
+	d.register(t, "web", m.as(t, "zvhd2"))
 	for i := range clones {
 		d.tell(t, "web", fmt.Sprintf("clone clone-%d", i))
 	}
@@ -92,7 +93,7 @@ func TestManyClones(t *testing.T) {
 	for r := range readers {
 		all.Go(func() {
 			for i := r; i < clones; i += readers {
-				got, err := os.ReadFile(d.volume(fmt.Sprintf("clone-%d", i), "disk"))
+				got, err := begin(d.volume(fmt.Sprintf("clone-%d", i), "disk"), len(want))
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("clone-%d differs, %v", i, err)
 				}
@@ -104,7 +105,22 @@ func TestManyClones(t *testing.T) {
 	if err != nil || used > 16*mib {
 		t.Errorf("the cache has %d bytes, and may have 16 MiB: %v", used, err)
 	}
+	if got := d.status(t, "", "cache_loads"); got != "2" {
+		t.Errorf("%s loads, want one for each of the image's two clusters, whoever reads them", got)
+	}
 	for i := range clones {
 		check(t, d.order(t, fmt.Sprintf("clone-%d", i), "delete"))
 	}
+}
+
+// begin reads the first n bytes of a file.
+func begin(path string, n int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	_, err = io.ReadFull(f, b)
+	return b, err
 }

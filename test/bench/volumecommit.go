@@ -104,7 +104,7 @@ func (d *storeDaemon) registerEmpty(b *bench, size int64) error {
 
 // jobDone waits for the end of a job, and tells how long it took since.
 func (d *daemon) jobDone(ctx context.Context, path string, since time.Time) (time.Duration, error) {
-	for again := time.NewTicker(time.Millisecond); ; {
+	for again := time.NewTicker(20 * time.Millisecond); ; {
 		line, err := os.ReadFile(path)
 		switch {
 		case err != nil:
