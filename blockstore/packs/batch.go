@@ -174,9 +174,9 @@ func (b *batch) block(disk uint64, d *diskState, block int64, p *prepared) error
 
 // makeRecord makes the record that nobody made because the store had it.
 func (b *batch) makeRecord(p *prepared) {
-	enc := <-b.s.cpus
-	defer func() { b.s.cpus <- enc }()
-	b.s.makeRecord(enc, p)
+	b.s.cpus <- struct{}{}
+	defer func() { <-b.s.cpus }()
+	b.s.makeRecord(p)
 }
 
 // has tells whether the store has a record, this batch's included.

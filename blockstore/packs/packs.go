@@ -71,8 +71,9 @@ type Store struct {
 	opts  Options
 	files *files
 	dec   decoder
-	cpus  chan encoder // one a processor, all the same: who hashes or compresses a block has one out
-	bufs  sync.Pool    // *[]byte of maxRecord: records and slices
+	enc   encoder
+	cpus  chan struct{} // has a token for each processor that hashes or compresses a block
+	bufs  sync.Pool     // *[]byte of maxRecord: records and slices
 
 	maps       mapCache
 	quarantine quarantine
@@ -119,10 +120,6 @@ func newStore(dir string, db database, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	cpus := make(chan encoder, runtime.GOMAXPROCS(0))
-	for range cap(cpus) {
-		cpus <- enc
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -132,7 +129,8 @@ func newStore(dir string, db database, opts Options) (*Store, error) {
 		opts:  opts,
 		files: f,
 		dec:   codec.NewZstd(),
-		cpus:  cpus,
+		enc:   enc,
+		cpus:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 		bufs:  sync.Pool{New: func() any { b := make([]byte, 0, maxRecord); return &b }},
 		maps:  newMapCache(opts.MapCache),
 		tail:  tail{files: f, limit: opts.PackSize},

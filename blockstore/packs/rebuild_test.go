@@ -139,7 +139,7 @@ func (f memFile) Size() (length, used int64, err error) { return f.Reader.Size()
 func newEncoder(t testing.TB) encoder {
 	s, err := newStore(t.TempDir(), nil, Options{})
 	must(t, err)
-	return <-s.cpus
+	return s.enc
 }
 
 // TestScanFindsAllRecords compares a scan with a naive one, over records with holes and rubbish between them.

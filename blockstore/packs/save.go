@@ -132,16 +132,15 @@ func (s *Store) prepare(ctx context.Context, req *request, plain []byte) error {
 	req.blocks = make([]prepared, blockstore.Blocks(int64(len(plain))))
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range req.blocks {
-		var enc encoder
 		select {
-		case enc = <-s.cpus:
+		case s.cpus <- struct{}{}:
 		case <-ctx.Done():
 			return errorsFirst(group.Wait(), context.Cause(ctx))
 		}
 		group.Go(func() error {
-			defer func() { s.cpus <- enc }()
+			defer func() { <-s.cpus }()
 			block := plain[i*blockstore.BlockSize:]
-			return s.prepareBlock(enc, &req.blocks[i], block[:min(len(block), blockstore.BlockSize)])
+			return s.prepareBlock(&req.blocks[i], block[:min(len(block), blockstore.BlockSize)])
 		})
 	}
 	return group.Wait()
@@ -154,7 +153,7 @@ func errorsFirst(a, b error) error {
 	return b
 }
 
-func (s *Store) prepareBlock(enc encoder, b *prepared, plain []byte) error {
+func (s *Store) prepareBlock(b *prepared, plain []byte) error {
 	if b.entry = blockstore.EntryOf(plain); b.entry.State != blockstore.Data {
 		return nil
 	}
@@ -165,19 +164,19 @@ func (s *Store) prepareBlock(enc encoder, b *prepared, plain []byte) error {
 		return err
 	})
 	if err == nil && !known {
-		s.makeRecord(enc, b)
+		s.makeRecord(b)
 	}
 	return err
 }
 
 // makeRecord makes a block's record; its place is not known yet.
-func (s *Store) makeRecord(enc encoder, b *prepared) {
+func (s *Store) makeRecord(b *prepared) {
 	plain := b.plain
 	if len(plain) < blockstore.BlockSize {
 		plain = append(slices.Clone(plain), make([]byte, blockstore.BlockSize-len(plain))...)
 	}
 	b.record = s.bufs.Get().(*[]byte)
-	*b.record, b.loc = appendRecord((*b.record)[:0], enc, blockKind, name(b.entry.ID), plain)
+	*b.record, b.loc = appendRecord((*b.record)[:0], s.enc, blockKind, name(b.entry.ID), plain)
 }
 
 // release gives the request's memory back.

@@ -103,7 +103,7 @@ func TestSaveCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range cap(s.cpus) { // no processor is free
-		<-s.cpus
+		s.cpus <- struct{}{}
 	}
 	if err := s.Save(ctx, 1, 0, storetest.Block(1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("Save: %v", err)

@@ -2,30 +2,15 @@ package qcow2
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
 )
 
-// prose is n bytes that compress to about a third, by matches of all lengths, as files do.
-func prose(n int) []byte {
-	rnd := rand.New(rand.NewPCG(31, 37))
-	var words []string
-	for range 3000 {
-		words = append(words, fmt.Sprintf("%x ", rnd.Uint64N(1<<(8+rnd.IntN(40)))))
-	}
-	b := make([]byte, 0, n+64)
-	for len(b) < n {
-		b = append(b, words[rnd.IntN(len(words))]...)
-	}
-	return b[:n]
-}
-
 func BenchmarkRead(b *testing.B) {
 	const bits, clusters = 16, 64
-	text := prose(clusters << bits)
+	text := formattest.Prose(clusters << bits)
 	for _, kind := range []string{"plain", "zlib", "zstd"} {
 		var features uint64
 		if kind == "zstd" {
