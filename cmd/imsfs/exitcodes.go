@@ -27,7 +27,7 @@ const exitCodesHelp = `Exit codes:
   0    done
   1    failed; stderr says why in one line
   2    the command line is wrong
-  130  interrupted (SIGINT or SIGTERM)
+  130  interrupted (SIGINT or SIGTERM; of run also SIGHUP)
 
 compare has qemu-img's:
   0    the disks are equal

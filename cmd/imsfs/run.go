@@ -155,15 +155,17 @@ func wait(ctx context.Context, env *environment, signals <-chan os.Signal, cmd *
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
+	asked := false // to stop; the context may learn of the signal later than the machine ends by it
 	for {
 		select {
 		case s := <-signals:
+			asked = true
 			cmd.Process.Signal(s) // an error means that it has ended
 		case err := <-ended:
 			var exit *exec.ExitError
 			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
+			case asked || ctx.Err() != nil:
+				return context.Canceled
 			case errors.As(err, &exit) && exit.ExitCode() > 0:
 				return verdict(exit.ExitCode()) // it has said why
 			}
