@@ -74,10 +74,8 @@ func (d *delta) flush(unsynced bool) error {
 }
 
 func (d *delta) write(dirty []snapshot, unsynced bool) error {
-	if d.clean && len(dirty) > 0 {
-		h := d.header
-		h.clean, h.sum = false, 0
-		if err := d.writeHeader(h); err != nil {
+	if len(dirty) > 0 {
+		if err := d.unseal(); err != nil {
 			return err
 		}
 	}
@@ -158,6 +156,16 @@ func (d *delta) seal() error {
 	return d.writeHeader(h)
 }
 
+// unseal says that the delta is not as it was sealed any more; before it is changed.
+func (d *delta) unseal() error {
+	if !d.clean {
+		return nil
+	}
+	h := d.header
+	h.clean, h.sum = false, 0
+	return d.writeHeader(h)
+}
+
 // mend puts right what a kill in the middle of a Resize left.
 func (d *delta) mend() error {
 	n, err := d.Data.Size()
@@ -190,6 +198,11 @@ func (d *delta) resize(size int64) error {
 	if err := d.Bitmap.Truncate(bitmapSize(max(size, d.size))); err != nil {
 		return err
 	}
+	if size > d.size {
+		if err := d.lengthen(size); err != nil {
+			return err
+		}
+	}
 	h := d.header
 	h.size, h.limit, h.clean, h.sum = size, min(h.limit, size), false, 0
 	if err := d.writeHeader(h); err != nil {
@@ -204,4 +217,15 @@ func (d *delta) resize(size int64) error {
 	}
 	d.pages = grown
 	return d.flush(true)
+}
+
+// lengthen makes the data file longer, durably, before the header says so: a unit that the old end cuts would lack bytes after a kill.
+func (d *delta) lengthen(size int64) error {
+	if err := d.unseal(); err != nil {
+		return err
+	}
+	if err := d.Data.Truncate(size); err != nil {
+		return err
+	}
+	return d.sync(d.Data)
 }
