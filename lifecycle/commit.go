@@ -135,6 +135,7 @@ func (v *Volume) commitAs(ctx context.Context, j *job, c commitment) error {
 			err = v.publish(ctx, h.Disk, rec, c.stay)
 		}
 		v.r.leaveDisk(at)
+		v.tidy(h.Disk)
 	}
 	return errors.Join(err, h.Close())
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/imsfs/imsfs/lazyload/overlay"
 )
 
-// maxDeltas is how many deltas a volume may have for an export to put another on top. A commit or a snapshot makes it one again.
-const maxDeltas = 16
-
 // export is the verb: FORMAT DEST [KEY=VALUE ...]. It writes what the disk has at this moment, also while somebody writes to it.
 func (v *Volume) export(_ context.Context, words []string) error {
 	r := v.r
@@ -67,12 +64,14 @@ func (v *Volume) exportAs(ctx context.Context, j *job, e *export, salvage bool) 
 	case damage != nil && !salvage:
 		return fmt.Errorf("%w (salvage=yes writes zeros for what cannot be read)", damage)
 	case damage != nil: // nobody can write to it
-	case len(v.record().Deltas) >= maxDeltas:
-		return refuse(ErrBusy, "there are %d deltas, of exports before this one: commit, snapshot or revert first", maxDeltas)
 	default:
+		if err := v.roomForDelta(h.Disk); err != nil {
+			return err
+		}
 		if disk.source, err = v.freeze(h.Disk); err != nil {
 			return err
 		}
+		defer v.tidy(h.Disk)
 	}
 	if err := e.run(ctx, j, disk); err != nil {
 		return err

@@ -206,8 +206,8 @@ func TestVolumeFileSystem(t *testing.T) {
 	}
 }
 
-// TestVolumeKilled writes with syncs, kills the server, and looks: what was synced is there, and each unit is as it was at some time
-// since.
+// TestVolumeKilled writes with syncs, kills the server while it commits, exports or folds, and looks: what was synced is there, and each
+// unit is as it was at some time since.
 func TestVolumeKilled(t *testing.T) {
 	const unit, units = 4096, 512
 	p := newPlace(t)
@@ -229,8 +229,20 @@ func TestVolumeKilled(t *testing.T) {
 			_, err := f.WriteAt(p, u*unit)
 			check(t, err)
 			may[u] = append(may[u], p)
-			if i == 90 { // a commit that the kill may or may not find at work
-				check(t, d.order(t, "one", "commit c-"+strconv.Itoa(round)))
+			switch { // the kill may or may not find it at work
+			case round%2 == 0 && i == 90:
+				eventually(t, func() string {
+					err := d.order(t, "one", "commit c-"+strconv.Itoa(round))
+					if errors.Is(err, unix.EBUSY) { // what the last kill left is being folded
+						return err.Error()
+					}
+					check(t, err)
+					return ""
+				})
+			case round%2 == 1 && i%15 == 14:
+				if err := d.order(t, "one", "export raw "+d.file("out")+" force=yes"); !errors.Is(err, unix.EBUSY) { // the one before it is done
+					check(t, err)
+				}
 			}
 			if i%20 == 10 {
 				check(t, f.Sync())

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -146,6 +147,8 @@ func (x *exerciser) step() {
 		x.open()
 	case what < 996:
 		x.resize(1 + x.r.Int64N(x.most))
+	case len(x.files) > 2 && x.r.IntN(2) == 0:
+		x.fold()
 	default:
 		x.freeze()
 	}
@@ -194,7 +197,7 @@ func (x *exerciser) freeze() {
 	frozen, err := x.disk.Freeze(f)
 	must(x.t, err)
 	x.files = append([]Files{f}, x.files...)
-	if len(x.files) < 4 {
+	if len(x.files) < 5 {
 		return
 	}
 	base := make(flat, size)
@@ -207,6 +210,22 @@ func (x *exerciser) freeze() {
 	_, err = x.disk.Rebase(base)
 	must(x.t, err)
 	x.files, x.base = x.files[:1], base
+}
+
+// fold makes one of the two lowest deltas that stand still; every other time it is ended before it counts.
+func (x *exerciser) fold() {
+	var ended error
+	if x.r.IntN(2) == 0 {
+		ended = io.ErrUnexpectedEOF
+	}
+	if err := x.disk.Fold(x.t.Context(), func() error { return ended }); err != ended {
+		x.t.Fatalf("a fold: %v, want %v", err, ended)
+	}
+	if ended == nil {
+		upper := len(x.files) - 2
+		x.files = slices.Delete(x.files, upper, upper+1)
+	}
+	x.compare(0, int64(len(x.want)))
 }
 
 // changed: what did not change is the old base's.

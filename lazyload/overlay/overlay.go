@@ -3,12 +3,13 @@
 // What is written goes into a delta: a sparse file with the disk's own offsets, and beside it a bitmap that says of each
 // Unit where its bytes are: below (absent), in the file (written), or nowhere (zero). A Disk is a stack of deltas, the
 // topmost of which takes writes, over a Base or over nothing. Freeze puts a new delta on top, so that what is below stands
-// still and can be made an image of; Rebase takes it away when that is done.
+// still and can be made an image of; Rebase takes it away when that is done, and Fold makes one of two that stand still.
 //
 //	write, zero       one pwrite where the unit is written already; else a unit is filled and its state changes
 //	read              a read and the extents, joined from all of the stack
 //	flush             what makes durable, and in which order
 //	resize, freeze    what needs all others to wait
+//	fold              what does not, but for a moment
 //	delta, page       one pair of files; their layout is docs/overlay.md
 //
 // It knows files and a base, but no image, no name and no kernel.

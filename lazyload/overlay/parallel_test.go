@@ -18,7 +18,7 @@ func (y yielding) ReadAt(ctx context.Context, p []byte, off int64) (int, error) 
 	return n, err
 }
 
-// TestParallel: writers, each with every fourth sector, so that they meet in units, beside readers, flushes, freezes and zeroes. What a
+// TestParallel: writers, each with every fourth sector, so that they meet in units, beside readers, flushes, freezes and folds. What a
 // sector has is what its own writer wrote last.
 func TestParallel(t *testing.T) {
 	const size, sector, writers, rounds = 2 << 20, 512, 4, 12
@@ -48,7 +48,7 @@ func TestParallel(t *testing.T) {
 	}
 	group.Go(func() {
 		p := make([]byte, 64<<10)
-		for i := range 200 {
+		for i := range 400 {
 			off := int64(i) * 4096 % (size - int64(len(p)))
 			if _, err := d.ReadAt(t.Context(), p, off); err != nil {
 				t.Error(err)
@@ -62,6 +62,11 @@ func TestParallel(t *testing.T) {
 					t.Error(err)
 				}
 				if _, err := d.Freeze(f); err != nil {
+					t.Error(err)
+				}
+			}
+			if i%100 == 99 && i > 100 {
+				if err := d.Fold(t.Context(), func() error { return nil }); err != nil {
 					t.Error(err)
 				}
 			}

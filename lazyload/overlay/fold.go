@@ -1,0 +1,132 @@
+package overlay
+
+import (
+	"context"
+	"fmt"
+	iofs "io/fs"
+	"slices"
+)
+
+const (
+	foldStep  = region // how much is copied at once
+	foldPages = 64     // how many pages are folded between two flushes, which copy them all
+)
+
+// Fold makes one of the two lowest deltas below the top one: what the upper of them has is moved down into the lower. Nobody writes
+// to either, and where the upper has something the lower is not seen: so readers and writers go on, and a kill leaves what reads the
+// same. When all of it is durable, leave is called, which says so durably wherever it is kept which deltas there are; then the upper
+// delta, the lowest but one, is closed. No other Fold and no Rebase may be running, and no Frozen of these be read.
+func (d *Disk) Fold(ctx context.Context, leave func() error) error {
+	upper, lower, err := d.lowest()
+	if err != nil {
+		return err
+	}
+	if err := d.fit(lower, upper); err != nil {
+		return err
+	}
+	if err := lower.take(ctx, upper); err != nil {
+		return err
+	}
+	if err := lower.seal(); err != nil {
+		return err
+	}
+	if err := leave(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	n := len(d.stack.deltas)
+	d.stack.deltas = slices.Concat(d.stack.deltas[:n-2], d.stack.deltas[n-1:])
+	d.mu.Unlock()
+	return upper.Close()
+}
+
+func (d *Disk) lowest() (upper, lower *delta, err error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.readOnly != nil {
+		return nil, nil, d.readOnly
+	}
+	n := len(d.stack.deltas)
+	if n < 3 {
+		return nil, nil, fmt.Errorf("of %d deltas there are no two that stand still: %w", n, iofs.ErrInvalid)
+	}
+	return d.stack.deltas[n-2], d.stack.deltas[n-1], nil
+}
+
+// fit gives the lower delta the upper one's size, and takes from it what was cut off since. All wait meanwhile, as for the resize that
+// was; mostly there was none.
+func (d *Disk) fit(lower, upper *delta) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := lower.mend() // what a kill left of a fold before this one
+	if err == nil {
+		err = lower.flush(false) // what is mended must not come back with a larger size
+	}
+	if err == nil && upper.limit < lower.size {
+		err = lower.resize(upper.limit)
+	}
+	if err == nil && upper.size != lower.size {
+		err = lower.resize(upper.size)
+	}
+	return err
+}
+
+// take copies all that another delta of the same size has, durably.
+func (d *delta) take(ctx context.Context, from *delta) error {
+	buf := make([]byte, foldStep)
+	taken := 0
+	for i := range from.pages {
+		if from.pages[i].Load() == nil {
+			continue
+		}
+		if err := d.takePage(ctx, from, int64(i), buf); err != nil {
+			return err
+		}
+		if taken++; taken%foldPages == 0 {
+			if err := d.flush(true); err != nil {
+				return err
+			}
+		}
+	}
+	return d.flush(true)
+}
+
+func (d *delta) takePage(ctx context.Context, from *delta, number int64, buf []byte) error {
+	first := number * pageUnits
+	end := min(first+pageUnits, units(d.size))
+	for u := first; u < end; {
+		state, n := from.run(u, end)
+		var err error
+		switch state {
+		case written:
+			n = min(n, int64(len(buf))/Unit)
+			err = d.takeData(ctx, from, u, n, buf)
+		case zero:
+			d.set(u, u+n, zero)
+			err = d.Data.Punch(u*Unit, min(n*Unit, d.size-u*Unit))
+		}
+		if err != nil {
+			return err
+		}
+		u += n
+	}
+	return nil
+}
+
+// takeData copies n units from u on.
+func (d *delta) takeData(ctx context.Context, from *delta, u, n int64, buf []byte) error {
+	off := u * Unit
+	buf = buf[:min(n*Unit, d.size-off)]
+	err := ctx.Err()
+	if err == nil {
+		err = from.readData(buf, off)
+	}
+	if err == nil {
+		_, err = d.Data.WriteAt(buf, off)
+	}
+	if err != nil {
+		return err
+	}
+	d.set(u, u+n, written)
+	return nil
+}
