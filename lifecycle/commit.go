@@ -84,9 +84,7 @@ func (v *Volume) quiet(c commitment) error {
 // ended notes a job's failure where people look for it.
 func (v *Volume) ended(verb string, err error) error {
 	if err != nil {
-		v.r.mu.Lock()
-		v.lastErr = sentence(fmt.Errorf("%s: %w", verb, err))
-		v.r.mu.Unlock()
+		v.setError(sentence(fmt.Errorf("%s: %w", verb, err)))
 	}
 	return err
 }

@@ -77,7 +77,7 @@ func (v *Volume) Job() string {
 	return ""
 }
 
-// LastError is the sentence of the last command on this volume; "" if all went well.
+// LastError is the sentence of the last command on this volume, or of its job that failed since; "" if all went well.
 func (v *Volume) LastError() string {
 	v.r.mu.RLock()
 	defer v.r.mu.RUnlock()
@@ -102,11 +102,18 @@ func (v *Volume) Do(ctx context.Context, line string) error {
 	v.awaitClose(ctx, line)
 	v.r.changes.Lock()
 	defer v.r.changes.Unlock()
+	v.setError("") // before: a job that the command starts may have failed by the time the command is through
 	err := told(v.perform(ctx, line))
+	if err != nil {
+		v.setError(sentence(err))
+	}
+	return err
+}
+
+func (v *Volume) setError(text string) {
 	v.r.mu.Lock()
 	defer v.r.mu.Unlock()
-	v.lastErr = sentence(err)
-	return err
+	v.lastErr = text
 }
 
 func (v *Volume) perform(ctx context.Context, line string) error {

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -232,4 +233,23 @@ func TestVolumesOfOlderStores(t *testing.T) {
 	h.has(h.volume("one"), disk)
 	h.do(h.volume("one"), "delete")
 	h.disks()
+}
+
+// TestErrorOfAJobStays, also if the job fails before the command that started it is through.
+func TestErrorOfAJobStays(t *testing.T) {
+	h := newVolumes(t)
+	h.do(h, "create", "one", "size=4096")
+	v := h.volume("one")
+	slow := []verb[*Volume]{{name: "slow", run: func(v *Volume, _ context.Context, _ []string) error {
+		err := h.launch(&v.job, "slow", func(context.Context, *job) error { return v.ended("slow", errors.New("it broke")) })
+		<-h.jobAt(&v.job).done
+		return err
+	}}}
+	was := volumeVerbs
+	volumeVerbs = slow
+	defer func() { volumeVerbs = was }()
+	h.do(v, "slow")
+	if got := v.LastError(); got != "slow: it broke" {
+		t.Errorf("error %q", got)
+	}
 }
