@@ -65,9 +65,17 @@ func (v *Volume) roomForDelta(d *overlay.Disk) error {
 	return nil
 }
 
-// foldAll folds what another daemon's end left, one volume after the other; each is a job.
-func (r *Registry) foldAll() {
+// tendVolumes looks at the volumes, one after the other, says which are damaged, and folds what another daemon's end left; each fold is
+// a job.
+func (r *Registry) tendVolumes() {
 	for _, v := range r.Volumes() {
+		if r.isClosed() {
+			return
+		}
+		if v.state() == Damaged {
+			r.cfg.Log.Error("a volume is damaged", append(volumeAttrs(v), "error", v.Damage())...)
+			continue
+		}
 		if len(v.record().Deltas) <= restDeltas {
 			continue
 		}

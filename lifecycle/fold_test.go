@@ -155,7 +155,7 @@ func TestFoldWhenOpened(t *testing.T) {
 		disks[name] = h.pile(h.volume(name), deltas)
 	}
 	h.reopen()
-	h.foldAll()
+	h.tendVolumes()
 	for name, want := range map[string]string{"one": "", "two": "DONE 1.00 - fold", "many": "DONE 1.00 - fold"} {
 		v := h.volume(name)
 		if want != "" {

@@ -131,7 +131,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 	if cfg.Store != nil {
 		r.caring.Go(r.look)
 	}
-	r.caring.Go(r.foldAll)
+	r.caring.Go(r.tendVolumes)
 	return r, nil
 }
 

@@ -86,12 +86,20 @@ func (v *Volume) LastError() string {
 
 // state is which verbs may be used.
 func (v *Volume) state() State {
+	v.look()
 	v.r.mu.RLock()
 	defer v.r.mu.RUnlock()
 	if v.damage != "" {
 		return Damaged
 	}
 	return Active
+}
+
+// Damage is why the volume can only be read, "" if nothing is known to be wrong.
+func (v *Volume) Damage() string {
+	v.r.mu.RLock()
+	defer v.r.mu.RUnlock()
+	return v.damage
 }
 
 // Verbs lists the commands that may be used on the volume now, a line each.

@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,19 +61,7 @@ func TestExportSalvages(t *testing.T) {
 	h.write(v, 4096, "first")
 	h.write(v, 64<<20, "second")
 	h.write(v, 128<<20, "third")
-	bitmap := strings.TrimSuffix(h.deltaFile(v), ".delta") + ".bitmap"
-	f, err := os.OpenFile(bitmap, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for slot := range int64(2) { // of the second page
-		if _, err := f.WriteAt([]byte("damage"), 8192+8192+slot*4096+100); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	h.damagePage(v)
 	dest := filepath.Join(t.TempDir(), "out")
 	if err := exportVolume(h, v, "raw", dest); err == nil || !strings.Contains(err.Error(), "salvage=yes") {
 		t.Errorf("export of a damaged volume: %v", err)
@@ -90,6 +79,45 @@ func TestExportSalvages(t *testing.T) {
 	got, err := os.ReadFile(dest)
 	if err != nil || len(got) != size || string(got[4096:4101]) != "first" || string(got[128<<20:][:5]) != "third" || string(got[page:][:5]) != "\x00\x00\x00\x00\x00" {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// damagePage makes the second page of the topmost delta's bitmap one that cannot be read.
+func (h *house) damagePage(v *Volume) {
+	h.t.Helper()
+	bitmap := strings.TrimSuffix(h.deltaFile(v), ".delta") + ".bitmap"
+	f, err := os.OpenFile(bitmap, os.O_RDWR, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for slot := range int64(2) {
+		if _, err := f.WriteAt([]byte("damage"), 8192+8192+slot*4096+100); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestDamageIsSeenAtOnce: before anybody opens the disk of a volume that is damaged, its status says so, and it takes no commit.
+func TestDamageIsSeenAtOnce(t *testing.T) {
+	h := newVolumes(t)
+	h.do(h, "create", "one", "size=136314880")
+	h.write(h.volume("one"), 64<<20, "text")
+	h.damagePage(h.volume("one"))
+	h.reopen()
+	status := h.volume("one").Status()
+	if value(t, status, "state") != "error" || !strings.Contains(value(t, status, "error"), "page 1") {
+		t.Errorf("status\n%s", status)
+	}
+	h.reopen()
+	if err := h.volume("one").Do(t.Context(), "commit next"); !errors.Is(err, ErrBusy) {
+		t.Errorf("a commit: %v", err)
+	}
+	h.tendVolumes()
+	if !strings.Contains(h.log.String(), "a volume is damaged") {
+		t.Errorf("log\n%s", h.log.String())
 	}
 }
 

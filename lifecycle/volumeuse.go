@@ -207,18 +207,54 @@ func (v *Volume) openDeltas(rec volumeRecord, base *Handle) (*overlay.Disk, erro
 	if errors.As(err, &damage) {
 		d, err = v.openStack(rec, base, true)
 	}
-	v.r.mu.Lock()
-	v.damage = ""
-	if damage != nil {
-		v.damage = sentence(damage)
-	}
-	v.r.mu.Unlock()
+	v.found(damage)
 	if err == nil && damage == nil && d.Size() != rec.Size {
 		if err = d.Resize(rec.Size); err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}
 	return d, err
+}
+
+// found notes the damage of the deltas, nil if they are whole.
+func (v *Volume) found(damage *overlay.DamagedError) {
+	v.r.mu.Lock()
+	defer v.r.mu.Unlock()
+	v.damage = ""
+	if damage != nil {
+		v.damage = sentence(damage)
+	}
+}
+
+// look opens the deltas alone, if nobody has yet, to see whether they are whole and what they have. Who is opening the disk sees it, too.
+func (v *Volume) look() {
+	u := &v.use
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.disk != nil || u.written >= 0 {
+		return
+	}
+	select {
+	case u.turn <- struct{}{}:
+		defer u.giveTurn()
+	default:
+		return
+	}
+	d, err := v.openStack(v.record(), nil, true) // what is below need not be asked
+	var damage *overlay.DamagedError
+	if err != nil {
+		if errors.As(err, &damage) {
+			v.found(damage)
+		}
+		return
+	}
+	if errors.As(d.Damage(), &damage) {
+		v.found(damage)
+	}
+	u.written = d.Allocated()
+	if err := d.Close(); err != nil {
+		v.r.cfg.Log.Warn("closing a delta", append(volumeAttrs(v), "error", err)...)
+	}
 }
 
 func (v *Volume) openStack(rec volumeRecord, base *Handle, salvage bool) (*overlay.Disk, error) {

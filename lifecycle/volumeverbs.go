@@ -285,10 +285,7 @@ func (v *Volume) Status() string {
 	l.add("shared", yes(rec.Shared))
 	l.add("opens", handles)
 	l.add("writers", writers)
-	v.r.mu.RLock()
-	damage := v.damage
-	v.r.mu.RUnlock()
-	if damage != "" {
+	if damage := v.Damage(); damage != "" {
 		l.add("error", damage)
 	}
 	return l.String()
@@ -303,30 +300,14 @@ func yes(is bool) string {
 
 // written is how many bytes the volume's deltas have.
 func (v *Volume) written() int64 {
+	v.look()
 	u := &v.use
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.disk != nil {
 		return u.disk.Allocated()
 	}
-	if u.written >= 0 {
-		return u.written
-	}
-	select {
-	case u.turn <- struct{}{}:
-		defer u.giveTurn()
-	default:
-		return 0 // it is just being opened
-	}
-	d, err := v.openStack(v.record(), nil, true) // what is below need not be asked
-	if err != nil {
-		return 0
-	}
-	u.written = d.Allocated()
-	if err := d.Close(); err != nil {
-		v.r.cfg.Log.Warn("closing a delta", append(volumeAttrs(v), "error", err)...)
-	}
-	return u.written
+	return max(u.written, 0)
 }
 
 // Allocated is how many bytes of the disk hold data, at most: what was written, and what the image had.

@@ -54,6 +54,8 @@ func TestVolumeDamaged(t *testing.T) {
 	}
 
 	d = p.serve(t)
+	wantWords(t, "status before anybody opened it", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+	d.log.expect("a volume is damaged")
 	d.log.expect("reading the disk")
 	f, err = os.Open(p.volume("one", "disk"))
 	check(t, err)
