@@ -5,6 +5,11 @@ FUZZTIME    ?= 30s
 SOAK        ?= 100
 STEPS       ?= 1000000
 VM_DISK     ?= yes
+# The race detector looks at what goroutines share, so it runs -short, and what one goroutine computes is tested without it, below. The
+# compression library, which would take it ten times as long, is left out; test/main_test.go builds the program likewise.
+RACE         = -race -gcflags=github.com/klauspost/compress/...=-race=false
+# What tests of these names do is the work of one command after the other: no race can be in it, and it takes the race detector long.
+COMPUTING    = ^Test(EveryPair|EveryTargetHoldsEveryShape|ImagesOfQemuImg|ChainsOfQemuImg|ConvertAgainstQemu|GoldenOutputs|HostileNamesInImages|PayloadsDecodeWithOthersTools)$$
 STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: help build demo test vm-test lint fuzz soak bench setup
@@ -20,12 +25,13 @@ demo: ## make a disk, convert, serve, register and loop-mount it, compare every 
 	@$(MAKE) --no-print-directory build
 	@test/demo.sh
 
-test: ## run all tests, with the race detector, over real mounts
+test: ## run all tests over real mounts, with the race detector what has to do with more than one goroutine
 	@test/setup.sh test
 	$(GO) vet ./...
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
-	IMSFS_REQUIRE_TOOLS=1 $(GO) test -race -count 1 -timeout 20m ./...
-	IMSFS_REQUIRE_TOOLS=1 $(GO) test -count 1 -timeout 20m ./formats/... ./lazyload/...
+	IMSFS_REQUIRE_TOOLS=1 $(GO) test $(RACE) -short -skip '$(COMPUTING)' -count 1 -timeout 20m ./...
+	IMSFS_REQUIRE_TOOLS=1 $(GO) test -count 1 -timeout 20m ./formats/... ./lazyload/... ./blockstore/... ./lifecycle/...
+	IMSFS_REQUIRE_TOOLS=1 $(GO) test -run '$(COMPUTING)|^TestVolumeExercised$$' -count 1 -timeout 20m ./test
 
 vm-test: ## build a Debian, boot it from a volume, commit, boot that; VM_DISK=PATH keeps the disk for the next run
 	@test/setup.sh vm-test
@@ -42,7 +48,8 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 soak: ## kill the server SOAK (100) times while it loads and volumes are written; a million operations on a volume, and on its deltas
 	@test/setup.sh test
 	IMSFS_STEPS=$(STEPS) $(GO) test -count 1 -timeout 30m -run 'TestModel$$' -v ./lazyload/overlay
-	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled|VolumeExercised' -v ./test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_STEPS=$(STEPS) $(GO) test -count 1 -timeout 60m -run 'VolumeExercised' -v ./test
+	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled' -v ./test
 
 bench: ## measure beside qemu-storage-daemon and print a table of ratios
 	@test/setup.sh bench

@@ -97,7 +97,11 @@ func TestStoredReadsEqualTheModel(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 1))
-			for step := range 400 {
+			steps := 400
+			if testing.Short() {
+				steps = 100
+			}
+			for step := range steps {
 				switch rng.IntN(40) {
 				case 0:
 					s.reopen()

@@ -19,7 +19,12 @@ import (
 )
 
 // modelSteps is how many random steps one run of the model test makes.
-const modelSteps = 10_000
+func modelSteps() int {
+	if testing.Short() {
+		return 2_500
+	}
+	return 10_000
+}
 
 // world is a registry on a real store, beside flat bytes of what each image must read as.
 type world struct {
@@ -54,7 +59,7 @@ func TestModel(t *testing.T) {
 	}
 	w.open()
 	defer func() { w.close() }()
-	for step := range modelSteps {
+	for step := range modelSteps() {
 		if err := w.step(); err != nil {
 			t.Fatalf("step %d: %v", step, err)
 		}

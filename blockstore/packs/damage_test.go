@@ -34,6 +34,9 @@ func verify(t testing.TB, s *subject) (found []error) {
 
 // TestEveryByteOfARecord flips a bit in each byte of records of all shapes of slices: plain, zstd and zeros.
 func TestEveryByteOfARecord(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, 3*blockstore.BlockSize, ""))
 	must(t, s.Save(t.Context(), 1, 0, storetest.Blocks(3, 4, 5)))

@@ -114,6 +114,9 @@ func variants() []variant {
 }
 
 func TestDecodeGivesExactlyThePlainBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	for _, v := range variants() {
 		for _, n := range []int{1, 511, 4096, 65536, 1 << 20, 2<<20 + 17} {
 			for kind, plain := range map[string][]byte{"text": text(n), "noise": noise(n), "zeros": make([]byte, n)} {
@@ -136,6 +139,9 @@ func TestDecodeGivesExactlyThePlainBytes(t *testing.T) {
 }
 
 func TestDecodeRefusesAnotherLength(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	plain := text(1 << 20)
 	for _, v := range variants() {
 		src := v.encode(t, plain)

@@ -36,7 +36,7 @@ func (e *chainedEncoder) EncodeAfter(dst, plain []byte, ci int64, before []byte)
 }
 
 func TestRunHandsOnWhatIsBefore(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range seeds() {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		size := 512 * (1 + rng.Int64N(20*mib/512))
 		img := newFakeImage(rng, size, 64<<10, []string{"", "zstd"}[rng.IntN(2)])

@@ -28,7 +28,7 @@ func firstDifference(a, b []byte) int64 {
 }
 
 func TestCompareFindsTheFirstDifference(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range seeds() {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		a := newFakeImage(rng, 512*(1+rng.Int64N(6*mib/512)), 64<<10, "")
 		b := relaidOut(rng, a)

@@ -21,7 +21,7 @@ import (
 const mib = 1 << 20
 
 func TestRunWritesEveryDataClusterOnceInOrder(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range seeds() {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		size := 512 * (1 + rng.Int64N(20*mib/512))
 		img := newFakeImage(rng, size, int64(4096)<<rng.IntN(10), []string{"", "zstd"}[rng.IntN(2)])

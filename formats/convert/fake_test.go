@@ -13,6 +13,14 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
+// seeds is how many disks a test makes: under the race detector, which sees most in the first, fewer.
+func seeds() uint64 {
+	if testing.Short() {
+		return 8
+	}
+	return 30
+}
+
 // fakeImage is a disk in memory: where says what each grain of 4096 bytes is; only Data grains are read from bytes.
 type fakeImage struct {
 	info  formats.Info

@@ -13,7 +13,7 @@ import (
 )
 
 func TestStreamWritesAllBytesInOrder(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range seeds() {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		size := 512 * (1 + rng.Int64N(12*mib/512))
 		img := newFakeImage(rng, size, int64(4096)<<rng.IntN(10), []string{"", "zstd"}[rng.IntN(2)])

@@ -13,6 +13,7 @@
 package formattest
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -42,16 +43,20 @@ type Range struct{ Off, End int64 }
 // maxRead bounds one read of the suite, so that huge disks are read around their edges only.
 const maxRead = 5 << 20
 
-// Run tests that the driver reads every case as its model says, and that it stands damage and failing sources.
+// Run tests that the driver reads every case as its model says, and that it stands damage and failing sources. A short run is
+// for the race detector: it leaves out what one goroutine does.
 func Run(t *testing.T, d formats.Driver, cases []Case) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			r := &runner{c: c, set: formats.Set{Drivers: []formats.Driver{d}}, name: d.Name()}
+			t.Run("concurrent", r.testConcurrent)
+			if testing.Short() {
+				return
+			}
 			t.Run("probe", r.testProbe)
 			t.Run("read", r.testRead)
 			t.Run("extents", r.testExtents)
 			t.Run("out-of-range", r.testOutOfRange)
-			t.Run("concurrent", r.testConcurrent)
 			t.Run("cancelled", r.testCancelled)
 			t.Run("prefixes", r.testPrefixes)
 			t.Run("flips", r.testFlips)
@@ -81,10 +86,7 @@ func (r *runner) open(t *testing.T) formats.Image {
 // driver leaves alone are found.
 func (r *runner) checkRead(t *testing.T, img formats.Image, off, n int64) {
 	t.Helper()
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = 0xDB
-	}
+	p := bytes.Repeat([]byte{0xDB}, int(n))
 	if err := img.ReadAt(t.Context(), p, off); err != nil {
 		t.Fatalf("ReadAt(off=%d, n=%d) = %v", off, n, err)
 	}

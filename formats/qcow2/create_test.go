@@ -244,6 +244,9 @@ func TestFinishFailsWithItsTarget(t *testing.T) {
 
 // TestCreateTakesNoMemoryForWhatIsEmpty: an empty TiB, and one with 64 GiB of data, which are a million clusters.
 func TestCreateTakesNoMemoryForWhatIsEmpty(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	for _, tt := range []struct {
 		opts         string
 		every, chunk int

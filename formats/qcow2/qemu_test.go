@@ -87,6 +87,9 @@ func TestConvertedImages(t *testing.T) {
 
 // TestEveryClusterSize has data that is compressed and data that is not in clusters of each size there may be.
 func TestEveryClusterSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	dir := t.TempDir()
 	raw := writeRaw(t, dir, content(200<<10+512))
 	for bits := minClusterBits; bits <= maxClusterBits; bits++ {

@@ -175,6 +175,9 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 
 // TestCheckOfManyBlocksIsBounded has a table of more blocks than are kept in memory.
 func TestCheckOfManyBlocksIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	b := &builder{kind: typeDynamic, size: (maxRefs + 1) * 512, blockSize: 512}
 	f, h := b.parts()
 	end := roundUp(1536+int64(h.maxTableEntries)*4, 512)

@@ -156,6 +156,9 @@ func compare(t testing.TB, path string, want []byte) {
 }
 
 func TestQemuConverts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one goroutine computes")
+	}
 	for _, options := range []string{
 		"subformat=monolithicSparse,compat6", "subformat=monolithicFlat", "subformat=twoGbMaxExtentSparse", "subformat=twoGbMaxExtentFlat",
 		"subformat=streamOptimized", "subformat=monolithicSparse,zeroed_grain=on", "subformat=streamOptimized,zeroed_grain=on,hwversion=9,adapter_type=lsilogic",

@@ -13,7 +13,11 @@ import (
 // it was at some time since.
 func TestPowerCut(t *testing.T) {
 	r := seed(t)
-	for round := range 300 {
+	rounds := 300
+	if testing.Short() {
+		rounds = 50
+	}
+	for round := range rounds {
 		t.Run(fmt.Sprint(round), func(t *testing.T) { cutOnce(t, r) })
 	}
 }

@@ -247,12 +247,16 @@ func (x *exerciser) changed(frozen *Frozen, now flat) {
 	}
 }
 
-// steps is how many operations TestModel makes; the environment may say another number.
+// steps is how many operations TestModel makes; the environment may say another number. test/exercise_test.go makes as many through
+// a mount.
 func steps() int {
 	if n, err := strconv.Atoi(os.Getenv("IMSFS_STEPS")); err == nil {
 		return n
 	}
-	return 120_000
+	if testing.Short() {
+		return 5_000
+	}
+	return 60_000
 }
 
 // TestModel: many operations, also on the rare paths, against bytes in memory.
