@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +40,7 @@ func TestStopWaitsForUsers(t *testing.T) {
 	defer open.Close()
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
-	m.sameAs(t, open, "the open disk")
+	m.sameFile(t, open, "the open disk")
 	if err := open.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +96,25 @@ func (p place) servers(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return pid
+}
+
+// TestDeletedStore: a server whose store was deleted under it ends when it is asked to, and says why that was no clean end.
+func TestDeletedStore(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 18)
+	d.register(t, "disk", m.path)
+	check(t, os.RemoveAll(d.store))
+	d.signal(t, syscall.SIGTERM)
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		t.Fatalf("the server still runs after %v", patience)
+	}
+	d.over = true
+	if code := d.cmd.ProcessState.ExitCode(); code != 1 || d.mounted(t) {
+		t.Errorf("it ended with %v, and its tree is mounted: %t", d.cmd.ProcessState, d.mounted(t))
+	}
+	d.log.await(t, "imsfs: ", d.store, "no such file or directory")
 }
 
 // TestRefusedServer: a server that cannot be says why, in the foreground and detached.
@@ -216,7 +236,7 @@ func TestDetachedByHand(t *testing.T) {
 	do(t, "touch", d.path("precious"))
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
-	m.sameAs(t, open, "the open disk")
+	m.sameFile(t, open, "the open disk")
 	if err := open.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	iofs "io/fs"
 	"iter"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -92,9 +93,13 @@ func open(dir string, log *slog.Logger) (*badger.DB, error) {
 	return openBadger(db, log)
 }
 
-// Close waits for running transactions to end, seals the store and gives it free. No transaction may be begun.
+// Close waits for running transactions to end, seals the store and gives it free. No transaction may be begun. When somebody has
+// deleted the store it is an error, and what Badger has in memory stays there.
 func (db *DB) Close() error {
 	defer db.lock.release()
+	if _, err := os.Stat(filepath.Join(db.dir, dbDir)); err != nil {
+		return fmt.Errorf("store %s: close: %w", db.dir, err) // Badger would try for ever to write its last table
+	}
 	var errs []error
 	for _, s := range db.sequences {
 		errs = append(errs, s.Release())

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -116,6 +118,19 @@ func TestErrors(t *testing.T) {
 	}
 	if err := db.View(func(*Tx) error { return nil }); !errors.Is(err, iofs.ErrClosed) {
 		t.Errorf("View after Close = %v", err)
+	}
+}
+
+// TestCloseOfADeletedStore: it comes back, and says so.
+func TestCloseOfADeletedStore(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db := mustOpen(t, dir)
+	set(t, db, "a", "1")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("Close = %v, want that the store does not exist", err)
 	}
 }
 
