@@ -40,7 +40,7 @@ func TestOpenDiskOutlivesItsImage(t *testing.T) {
 		if _, err := open.Seek(0, 0); err != nil {
 			t.Fatal(err)
 		}
-		m.sameAs(t, open, "the open disk")
+		m.sameFile(t, open, "the open disk")
 	})
 }
 
@@ -53,7 +53,7 @@ func TestNameGivenAgain(t *testing.T) {
 		fresh := makeModel(t, d.file("fresh.raw"), old.size, 99)
 		d.register(t, "disk", fresh.path)
 		fresh.same(t, d.disk("disk"))
-		old.sameAs(t, still, "the old disk, still open,")
+		old.sameFile(t, still, "the old disk, still open,")
 	})
 }
 

@@ -39,6 +39,7 @@ func TestToolsReadDisks(t *testing.T) {
 	eachFormat(t, 13*mib+512, func(t *testing.T, d *daemon, m model) {
 		for name, script := range map[string]string{
 			"cmp":                     `cmp -n $(stat -c %s "$2") "$1" "$2"`,
+			"cmp to the end":          `cmp "$1" <(cat "$2"; head -c $(($(stat -c %s "$1") - $(stat -c %s "$2"))) /dev/zero)`,
 			"dd 1 MiB":                `cmp -n $(stat -c %s "$2") <(dd if="$1" bs=1M status=none) "$2"`,
 			"dd past the cache":       `cmp -n $(stat -c %s "$2") <(dd if="$1" bs=1M iflag=direct status=none) "$2"`,
 			"dd of odd blocks":        `cmp -n $(stat -c %s "$2") <(dd if="$1" bs=77777 status=none) "$2"`,
