@@ -193,7 +193,7 @@ func TestFullDisk(t *testing.T) {
 	const full = "the store could not keep what was loaded"
 	d := p.serve(t, "--free-floor", "40MiB")
 	d.log.allow(full)
-	noise := model{path: p.file("noise.raw")}
+	noise := model{p.file("noise.raw"), 256 * mib}
 	do(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
 	d.register(t, "noise", noise.path)
 	noise.same(t, p.disk("noise")) // what does not fit is left out

@@ -57,6 +57,8 @@ func TestVolume(t *testing.T) {
 	p.tell(t, "web", "clone one size="+strconv.Itoa(6*mib))
 	p.tell(t, "web", "clone two")
 	p.tell(t, "web", "delete")
+	source := m.path
+	d.mayKeep(source)
 	want = append(want, make([]byte, 2*mib)...)
 
 	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
@@ -104,6 +106,7 @@ func TestVolume(t *testing.T) {
 	d.stop(t)
 
 	d = p.serve(t)
+	d.mayKeep(source)
 	sameContent(t, p, "one", want)
 	sameContent(t, p, "two", first(t, m.path))
 	digest := do(t, program, "digest", p.volume("one", "disk"))
@@ -120,6 +123,7 @@ func TestVolume(t *testing.T) {
 	sameContent(t, p, "one", want)
 	d.stop(t)
 	d = p.serve(t)
+	d.mayKeep(source)
 	sameContent(t, p, "one", want)
 	p.tell(t, "next", "delete")
 	sameContent(t, p, "one", want)
