@@ -33,7 +33,7 @@ test: ## run all tests over real mounts, with the race detector what has to do w
 	IMSFS_REQUIRE_TOOLS=1 $(GO) test -count 1 -timeout 20m ./formats/... ./lazyload/... ./blockstore/... ./lifecycle/...
 	IMSFS_REQUIRE_TOOLS=1 $(GO) test -run '$(COMPUTING)|^TestVolumeExercised$$' -count 1 -timeout 20m ./test
 
-vm-test: ## build a Debian, boot it from a volume, commit, boot that; VM_DISK=PATH keeps the disk for the next run
+vm-test: ## build a Debian, boot it from a volume, commit, boot that (CI does, after test); VM_DISK=PATH keeps the disk for the next run
 	@test/setup.sh vm-test
 	IMSFS_REQUIRE_TOOLS=1 IMSFS_VM=$(VM_DISK) $(GO) test -count 1 -timeout 20m -run '^TestVM$$' -v ./test
 
