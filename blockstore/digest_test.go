@@ -116,7 +116,7 @@ var errRead = errors.New("cannot read")
 func TestDigestOfHoles(t *testing.T) {
 	begun := time.Now()
 	digest(t, hole(1<<40+5))
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > time.Minute { // hashing it would take longer
 		t.Errorf("a hole of a tebibyte took %v", took)
 	}
 	if _, err := blockstore.DigestPlain(t.Context(), hole(blockstore.MaxDiskSize+1), nil); err == nil {

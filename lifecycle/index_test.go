@@ -104,7 +104,7 @@ func (h *house) becomes(img *Image, want IndexState) {
 	h.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for range 5000 {
+	for range 60_000 { // a minute: only a hang takes that
 		if value(h.t, img.Status(), "index") == string(want) {
 			return
 		}

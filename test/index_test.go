@@ -4,26 +4,20 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // becomesReady waits for the index of an image.
 func (p place) becomesReady(t *testing.T, image string) os.FileInfo {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for range 3000 {
-		if p.status(t, image, "index") == "ready" {
-			info, err := os.Stat(p.index(t, image))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return info
+	eventually(t, func() string {
+		if state := p.status(t, image, "index"); state != "ready" {
+			return "index " + state + ": " + p.status(t, image, "index_error")
 		}
-		<-tick.C
-	}
-	t.Fatalf("index %s: %s", p.status(t, image, "index"), p.status(t, image, "index_error"))
-	return nil
+		return ""
+	})
+	info, err := os.Stat(p.index(t, image))
+	check(t, err)
+	return info
 }
 
 func (p place) index(t *testing.T, image string) string {

@@ -280,7 +280,7 @@ func TestCreateTakesNoMemoryForWhatIsEmpty(t *testing.T) {
 		if err := e.Finish(t.Context(), &discard{}); err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(begin); tt.every == 0 && took > time.Second {
+		if took := time.Since(begin); tt.every == 0 && took > time.Minute { // writing out the size would take longer
 			t.Errorf("%+v: it took %v", tt, took)
 		}
 	}

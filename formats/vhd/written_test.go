@@ -87,7 +87,7 @@ func TestLargestDisks(t *testing.T) {
 	begun := time.Now()
 	path := filepath.Join(t.TempDir(), "a.vhd")
 	convertTo(t, path, formattest.Disk{Bytes: maxSize, Parts: []formattest.Part{{Off: maxSize - 512, Data: pattern(maxSize-512, 512)}}}, nil)
-	if d := time.Since(begun); d > 2*time.Second {
+	if d := time.Since(begun); d > time.Minute { // reading it would take longer
 		t.Errorf("it took %v", d)
 	}
 	p := make([]byte, 512)
