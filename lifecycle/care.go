@@ -139,9 +139,7 @@ func (r *Registry) onStore(verb string, work func(context.Context, *job) error) 
 	return r.launch(&r.job, verb, func(ctx context.Context, j *job) error {
 		err := work(ctx, j)
 		if err != nil {
-			r.mu.Lock()
-			r.lastErr = sentence(fmt.Errorf("%s: %w", verb, err))
-			r.mu.Unlock()
+			r.setError(sentence(fmt.Errorf("%s: %w", verb, err)))
 		}
 		return err
 	})

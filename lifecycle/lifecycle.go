@@ -206,17 +206,24 @@ func (r *Registry) Image(name string) (*Image, error) {
 
 // Do runs one command on the store. Its error is one sentence, and is what LastError says until the next command.
 func (r *Registry) Do(ctx context.Context, line string) error {
+	r.setError("") // before: a job that the command starts may have failed by the time the command is through
 	err := told(perform(ctx, storeVerbs, r, "", line))
+	if err != nil {
+		r.setError(sentence(err))
+	}
+	return err
+}
+
+func (r *Registry) setError(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lastErr = sentence(err)
-	return err
+	r.lastErr = text
 }
 
 // Verbs lists the commands on the store, a line each.
 func (r *Registry) Verbs() string { return usage(storeVerbs, "") }
 
-// LastError is the sentence of the last command on the store, "" if it went well.
+// LastError is the sentence of the last command on the store, or of its job that failed since; "" if all went well.
 func (r *Registry) LastError() string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -252,4 +252,19 @@ func TestErrorOfAJobStays(t *testing.T) {
 	if got := v.LastError(); got != "slow: it broke" {
 		t.Errorf("error %q", got)
 	}
+
+	ofStore := []verb[*Registry]{{name: "slow", run: func(r *Registry, _ context.Context, _ []string) error {
+		err := r.onStore("slow", func(context.Context, *job) error { return errors.New("it broke") })
+		<-r.jobAt(&r.job).done
+		return err
+	}}}
+	wasOfStore := storeVerbs
+	storeVerbs = ofStore
+	defer func() { storeVerbs = wasOfStore }()
+	if err := h.Do(t.Context(), "slow"); err != nil {
+		t.Error(err)
+	}
+	if got := h.LastError(); got != "slow: it broke" {
+		t.Errorf("error of the store %q", got)
+	}
 }
