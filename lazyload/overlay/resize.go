@@ -23,6 +23,10 @@ func (d *Disk) Resize(size int64) error {
 	return d.top().resize(size)
 }
 
+// flushesBefore is how often a Freeze flushes beside the writers, so that little is left to do while all wait: each has only to do what
+// was written during the one before, and nothing if nobody writes.
+const flushesBefore = 4
+
 // Freeze puts a new, empty delta on top, of the disk's size and with all of it seen through. What is below stands still from
 // then on, and is durable; it is returned as a disk of its own. The files are the Disk's if it succeeds.
 func (d *Disk) Freeze(f Files) (*Frozen, error) {
@@ -30,8 +34,10 @@ func (d *Disk) Freeze(f Files) (*Frozen, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Flush(); err != nil { // so that little is left to do while all wait
-		return nil, err
+	for range flushesBefore {
+		if err := d.Flush(); err != nil {
+			return nil, err
+		}
 	}
 	d.flushing.Lock()
 	defer d.flushing.Unlock()

@@ -36,16 +36,29 @@ func (b *bench) volumeCommits(ctx context.Context) error {
 		b.table.add(row{"volume: commit, 256 MiB changed of " + of.what, fmt.Sprintf("%.0f MB/s (%s)", rate(of.took)/1e6, durationText(of.took.median())), "", "",
 			fmt.Sprintf("≥ %.0f MB/s", commitRate/1e6), yesNo(rate(of.took) >= commitRate)})
 	}
-	return nil
+	return b.volumeStall(ctx)
 }
 
 // commit is what one takes, from the write of the command to the end of its job.
 func (b *bench) commit(ctx context.Context, size int64) (took time.Duration, err error) {
-	d, stop, err := b.fresh(ctx)
+	d, stop, err := b.changedVolume(ctx, size)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	start := time.Now()
+	if err := d.write(d.volume("one", "ctl"), "commit", "next"); err != nil {
+		return 0, err
+	}
+	return d.jobDone(ctx, d.volume("one", "job"), start)
+}
+
+// changedVolume is a volume "one" of a disk of that size, of which 256 MiB were written, by a daemon and a store of its own.
+func (b *bench) changedVolume(ctx context.Context, size int64) (*storeDaemon, func() error, error) {
+	d, stop, err := b.fresh(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	if size == diskSize {
 		err = d.command("register", "empty", b.data.raw, "format=raw")
 	} else {
@@ -58,13 +71,9 @@ func (b *bench) commit(ctx context.Context, size int64) (took time.Duration, err
 		err = b.change(ctx, d.volume("one", "disk"), size)
 	}
 	if err != nil {
-		return 0, err
+		return nil, nil, errors.Join(err, stop())
 	}
-	start := time.Now()
-	if err := d.write(d.volume("one", "ctl"), "commit", "next"); err != nil {
-		return 0, err
-	}
-	return d.jobDone(ctx, d.volume("one", "job"), start)
+	return d, stop, nil
 }
 
 // change writes real data, at a place where no image has it, so that the store has none of its blocks.
