@@ -48,6 +48,7 @@ type DB struct {
 	dir    string
 	lock   *lock
 	badger *badger.DB
+	views  views
 
 	mu        sync.Mutex
 	sequences []*badger.Sequence // handed out, given back by Close
@@ -70,7 +71,7 @@ func Open(dir string, opts Options) (*DB, error) {
 		l.release()
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
-	return &DB{dir: dir, lock: l, badger: db}, nil
+	return &DB{dir: dir, lock: l, badger: db, views: views{badger: db}}, nil
 }
 
 func open(dir string, log *slog.Logger) (*badger.DB, error) {
@@ -100,6 +101,7 @@ func (db *DB) Close() error {
 	if _, err := os.Stat(filepath.Join(db.dir, dbDir)); err != nil {
 		return fmt.Errorf("store %s: close: %w", db.dir, err) // Badger would try for ever to write its last table
 	}
+	db.views.changed() // Badger waits for those who read
 	var errs []error
 	for _, s := range db.sequences {
 		errs = append(errs, s.Release())
@@ -126,7 +128,12 @@ type Entry struct{ Key, Value []byte }
 
 // View runs fn on the store as it is now.
 func (db *DB) View(fn func(*Tx) error) error {
-	return closed(db.badger.View(func(txn *badger.Txn) error { return fn(&Tx{txn}) }))
+	v, err := db.views.begin()
+	if err != nil {
+		return closed(err)
+	}
+	defer db.views.end(v)
+	return closed(fn(&Tx{v.txn}))
 }
 
 // Update runs fn and makes its changes, all of them or, if fn or the disk returns an error, none. They are on disk when
@@ -137,6 +144,7 @@ func (db *DB) Update(fn func(*WriteTx) error) error {
 	}
 	for {
 		err := db.badger.Update(func(txn *badger.Txn) error { return fn(&WriteTx{Tx{txn}}) })
+		db.views.changed()                       // also after an error: the change may have been made
 		if !errors.Is(err, badger.ErrConflict) { // a conflict means that another one got on
 			return closed(err)
 		}

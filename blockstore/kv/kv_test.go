@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -209,5 +210,63 @@ func BenchmarkOpen(b *testing.B) {
 		b.StopTimer()
 		mustClose(b, db)
 		b.StartTimer()
+	}
+}
+
+// TestViewsSeeWhatWasChangedBefore: a view has every change whose Update had returned when it began, and stays what it is while
+// others are made, however many read and write.
+func TestViewsSeeWhatWasChangedBefore(t *testing.T) {
+	db := mustOpen(t, t.TempDir())
+	defer mustClose(t, db)
+	set(t, db, "n", "")
+	length := func(tx *Tx) int {
+		v, err := tx.Get([]byte("n"))
+		if err != nil {
+			t.Error(err)
+		}
+		return len(v)
+	}
+	const changes = 200
+	var done atomic.Int64 // changes that were made
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for at := 0; at < changes; {
+				least := int(done.Load())
+				err := db.View(func(tx *Tx) error {
+					at = length(tx)
+					if at < least {
+						t.Errorf("a view has %d changes, and %d were made before it", at, least)
+					}
+					for e, err := range tx.Prefix([]byte("n")) {
+						if err != nil || len(e.Value) != at {
+							t.Errorf("a view of %d changes has %d, %v", at, len(e.Value), err)
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	err := db.View(func(tx *Tx) error {
+		for n := range changes {
+			set(t, db, "n", strings.Repeat("x", n+1))
+			done.Add(1)
+		}
+		if n := length(tx); n != 0 {
+			t.Errorf("a view that began before all changes has %d", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if db.views.current != nil && db.views.current.readers != 0 {
+		t.Errorf("%d views did not end", db.views.current.readers)
 	}
 }
