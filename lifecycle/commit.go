@@ -229,7 +229,7 @@ func (v *Volume) rebase(d *overlay.Disk, base *Handle, at *slot, now volumeRecor
 		v.r.end(was.Close)
 	}
 	v.restOn(at, now)
-	v.dropDeltas(old.Deltas[1:])
+	v.r.jobs.Go(func() { v.dropDeltas(old.Deltas[1:]) }) // 256 MiB take 0.2 s, and everybody waits
 }
 
 // restOn makes the volume rest on what its record says, and no more on what it does not. at is the place of the base's disk, which the

@@ -24,6 +24,8 @@ type saving struct {
 	j      *job
 	total  int64 // bytes to be looked at
 
+	buffers sync.Pool // *[saveStep]byte
+
 	mu         sync.Mutex // guards the following
 	done, data int64      // of total; and how many of those are no zeros
 }
@@ -115,7 +117,12 @@ func (s *saving) piece(ctx context.Context, off, n int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	buf := make([]byte, n)
+	whole, _ := s.buffers.Get().(*[saveStep]byte)
+	if whole == nil {
+		whole = new([saveStep]byte)
+	}
+	defer s.buffers.Put(whole)
+	buf := whole[:n]
 	if _, err := s.frozen.ReadAt(ctx, buf, off); err != nil {
 		return err
 	}

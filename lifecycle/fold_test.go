@@ -21,6 +21,7 @@ import (
 func (h *house) deltasAre(v *Volume, want int) {
 	h.t.Helper()
 	deltas := v.record().Deltas
+	h.jobs.Wait() // a commit leaves its deltas to be removed
 	there, err := h.deltas.List()
 	slices.Sort(there)
 	if there = slices.Compact(there); err != nil || len(deltas) != want || len(there) != want {
