@@ -160,7 +160,7 @@ func TestExportRefuses(t *testing.T) {
 
 func TestExportThatFailsLeavesNothing(t *testing.T) {
 	broken := func(_ context.Context, off int64) error {
-		if off >= 1<<20 {
+		if off>>20 == 1 { // and nowhere else: workers read several places at once
 			return errors.New("the source is broken")
 		}
 		return nil
