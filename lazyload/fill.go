@@ -14,6 +14,9 @@ import (
 // fillUnit is what Load reads at once at least, so that a source is asked for large pieces.
 const fillUnit = 1 << 20
 
+// fillAtOnce is how many bytes are under way for each processor: some read or wait for a sync while others compress.
+const fillAtOnce = 8 << 20
+
 // Progress is how far a Load is.
 type Progress struct {
 	Done, Total int64 // bytes of the range
@@ -36,7 +39,7 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 		return err
 	}
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(8 * runtime.GOMAXPROCS(0)) // some read or wait for a sync while others compress
+	group.SetLimit(int(max(fillAtOnce/unit, 2)) * runtime.GOMAXPROCS(0))
 	for off < end && working.Err() == nil {
 		zeros, err := l.zeros(working, img, off, end, unit)
 		if err != nil {
