@@ -156,7 +156,7 @@ func (v *Volume) freeze(d *overlay.Disk) (*overlay.Frozen, error) {
 		return nil, errors.Join(err, files.Close(), r.deltas.Remove(n))
 	}
 	frozen, err := d.Freeze(files)
-	if err != nil { // the volume goes on without it
+	if frozen == nil { // the volume goes on without it
 		err = errors.Join(err, files.Close(), r.updateVolume(v, func(rec *volumeRecord) { rec.Deltas = old }))
 	}
 	return frozen, err

@@ -15,11 +15,12 @@ type delta struct {
 	Files
 	header // size and limit are guarded by Disk.mu, the rest by Disk.flushing
 
-	pages  []atomic.Pointer[page] // nil: all absent
-	dirty  atomic.Bool            // a page is
-	units  atomic.Int64           // that are written
-	damage error                  // what was found and got over
-	failed error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
+	pages    []atomic.Pointer[page] // nil: all absent
+	dirty    atomic.Bool            // a page is
+	unsynced atomic.Bool            // data was written since the last flush began
+	units    atomic.Int64           // that are written
+	damage   error                  // what was found and got over
+	failed   error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
 }
 
 // Create writes a delta without any content into two empty files, durably but for their names.

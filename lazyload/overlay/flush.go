@@ -32,7 +32,11 @@ func (d *Disk) Flush() error {
 func (d *Disk) giveUp() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if failed := d.top().failed; failed != nil && d.readOnly == nil {
+	failed := d.top().failed
+	if failed == nil && d.pending != nil {
+		failed = d.pending.failed
+	}
+	if failed != nil && d.readOnly == nil {
 		d.readOnly = failed
 	}
 }
@@ -42,12 +46,30 @@ func (d *Disk) flush() error {
 	if d.readOnly != nil {
 		return d.readOnly
 	}
+	if d.pending != nil { // first, as what is on top may need it
+		if err := d.pending.flushWritten(); err != nil {
+			return err
+		}
+		d.pending = nil
+	}
+	return d.top().flushWritten()
+}
+
+// flushWritten flushes what was written since the last one began.
+func (d *delta) flushWritten() error {
 	unsynced := d.unsynced.Swap(false)
-	err := d.top().flush(unsynced)
+	err := d.flush(unsynced)
 	if err != nil && unsynced {
 		d.unsynced.Store(true)
 	}
 	return err
+}
+
+// wrote is said when data was written: a flush that was under way may not have seen it.
+func (d *delta) wrote() {
+	if !d.unsynced.Load() {
+		d.unsynced.Store(true)
+	}
 }
 
 // snapshot is a page as it is to be written.

@@ -17,6 +17,9 @@ const (
 // same. When all of it is durable, leave is called, which says so durably wherever it is kept which deltas there are; then the upper
 // delta, the lowest but one, is closed. No other Fold and no Rebase may be running, and no Frozen of these be read.
 func (d *Disk) Fold(ctx context.Context, leave func() error) error {
+	if err := d.Flush(); err != nil { // which also makes durable what a Freeze could not
+		return err
+	}
 	upper, lower, err := d.lowest()
 	if err != nil {
 		return err

@@ -55,12 +55,12 @@ type Disk struct {
 	stack    stack
 	readOnly error // why nothing can be written, nil if it can
 
-	regions  [stripes]sync.Mutex
-	unsynced atomic.Bool // the top's data was written to since the last flush began
+	regions [stripes]sync.Mutex
 
-	flushing sync.Mutex // taken before mu
+	flushing sync.Mutex // taken before mu, and guards the following but for asked
 	asked    atomic.Uint64
-	done     uint64 // flushes up to this one are done; guarded by flushing
+	done     uint64 // flushes up to this one are done
+	pending  *delta // was frozen, and is not durable yet; nil: all below the top is
 }
 
 // Open opens a disk: its deltas, the topmost in front, over base, which may be nil. The files are the Disk's from then on, also if

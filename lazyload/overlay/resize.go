@@ -23,21 +23,17 @@ func (d *Disk) Resize(size int64) error {
 	return d.top().resize(size)
 }
 
-// flushesBefore is how often a Freeze flushes beside the writers, so that little is left to do while all wait: each has only to do what
-// was written during the one before, and nothing if nobody writes.
-const flushesBefore = 4
-
 // Freeze puts a new, empty delta on top, of the disk's size and with all of it seen through. What is below stands still from
-// then on, and is durable; it is returned as a disk of its own. The files are the Disk's if it succeeds.
+// then on; it is returned as a disk of its own. Writers wait for the exchange only: what was written is made durable behind it, before
+// anything that is written then. The files are the Disk's if a Frozen is returned; with an error beside it, it is not durable yet, and the
+// next Flush tries again.
 func (d *Disk) Freeze(f Files) (*Frozen, error) {
 	top, err := openDelta(f, false)
 	if err != nil {
 		return nil, err
 	}
-	for range flushesBefore {
-		if err := d.Flush(); err != nil {
-			return nil, err
-		}
+	if err := d.Flush(); err != nil { // so that who flushes behind the exchange need not wait for all of it
+		return nil, err
 	}
 	d.flushing.Lock()
 	defer d.flushing.Unlock()
@@ -45,22 +41,32 @@ func (d *Disk) Freeze(f Files) (*Frozen, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Sealed while others write to the new one. It is durable without that: what fails is only how surely damage is told.
+	d.mu.RLock()
+	err = d.flush()
+	d.mu.RUnlock()
+	if err != nil {
+		d.giveUp()
+		return &Frozen{below}, err
+	}
+	// It is durable without that: what fails is only how surely damage is told.
 	_ = below.deltas[0].seal()
 	return &Frozen{below}, nil
 }
 
-// push flushes and puts a delta on top, while all wait. It returns what is below. The caller holds flushing.
+// push puts a delta on top, while all wait, and returns what is below. The caller holds flushing.
 func (d *Disk) push(top *delta) (below stack, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if top.size != d.top().size || top.limit != top.size {
+	switch {
+	case d.readOnly != nil:
+		return stack{}, d.readOnly
+	case d.pending != nil: // since the Flush another Freeze failed
+		return stack{}, fmt.Errorf("%s is not durable yet: %w", d.pending.Name, iofs.ErrInvalid)
+	case top.size != d.top().size || top.limit != top.size:
 		return stack{}, fmt.Errorf("a delta of %d bytes over a disk of %d: %w", top.limit, d.top().size, iofs.ErrInvalid)
 	}
-	if err := d.flush(); err != nil {
-		return stack{}, err
-	}
 	below = d.stack
+	d.pending = d.top()
 	d.stack = stack{append([]*delta{top}, below.deltas...), below.base}
 	return below, nil
 }

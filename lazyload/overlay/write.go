@@ -16,7 +16,7 @@ func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	top := d.top()
 	if state, n := top.bytes(off, int64(len(p))); state == written && n == int64(len(p)) {
 		n, err := top.Data.WriteAt(p, off)
-		d.wrote()
+		top.wrote()
 		return n, err
 	}
 	done := 0
@@ -36,13 +36,6 @@ func (d *Disk) writable(off, n int64) error {
 		return d.readOnly
 	}
 	return d.inside(off, n)
-}
-
-// wrote is said when data was written: a flush that was under way may not have seen it.
-func (d *Disk) wrote() {
-	if !d.unsynced.Load() {
-		d.unsynced.Store(true)
-	}
 }
 
 // lock locks the region at off.
@@ -80,7 +73,7 @@ func (d *Disk) writeUnits(ctx context.Context, p []byte, off int64) (int64, erro
 		n -= tail
 	}
 	_, err := top.Data.WriteAt(p[:n], off)
-	d.wrote()
+	top.wrote()
 	if err != nil {
 		return 0, err
 	}
@@ -102,7 +95,7 @@ func (d *Disk) makeWhole(ctx context.Context, u int64, p []byte, off int64) erro
 	}
 	copy(whole[off-u*Unit:], p)
 	_, err := top.Data.WriteAt(whole, u*Unit)
-	d.wrote()
+	top.wrote()
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (d *Disk) zeroPart(ctx context.Context, off, n int64) error {
 		return d.makeWhole(ctx, off/Unit, zeros[:n], off)
 	}
 	_, err = d.top().Data.WriteAt(zeros[:n], off)
-	d.wrote()
+	d.top().wrote()
 	return err
 }
 
@@ -93,7 +93,7 @@ func (d *Disk) zeroUnits(ctx context.Context, off, end int64) error {
 			if err := top.Data.Punch(off, n); err != nil {
 				return err
 			}
-			d.wrote()
+			top.wrote()
 		case state == absent && !d.nothingBelow(off):
 			top.set(off/Unit, units(off+n), zero)
 		}
