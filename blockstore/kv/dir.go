@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
@@ -95,7 +96,7 @@ func markerText() string { return fmt.Sprintf("imsfs store layout %d", layout) }
 func create(dir string) error {
 	marker, fresh, whole := filepath.Join(dir, markerFile), filepath.Join(dir, newDir), filepath.Join(dir, dbDir)
 	if _, err := os.Stat(marker); errors.Is(err, iofs.ErrNotExist) {
-		if err := makeFresh(dir); err != nil {
+		if err := makeFresh(dir, nil); err != nil {
 			return err
 		}
 		if err := renameio.WriteFile(marker, []byte(markerText()+"\n"), 0o600, renameio.WithTempDir(dir)); err != nil {
@@ -111,8 +112,8 @@ func create(dir string) error {
 	return syncDir(dir)
 }
 
-// makeFresh makes an empty database in db.new.
-func makeFresh(dir string) error {
+// makeFresh makes a database in db.new that has what begin writes; nil is nothing.
+func makeFresh(dir string, begin func(*WriteTx) error) error {
 	fresh := filepath.Join(dir, newDir)
 	if err := os.RemoveAll(fresh); err != nil {
 		return err
@@ -121,12 +122,15 @@ func makeFresh(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(db.Close(), syncDir(dir))
+	if begin != nil {
+		err = db.Update(func(txn *badger.Txn) error { return begin(&WriteTx{Tx{txn}}) })
+	}
+	return errors.Join(err, db.Close(), syncDir(dir))
 }
 
-// Reset gives the store in dir an empty database, for who rebuilds it from elsewhere. What is left of the old one is kept
+// Reset gives the store in dir a new database, for who rebuilds it from elsewhere: it has what begin writes, nil is nothing. What is left of the old one is kept
 // beside it: its directory's path, or "" if there was none, is returned. A kill leaves the old one or the new.
-func Reset(dir string) (old string, err error) {
+func Reset(dir string, begin func(*WriteTx) error) (old string, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("store %s: reset: %w", dir, err)
@@ -140,7 +144,7 @@ func Reset(dir string) (old string, err error) {
 		return "", err
 	}
 	defer l.release()
-	if err := errors.Join(makeFresh(dir), unseal(dir)); err != nil {
+	if err := errors.Join(makeFresh(dir, begin), unseal(dir)); err != nil {
 		return "", err
 	}
 	if old, err = setAside(dir); err != nil {

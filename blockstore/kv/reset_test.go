@@ -18,7 +18,7 @@ func TestReset(t *testing.T) {
 		if err := breakIt(); err != nil {
 			t.Fatal(err)
 		}
-		old, err := Reset(dir)
+		old, err := Reset(dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,13 +29,35 @@ func TestReset(t *testing.T) {
 		if all := dump(t, db, ""); len(all) != 0 {
 			t.Errorf("a reset store has %d records", len(all))
 		}
-		if _, err := Reset(dir); !errors.Is(err, ErrInUse) {
+		if _, err := Reset(dir, nil); !errors.Is(err, ErrInUse) {
 			t.Errorf("reset of an open store: %v", err)
 		}
 		set(t, db, "k", "v")
 		mustClose(t, db)
 	}
-	if _, err := Reset(t.TempDir()); !errors.Is(err, iofs.ErrNotExist) {
+	if _, err := Reset(t.TempDir(), nil); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("reset of what is no store: %v", err)
 	}
+}
+
+// TestResetBegins: what the new database is to have is in it from the first.
+func TestResetBegins(t *testing.T) {
+	dir := filled(t)
+	if _, err := Reset(dir, func(tx *WriteTx) error { return tx.Set([]byte("begun"), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	db := mustOpen(t, dir)
+	if all := dump(t, db, ""); len(all) != 1 {
+		t.Errorf("a reset store has %q", all)
+	}
+	mustClose(t, db)
+	broken := errors.New("broken")
+	if _, err := Reset(dir, func(*WriteTx) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("a reset that cannot begin: %v", err)
+	}
+	db = mustOpen(t, dir)
+	if all := dump(t, db, ""); len(all) != 1 {
+		t.Errorf("a store that was not reset has %q", all)
+	}
+	mustClose(t, db)
 }

@@ -17,7 +17,7 @@ func loseDatabase(t testing.TB, s *subject) (*subject, Rebuilt) {
 	t.Helper()
 	opts := s.opts
 	s.close(t)
-	_, err := kv.Reset(s.dir)
+	_, err := kv.Reset(s.dir, nil)
 	must(t, err)
 	db, err := kv.Open(s.dir, kv.Options{})
 	must(t, err)

@@ -177,7 +177,7 @@ func setVolumesAside(env *environment, dir string) error {
 }
 
 func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
-	old, err := kv.Reset(dir)
+	old, err := kv.Reset(dir, nil)
 	if err != nil {
 		return err
 	}
