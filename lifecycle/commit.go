@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"strings"
 
-	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/lazyload/overlay"
 )
 
@@ -188,7 +187,7 @@ func (v *Volume) enter(d *overlay.Disk, rec record, at *slot, base *Handle, stay
 	}
 	old := v.record()
 	now := old.on(rec, stay)
-	if err := r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.put(tx), now.put(tx)) }); err != nil {
+	if err := r.putVolume(&old, now, rec.put); err != nil {
 		return err
 	}
 	img := newImage(r, rec)

@@ -121,11 +121,26 @@ func (p *pool) complete(rec record) (bool, error) {
 	st, err := p.store.Status(rec.ID)
 	if errors.Is(err, iofs.ErrNotExist) {
 		if rec.Committed {
-			return false, fmt.Errorf("what was committed is lost: the store has nothing of it: %w", err)
+			return false, lostError(err)
 		}
 		return false, p.create(rec)
 	}
 	return err == nil && st.Complete(), err
+}
+
+// lost is an error if the store has nothing of a disk whose blocks no source has.
+func (p *pool) lost(rec record) error {
+	if p.store == nil || !rec.Committed {
+		return nil
+	}
+	if _, err := p.store.Status(rec.ID); errors.Is(err, iofs.ErrNotExist) {
+		return lostError(err)
+	}
+	return nil
+}
+
+func lostError(err error) error {
+	return fmt.Errorf("what was committed is lost: the store has nothing of it: %w", err)
 }
 
 // create makes an image's disk in the store.

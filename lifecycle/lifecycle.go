@@ -102,6 +102,9 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if err := whole(db); err != nil {
+		return nil, err
+	}
 	ids, err := db.Sequence([]byte(sequenceKey))
 	if err != nil {
 		return nil, err

@@ -291,9 +291,9 @@ func TestRestoreAfterTheDatabaseIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names, err := Restore(db, []Found{{Disk: id, Size: size, Note: note}, {Disk: 40, Size: 5, Note: "no note"}})
-	if err != nil || len(names) != 2 {
-		t.Errorf("restored %q, %v", names, err)
+	back, err := Restore(db, []Found{{Disk: id, Size: size, Note: note}, {Disk: 40, Size: 5, Note: "no note"}}, "")
+	if err != nil || len(back.Images) != 2 {
+		t.Errorf("restored %+v, %v", back, err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

@@ -156,9 +156,10 @@ func (r *Registry) Volume(name string) (*Volume, error) {
 
 // updateVolume changes a volume's record, on disk and then for all to see; the caller holds changes.
 func (r *Registry) updateVolume(v *Volume, change func(*volumeRecord)) error {
-	rec := v.record()
+	old := v.record()
+	rec := old
 	change(&rec)
-	if err := r.write(rec.put); err != nil {
+	if err := r.putVolume(&old, rec); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -174,12 +175,15 @@ func volumeAttrs(v *Volume) []any {
 	return []any{slog.Uint64("id", rec.ID), slog.String("volume", rec.Name)}
 }
 
-// openDeltas makes the directory of deltas be there, and removes those that no volume has.
+// openDeltas makes the directory of deltas be there, renews the volumes' notes, and then removes the deltas that no volume has.
 func (r *Registry) openDeltas() (err error) {
 	if r.cfg.Volumes == "" {
 		return nil
 	}
 	if r.deltas, err = overlay.OpenDir(r.cfg.Volumes); err != nil {
+		return err
+	}
+	if err := r.renewNotes(); err != nil {
 		return err
 	}
 	there, err := r.deltas.List()

@@ -61,6 +61,20 @@ func TestVolumesModel(t *testing.T) {
 	if err != nil || len(disks) > len(known) {
 		t.Errorf("%d disks are in the store, %d are rested on; %v", len(disks), len(known), err)
 	}
+	s.lose()
+}
+
+// lose loses the database, and compares the volumes that have not lost what they rested on with it.
+func (s *shop) lose() {
+	for _, lacking := range s.loseDatabase().Lacking {
+		if state := s.house.volume(lacking).state(); state != Damaged {
+			s.t.Errorf("%s is %s without what it rested on", lacking, state)
+		}
+		delete(s.volumes, lacking)
+	}
+	for name, m := range s.volumes {
+		s.has(s.house.volume(name), string(m.now))
+	}
 }
 
 func pick[V any](rng *rand.Rand, of map[string]V) string {

@@ -167,11 +167,15 @@ func (v *Volume) opened(ctx context.Context) (*overlay.Disk, error) {
 		return disk, nil
 	}
 	rec := v.record()
-	base, err := v.openBase(ctx, rec)
-	if err != nil {
-		return nil, err
+	lost := v.lost(rec)
+	var base *Handle
+	var err error
+	if lost == nil {
+		if base, err = v.openBase(ctx, rec); err != nil {
+			return nil, err
+		}
 	}
-	if disk, err = v.openDeltas(rec, base); err != nil {
+	if disk, err = v.openDeltas(rec, base, lost); err != nil {
 		if base != nil {
 			err = errors.Join(err, base.Close())
 		}
@@ -201,13 +205,22 @@ func (v *Volume) slot() *slot {
 }
 
 // openDeltas opens the disk, to be salvaged if it is damaged, and ends a resize that was cut off.
-func (v *Volume) openDeltas(rec volumeRecord, base *Handle) (*overlay.Disk, error) {
-	d, err := v.openStack(rec, base, false)
+func (v *Volume) openDeltas(rec volumeRecord, base *Handle, lost error) (*overlay.Disk, error) {
+	if lost != nil {
+		return v.openLost(rec, lost)
+	}
+	var below overlay.Base
+	if base != nil {
+		below = base.Disk
+	}
+	d, err := v.openStack(rec, below, false)
 	var damage *overlay.DamagedError
 	if errors.As(err, &damage) {
-		d, err = v.openStack(rec, base, true)
+		d, err = v.openStack(rec, below, true)
+		v.found(damage)
+	} else {
+		v.found(nil)
 	}
-	v.found(damage)
 	if err == nil && damage == nil && d.Size() != rec.Size {
 		if err = d.Resize(rec.Size); err != nil {
 			err = errors.Join(err, d.Close())
@@ -216,14 +229,11 @@ func (v *Volume) openDeltas(rec volumeRecord, base *Handle) (*overlay.Disk, erro
 	return d, err
 }
 
-// found notes the damage of the deltas, nil if they are whole.
-func (v *Volume) found(damage *overlay.DamagedError) {
+// found notes what damage there is, nil if there is none.
+func (v *Volume) found(damage error) {
 	v.r.mu.Lock()
 	defer v.r.mu.Unlock()
-	v.damage = ""
-	if damage != nil {
-		v.damage = sentence(damage)
-	}
+	v.damage = sentence(damage)
 }
 
 // look opens the deltas alone, if nobody has yet, to see whether they are whole and what they have. Who is opening the disk sees it, too.
@@ -240,8 +250,10 @@ func (v *Volume) look() {
 	default:
 		return
 	}
-	d, err := v.openStack(v.record(), nil, true) // what is below need not be asked
+	rec := v.record()
+	d, err := v.openStack(rec, nil, true) // what is below need not be asked
 	var damage *overlay.DamagedError
+	v.found(v.lost(rec))
 	if err != nil {
 		if errors.As(err, &damage) {
 			v.found(damage)
@@ -257,7 +269,7 @@ func (v *Volume) look() {
 	}
 }
 
-func (v *Volume) openStack(rec volumeRecord, base *Handle, salvage bool) (*overlay.Disk, error) {
+func (v *Volume) openStack(rec volumeRecord, base overlay.Base, salvage bool) (*overlay.Disk, error) {
 	var files []overlay.Files
 	for _, n := range rec.Deltas {
 		f, err := v.r.deltas.Open(n)
@@ -269,10 +281,7 @@ func (v *Volume) openStack(rec volumeRecord, base *Handle, salvage bool) (*overl
 		}
 		files = append(files, f)
 	}
-	if base == nil {
-		return overlay.Open(files, nil, salvage)
-	}
-	return overlay.Open(files, base.Disk, salvage)
+	return overlay.Open(files, base, salvage)
 }
 
 // awaitClose waits for those who are just closing the disk, if a command wants that nobody has it open. That is done before the command

@@ -101,7 +101,7 @@ func (r *Registry) addVolume(rec volumeRecord) (err error) {
 		return err
 	}
 	rec.Deltas, rec.Created = []uint64{delta}, r.cfg.Now().UTC()
-	if err := r.write(rec.put); err != nil {
+	if err := r.putVolume(nil, rec); err != nil {
 		return errors.Join(err, r.deltas.Remove(delta))
 	}
 	v := newVolume(r, rec)
@@ -138,6 +138,9 @@ func (v *Volume) delete(ctx context.Context, _ []string) error {
 	v.deleted = true
 	v.r.mu.Unlock()
 	v.restOn(nil, volumeRecord{})
+	if err := v.r.deltas.RemoveNote(rec.ID); err != nil {
+		v.r.cfg.Log.Warn("removing a volume's note", append(volumeAttrs(v), "error", err)...)
+	}
 	v.dropDeltas(rec.Deltas)
 	v.r.cfg.Log.Info("deleted", volumeAttrs(v)...)
 	return nil
@@ -263,9 +266,7 @@ func (v *Volume) revert(ctx context.Context, _ []string) error {
 	v.use.mu.Lock()
 	v.use.written = 0
 	v.use.mu.Unlock()
-	v.r.mu.Lock()
-	v.damage = ""
-	v.r.mu.Unlock()
+	v.found(v.lost(v.record()))
 	v.r.cfg.Log.Info("reverted", volumeAttrs(v)...)
 	return nil
 }

@@ -235,23 +235,3 @@ func TestStoreLimit(t *testing.T) {
 		t.Errorf("%d bytes are used of 24 MiB (%v)", used, err)
 	}
 }
-
-// TestRebuild: a lost database is made anew from the packs.
-func TestRebuild(t *testing.T) {
-	p := newPlace(t)
-	d := p.serve(t)
-	m := makeModel(t, p.file("disk.raw"), 16*mib, 50)
-	d.register(t, "web", m.as(t, "zvhd2"))
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
-	d.stop(t)
-	if err := os.RemoveAll(filepath.Join(p.store, "db")); err != nil {
-		t.Fatal(err)
-	}
-	imsfs(t, "serve", p.mnt, "--store", p.store).refused(t, "store")
-	wantWords(t, "rebuild", do(t, program, "store", "rebuild", "--store", p.store), "image web is back")
-	if err := os.Remove(p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
-	p.serve(t)
-	m.same(t, p.disk("web"))
-}

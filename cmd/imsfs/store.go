@@ -3,8 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	iofs "io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -142,7 +140,8 @@ func newStoreRebuild(env *environment) *cobra.Command {
 		Short: "Make a lost or damaged database anew from the packs",
 		Long: `Make the database of a store anew from its packs; no daemon may serve it. Every block and every image that was complete
 come back, with the names and attributes they had when they were registered. Images that were not complete, and later changes of
-names and attributes, do not. What is left of the old database is set aside, not deleted.`,
+names and attributes, do not. Volumes come back as they were. One that rests on a committed image which was not complete can only be read,
+where something was written to it since. What is left of the old database, and of volumes, is set aside, not deleted.`,
 		Example: "  imsfs store rebuild --store /var/lib/imsfs",
 		Args:    exactly(),
 	}
@@ -157,35 +156,13 @@ names and attributes, do not. What is left of the old database is set aside, not
 	return cmd
 }
 
-// setVolumesAside keeps what was written to volumes, of which the new database knows nothing: a daemon would remove it.
-func setVolumesAside(env *environment, dir string) error {
-	volumes := filepath.Join(dir, volumesDir)
-	for n := 1; ; n++ {
-		old := fmt.Sprintf("%s.old-%d", volumes, n)
-		if _, err := os.Lstat(old); err == nil {
-			continue
-		}
-		err := os.Rename(volumes, old)
-		if errors.Is(err, iofs.ErrNotExist) {
-			return nil
-		}
-		if err == nil {
-			fmt.Fprintf(env.stdout, "what was written to volumes is in %s\n", old)
-		}
-		return err
-	}
-}
-
 func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
-	old, err := kv.Reset(dir, nil)
+	old, err := kv.Reset(dir, lifecycle.BeginRestore)
 	if err != nil {
 		return err
 	}
 	if old != "" {
 		fmt.Fprintf(env.stdout, "the old database is in %s\n", old)
-	}
-	if err := setVolumesAside(env, dir); err != nil {
-		return err
 	}
 	db, err := kv.Open(dir, kv.Options{})
 	if err != nil {
@@ -207,9 +184,22 @@ func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
 			fmt.Fprintf(env.stdout, "disk %d lacks %d blocks\n", d.Disk, d.Missing)
 		}
 	}
-	names, err := lifecycle.Restore(db, disks)
-	for _, name := range names {
+	back, err := lifecycle.Restore(db, disks, filepath.Join(dir, volumesDir))
+	tellRestored(env, back)
+	return err
+}
+
+func tellRestored(env *environment, back lifecycle.Restored) {
+	for _, name := range back.Images {
 		fmt.Fprintf(env.stdout, "image %s is back\n", name)
 	}
-	return err
+	for _, name := range back.Volumes {
+		fmt.Fprintf(env.stdout, "volume %s is back\n", name)
+	}
+	for _, name := range back.Lacking {
+		fmt.Fprintf(env.stdout, "what volume %s rested on is lost: it can only be read, and exported by --salvage\n", name)
+	}
+	if back.Aside != "" {
+		fmt.Fprintf(env.stdout, "what else was written to volumes is in %s\n", back.Aside)
+	}
 }

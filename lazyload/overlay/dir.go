@@ -3,9 +3,9 @@ package overlay
 import (
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,17 +25,14 @@ func (d Dir) file(n uint64, suffix string) string {
 	return filepath.Join(d.path, strconv.FormatUint(n, 10)+suffix)
 }
 
-// Create makes an empty delta, durably, for a disk of size bytes to whose first limit bytes what is below shows through.
+// Create makes an empty delta for a disk of size bytes to whose first limit bytes what is below shows through. That it is there is as
+// durable as the next note.
 func (d Dir) Create(n uint64, size, limit int64) (err error) {
 	f, err := d.open(n, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(Create(f, size, limit), f.Close())
-	if err == nil {
-		err = d.sync()
-	}
-	if err != nil {
+	if err = errors.Join(Create(f, size, limit), f.Close()); err != nil {
 		return errors.Join(err, d.Remove(n))
 	}
 	return nil
@@ -62,30 +59,29 @@ func (d Dir) open(n uint64, flags int) (Files, error) {
 func (d Dir) Remove(n uint64) error {
 	var errs []error
 	for _, suffix := range []string{bitmapSuffix, dataSuffix} {
-		if err := os.Remove(d.file(n, suffix)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, removed(d.file(n, suffix)))
 	}
 	return errors.Join(errs...)
 }
 
-// List returns the numbers of the deltas that are there, also of halves.
-func (d Dir) List() ([]uint64, error) {
+// List returns the numbers of the deltas that are there, in order, also of halves.
+func (d Dir) List() ([]uint64, error) { return d.numbers(dataSuffix, bitmapSuffix) }
+
+// numbers returns those of the files that end so.
+func (d Dir) numbers(suffixes ...string) ([]uint64, error) {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return nil, err
 	}
 	var numbers []uint64
 	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), dataSuffix)
-		if !ok {
-			name, ok = strings.CutSuffix(e.Name(), bitmapSuffix)
-		}
-		if n, err := strconv.ParseUint(name, 10, 64); ok && err == nil {
+		number, suffix, _ := strings.Cut(e.Name(), ".")
+		if n, err := strconv.ParseUint(number, 10, 64); err == nil && slices.Contains(suffixes, "."+suffix) {
 			numbers = append(numbers, n)
 		}
 	}
-	return numbers, nil
+	slices.Sort(numbers)
+	return slices.Compact(numbers), nil
 }
 
 func (d Dir) sync() error {

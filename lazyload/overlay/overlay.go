@@ -96,7 +96,16 @@ func Open(deltas []Files, base Base, salvage bool) (d *Disk, err error) {
 
 func (d *Disk) top() *delta { return d.stack.deltas[0] }
 
-// Damage is why a disk that was opened to be salvaged is read-only, nil if nothing is damaged.
+// Forbid makes the disk one that can only be read, if it is not yet: its owner knows of damage below it.
+func (d *Disk) Forbid(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.readOnly == nil {
+		d.readOnly = why
+	}
+}
+
+// Damage is why a disk can only be read, nil if nothing is damaged.
 func (d *Disk) Damage() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
