@@ -132,6 +132,12 @@ func TestRebuildVolumes(t *testing.T) {
 	sameContent(t, p, "one", base)
 }
 
+// TestRebuildAfterKills loses the database each time that the server was killed at some work on the volume.
+func TestRebuildAfterKills(t *testing.T) {
+	killVolume(t, func(p place) { p.wholeDigest(t, "web") },
+		func(p place) { wantWords(t, "rebuild", p.rebuild(t), "volume one is back") })
+}
+
 // TestRebuildWithoutTheCommitted: an image that was committed on one that was not complete is lost with the database. A volume that rests
 // on it tells so, and what was written to it since can be had.
 func TestRebuildWithoutTheCommitted(t *testing.T) {

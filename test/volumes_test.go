@@ -210,15 +210,23 @@ func TestVolumeFileSystem(t *testing.T) {
 	}
 }
 
-// TestVolumeKilled writes with syncs, kills the server while it commits, exports or folds, and looks: what was synced is there, and each
-// unit is as it was at some time since.
+// TestVolumeKilled has a volume's server killed, and started again.
 func TestVolumeKilled(t *testing.T) {
+	nothing := func(place) {}
+	killVolume(t, nothing, nothing)
+}
+
+// killVolume writes with syncs, kills the server while it commits, exports or folds, and looks: what was synced is there, and each unit is as it
+// was at some time since. prepare is for the image web before it is cloned, restore for the store between one server and the next.
+func killVolume(t *testing.T, prepare, restore func(place)) {
+	t.Helper()
 	const unit, units = 4096, 512
 	p := newPlace(t)
 	m := makeModel(t, p.file("base.raw"), units*unit, 5)
 	was := first(t, m.path)
 	d := p.serve(t)
 	p.register(t, "web", m.path)
+	prepare(p)
 	p.tell(t, "web", "clone one")
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range rounds(5) {
@@ -258,6 +266,7 @@ func TestVolumeKilled(t *testing.T) {
 		}
 		d.kill(t)
 		f.Close() // the server is gone, and so is what it was asked to close
+		restore(p)
 		d = p.serve(t)
 		for _, image := range d.images(t) {
 			if image != "web" {
