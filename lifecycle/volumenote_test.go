@@ -80,6 +80,7 @@ func TestKilledBetweenNoteAndRecord(t *testing.T) {
 						if old {
 							name, want = "one", written
 						}
+						h.jobs.Wait() // a commit leaves its deltas to be removed
 						kill()
 						h.loseDatabase()
 					}
