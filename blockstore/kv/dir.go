@@ -128,8 +128,8 @@ func makeFresh(dir string, begin func(*WriteTx) error) error {
 	return errors.Join(err, db.Close(), syncDir(dir))
 }
 
-// Reset gives the store in dir a new database, for who rebuilds it from elsewhere: it has what begin writes, nil is nothing. What is left of the old one is kept
-// beside it: its directory's path, or "" if there was none, is returned. A kill leaves the old one or the new.
+// Reset gives the store in dir a new database, for who rebuilds it from elsewhere: it has what begin writes, nil is nothing. What is left
+// of the old one is kept beside it: its directory's path, or "" if there was none, is returned. A kill leaves the old one or the new.
 func Reset(dir string, begin func(*WriteTx) error) (old string, err error) {
 	defer func() {
 		if err != nil {
