@@ -3,7 +3,6 @@ package test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,7 +158,7 @@ func (b boot) says(words string) bool { return bytes.Contains(b.console.text, []
 // tail is the end of what it said.
 func (b boot) tail() string {
 	text := b.console.text
-	return fmt.Sprintf("%s", text[max(0, len(text)-4000):])
+	return string(text[max(0, len(text)-4000):])
 }
 
 // console keeps what is said, and notes when the marker was.

@@ -194,7 +194,7 @@ func TestVolumeFileSystem(t *testing.T) {
 	do(t, "losetup", "--detach", device)
 	d.stop(t)
 
-	d = p.serve(t)
+	p.serve(t)
 	if out, err := exec.Command("e2fsck", "-f", "-n", p.volume("fresh", "disk")).CombinedOutput(); err != nil {
 		t.Errorf("fsck: %v: %s", err, out)
 	}
