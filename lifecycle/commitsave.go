@@ -33,7 +33,10 @@ type saving struct {
 // save makes a new disk of the store of what was frozen, whose number is the image's. Blocks that the store has already are hashed, not
 // stored.
 func (v *Volume) save(ctx context.Context, j *job, frozen *overlay.Frozen, rec *record) error {
-	s := &saving{store: v.r.cfg.Store, disk: rec.ID, frozen: frozen, j: j}
+	s := &saving{
+		store: v.r.cfg.Store, disk: rec.ID, frozen: frozen, j: j,
+		buffers: sync.Pool{New: func() any { return new([saveStep]byte) }},
+	}
 	below := v.record().Base
 	if below != nil {
 		s.base = below.Size
@@ -117,10 +120,7 @@ func (s *saving) piece(ctx context.Context, off, n int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	whole, _ := s.buffers.Get().(*[saveStep]byte)
-	if whole == nil {
-		whole = new([saveStep]byte)
-	}
+	whole := s.buffers.Get().(*[saveStep]byte)
 	defer s.buffers.Put(whole)
 	buf := whole[:n]
 	if _, err := s.frozen.ReadAt(ctx, buf, off); err != nil {

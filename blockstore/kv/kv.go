@@ -101,7 +101,7 @@ func (db *DB) Close() error {
 	if _, err := os.Stat(filepath.Join(db.dir, dbDir)); err != nil {
 		return fmt.Errorf("store %s: close: %w", db.dir, err) // Badger would try for ever to write its last table
 	}
-	db.views.changed() // Badger waits for those who read
+	db.views.changed() // ends the view that is kept for the next reader
 	var errs []error
 	for _, s := range db.sequences {
 		errs = append(errs, s.Release())
@@ -144,7 +144,8 @@ func (db *DB) Update(fn func(*WriteTx) error) error {
 	}
 	for {
 		err := db.badger.Update(func(txn *badger.Txn) error { return fn(&WriteTx{Tx{txn}}) })
-		db.views.changed()                       // also after an error: the change may have been made
+		// Also after an error, as the change may have been made.
+		db.views.changed()
 		if !errors.Is(err, badger.ErrConflict) { // a conflict means that another one got on
 			return closed(err)
 		}

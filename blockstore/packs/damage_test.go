@@ -35,7 +35,7 @@ func verify(t testing.TB, s *subject) (found []error) {
 // TestEveryByteOfARecord flips a bit in each byte of records of all shapes of slices: plain, zstd and zeros.
 func TestEveryByteOfARecord(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, 3*blockstore.BlockSize, ""))

@@ -115,7 +115,7 @@ func variants() []variant {
 
 func TestDecodeGivesExactlyThePlainBytes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	for _, v := range variants() {
 		for _, n := range []int{1, 511, 4096, 65536, 1 << 20, 2<<20 + 17} {
@@ -140,7 +140,7 @@ func TestDecodeGivesExactlyThePlainBytes(t *testing.T) {
 
 func TestDecodeRefusesAnotherLength(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	plain := text(1 << 20)
 	for _, v := range variants() {

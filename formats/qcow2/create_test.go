@@ -245,7 +245,7 @@ func TestFinishFailsWithItsTarget(t *testing.T) {
 // TestCreateTakesNoMemoryForWhatIsEmpty: an empty TiB, and one with 64 GiB of data, which are a million clusters.
 func TestCreateTakesNoMemoryForWhatIsEmpty(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	for _, tt := range []struct {
 		opts         string

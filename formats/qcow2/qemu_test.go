@@ -88,7 +88,7 @@ func TestConvertedImages(t *testing.T) {
 // TestEveryClusterSize has data that is compressed and data that is not in clusters of each size there may be.
 func TestEveryClusterSize(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	dir := t.TempDir()
 	raw := writeRaw(t, dir, content(200<<10+512))

@@ -176,7 +176,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 // TestCheckOfManyBlocksIsBounded has a table of more blocks than are kept in memory.
 func TestCheckOfManyBlocksIsBounded(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	b := &builder{kind: typeDynamic, size: (maxRefs + 1) * 512, blockSize: 512}
 	f, h := b.parts()

@@ -157,7 +157,7 @@ func compare(t testing.TB, path string, want []byte) {
 
 func TestQemuConverts(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one goroutine computes")
+		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
 	}
 	for _, options := range []string{
 		"subformat=monolithicSparse,compat6", "subformat=monolithicFlat", "subformat=twoGbMaxExtentSparse", "subformat=twoGbMaxExtentFlat",

@@ -11,6 +11,7 @@
 //	resize, freeze    what needs all others to wait
 //	fold              what does not, but for a moment
 //	delta, page       one pair of files; their layout is docs/overlay.md
+//	dir, notes        the directory they are in, and what their owner keeps beside them
 //
 // It knows files and a base, but no image, no name and no kernel.
 package overlay
