@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // use is who has a volume's disk open.
@@ -21,13 +22,18 @@ type use struct {
 	disk    *overlay.Disk
 	base    *Handle // what the disk lies on, nil if that is nothing
 	handles int
-	writers int
-	written int64         // bytes the deltas had when the disk was closed; less than 0: nobody has looked
-	changed chan struct{} // closed and made anew when a handle is given back
+	writers map[command.Process]int // opens for writing, by the process
+	written int64                   // bytes the deltas had when the disk was closed; less than 0: nobody has looked
+	changed chan struct{}           // closed and made anew when a handle is given back
 }
 
 func newUse() use {
-	return use{turn: make(chan struct{}, 1), written: -1, changed: make(chan struct{})}
+	return use{
+		turn:    make(chan struct{}, 1),
+		writers: map[command.Process]int{},
+		written: -1,
+		changed: make(chan struct{}),
+	}
 }
 
 // lag is how long the kernel may take to tell of a close after the closing process went on.
@@ -75,19 +81,39 @@ type VolumeHandle struct {
 // Close gives the disk back; nothing else may be running on this handle. More calls do nothing.
 func (h *VolumeHandle) Close() error { return h.giveBack() }
 
-// Open returns a handle on the disk, for writing too if that is asked. There is one writer at a time, unless the volume is
-// shared: ErrBusy. A volume that is damaged can only be read: EROFS.
+// Open returns a handle on the disk, for writing too if write is true; see OpenWriter.
 func (v *Volume) Open(ctx context.Context, write bool) (*VolumeHandle, error) {
-	h, err := v.open(ctx, write)
+	return v.openAs(ctx, write, command.Process{})
+}
+
+// OpenWriter returns a handle on the disk for reading and writing. One process at a time may have
+// such handles, as many as it likes, unless the volume is shared: ErrBusy. For example, resize2fs
+// opens its disk twice. A volume that is damaged can only be read: EROFS.
+func (v *Volume) OpenWriter(ctx context.Context, by command.Process) (*VolumeHandle, error) {
+	return v.openAs(ctx, true, by)
+}
+
+func (v *Volume) openAs(ctx context.Context, write bool, by command.Process) (*VolumeHandle, error) {
+	h, err := v.open(ctx, write, by)
 	if err != nil {
 		return nil, fmt.Errorf("volume %q: %w", v.Name(), err)
 	}
 	return h, nil
 }
 
-func (v *Volume) open(ctx context.Context, write bool) (*VolumeHandle, error) {
+// onlyWriter reports whether no process but by has the disk open for writing; the caller holds mu.
+func (u *use) onlyWriter(by command.Process) bool {
+	for p := range u.writers {
+		if !p.Same(by) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *Volume) open(ctx context.Context, write bool, by command.Process) (*VolumeHandle, error) {
 	u := &v.use
-	free := func() bool { return !write || u.writers == 0 || v.record().Shared }
+	free := func() bool { return !write || u.onlyWriter(by) || v.record().Shared }
 	u.until(ctx, free)
 	if err := u.take(ctx); err != nil {
 		return nil, err
@@ -117,14 +143,14 @@ func (v *Volume) open(ctx context.Context, write bool) (*VolumeHandle, error) {
 	}
 	u.handles++
 	if write {
-		u.writers++
+		u.writers[by]++
 	}
-	h.giveBack = sync.OnceValue(func() error { return v.release(write) })
+	h.giveBack = sync.OnceValue(func() error { return v.release(write, by) })
 	return h, nil
 }
 
 // release takes a handle back; the last one closes the disk.
-func (v *Volume) release(write bool) error {
+func (v *Volume) release(write bool, by command.Process) error {
 	u := &v.use
 	u.turn <- struct{}{}
 	defer u.giveTurn()
@@ -132,7 +158,10 @@ func (v *Volume) release(write bool) error {
 	defer u.mu.Unlock()
 	u.handles--
 	if write {
-		u.writers--
+		u.writers[by]--
+		if u.writers[by] == 0 {
+			delete(u.writers, by)
+		}
 	}
 	close(u.changed)
 	u.changed = make(chan struct{})
@@ -294,7 +323,7 @@ func (v *Volume) awaitClose(ctx context.Context, line string) {
 	case words[0] == "delete" || words[0] == "revert" || words[0] == "resize" && slices.Contains(words, "force"):
 		u.until(ctx, func() bool { return u.handles == 0 })
 	case slices.Contains(words, "quiesce=yes"):
-		u.until(ctx, func() bool { return u.writers == 0 })
+		u.until(ctx, func() bool { return len(u.writers) == 0 })
 	}
 }
 
@@ -316,7 +345,10 @@ func (v *Volume) unused(ctx context.Context) error {
 func (v *Volume) handles() (all, writers int) {
 	v.use.mu.Lock()
 	defer v.use.mu.Unlock()
-	return v.use.handles, v.use.writers
+	for _, n := range v.use.writers {
+		writers += n
+	}
+	return v.use.handles, writers
 }
 
 // close flushes and closes a disk that somebody still has open, when the registry ends: nothing is served any more.

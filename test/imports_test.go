@@ -22,9 +22,11 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
-	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "lifecycle/output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
+	{"cmd/imsfs", []string{"fs", "tree", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
+	{"fs", []string{"tree", "lifecycle/command", "lazyload", "lazyload/source", "formats"}, "it shows any tree to the kernel; it knows no name in the tree and no image"},
+	{"tree", []string{"lifecycle", "lifecycle/command", "lazyload", "formats"}, "it says what is where, and knows no kernel"},
+	{"lifecycle/command", nil, "lines and callers are values"},
+	{"lifecycle", []string{"lifecycle/command", "lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "lifecycle/output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/chain", []string{"lazyload/source", "formats", "formats/rawmap"}, "it follows names from file to file, and knows no layout"},
