@@ -93,7 +93,7 @@ func (d *dir) Unlink(ctx context.Context, name string) syscall.Errno {
 	return errno(d.m.log, "removing "+name, d.tree.Edit.Remove(uninterrupted(ctx), actor(ctx), name))
 }
 
-// The operations below are commands in this tree: see operations.go.
+// The operations below are commands in this tree: see operations_test.go.
 
 func (d *dir) Rmdir(context.Context, string) syscall.Errno { return syscall.EPERM }
 

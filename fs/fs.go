@@ -4,7 +4,7 @@
 // same type as one that cannot; it has a writer role more. The package knows no name of the tree,
 // no format and no verb's meaning: commands go down as lines, texts come up. mount.go talks to the
 // kernel, numbers.go gives out inode numbers, errno.go is the only place where an error becomes a
-// number, and operations.go says for every operation of the FUSE library what becomes of it.
+// number, and operations_test.go says for every operation of the FUSE library what becomes of it.
 //
 // How the kernel may cache. Names: never, so that a deleted image is gone at once, unless a
 // directory says that its children last. Texts: never; a text is made at each open and is one piece
