@@ -77,13 +77,15 @@ func (d *dir) Create(ctx context.Context, name string, _, _ uint32, out *fuse.En
 	if d.tree.Edit == nil {
 		return nil, nil, 0, syscall.EPERM
 	}
-	t, err := d.tree.Edit.Create(uninterrupted(ctx), actor(ctx), name)
+	by := actor(ctx)
+	t, err := d.tree.Edit.Create(uninterrupted(ctx), by, name)
 	if err != nil {
 		return nil, nil, 0, errno(d.m.log, "creating "+name, err)
 	}
 	created := &text{node: node{d.m, t.Time}, tree: t}
 	inode, no := d.attach(ctx, t, created, out)
-	return inode, &draft{text: created, emptied: true}, fuse.FOPEN_DIRECT_IO, no
+	out.Size = 0
+	return inode, &draft{text: created, by: by, emptied: true}, fuse.FOPEN_DIRECT_IO, no
 }
 
 func (d *dir) Unlink(ctx context.Context, name string) syscall.Errno {

@@ -12,6 +12,10 @@ import (
 // kernel, or a listing, remembers it. A number stands for one thing only, for as long as the tree is
 // mounted: numbers come from a counter and are never given out again.
 //
+// The kernel forgets the inode of a control file at each close. A program that looks at the file,
+// opens it and compares the numbers must find one number, so the last ones that were forgotten are
+// kept for a while.
+//
 // The count of a number is the number of times that it was given to the kernel and not taken back
 // yet. The kernel takes back by node ID, which the FUSE library makes, so the table knows the
 // number of each node ID, too.
@@ -21,7 +25,11 @@ type numbers struct {
 	byKey  map[tree.Key]*number
 	byIno  map[uint64]*number
 	byNode map[uint64]*nodeID
+	idle   []*number // numbers whose count fell to 0, the oldest first
 }
+
+// maxIdle is how many numbers are kept that the kernel has forgotten.
+const maxIdle = 1024
 
 type number struct {
 	key   tree.Key
@@ -96,11 +104,21 @@ func (t *numbers) forgotten(node, n uint64) {
 	t.drop(id.of, n)
 }
 
-// drop takes n counts from a number and frees its thing at the last one; the caller holds mu.
+// drop takes n counts from a number. One that nobody counts any more is freed after maxIdle others;
+// the caller holds mu.
 func (t *numbers) drop(of *number, n uint64) {
-	if of.count -= n; of.count == 0 {
-		delete(t.byKey, of.key)
-		delete(t.byIno, of.ino)
+	if of.count -= n; of.count > 0 {
+		return
+	}
+	t.idle = append(t.idle, of)
+	if len(t.idle) <= maxIdle {
+		return
+	}
+	oldest := t.idle[0]
+	t.idle = t.idle[1:]
+	if oldest.count == 0 && t.byKey[oldest.key] == oldest {
+		delete(t.byKey, oldest.key)
+		delete(t.byIno, oldest.ino)
 	}
 }
 

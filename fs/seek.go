@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"time"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -12,37 +13,47 @@ type extents interface {
 	Extent(ctx context.Context, off, n int64) (formats.Extent, error)
 }
 
-// A search looks at seekStep bytes of the disk at a time, so that it ends soon after its ctx, and at
-// seekSteps of them at most, so that a small file that claims to be an endless disk costs little.
 const (
-	seekStep  = 16 << 30
-	seekSteps = 4096
+	// longestSearch limits what a small file that claims to be an endless disk costs. The tables of a
+	// large disk on a slow source take some seconds to read.
+	longestSearch = 10 * time.Second
+	// shortestStep is the least that is looked at without a look at the time.
+	shortestStep = 1 << 30
+	// longestStep is how long a step may take before the next one is made shorter.
+	longestStep = 50 * time.Millisecond
 )
 
 // seek returns the first offset from off on that is data or, if data is false, a hole; the disk's
-// size if there is none. A search that takes too many steps returns an answer that is always right:
-// that data begins where it has got to, or that no hole comes any more. Whoever copies the disk then
-// reads zeros that he could have left out, and nothing worse.
+// size if there is none. It goes in steps, so that it ends soon after its ctx. A search that takes
+// too long returns an answer that is never wrong: that data begins where the search has got to, or
+// that no hole follows. A program that copies the disk then reads zeros that it could have left out.
 func seek(ctx context.Context, d extents, off int64, data bool) (int64, error) {
 	size := d.Size()
-	for range seekSteps {
-		if off >= size {
+	limited, stop := context.WithTimeout(ctx, longestSearch)
+	defer stop()
+	tick := time.NewTicker(longestStep)
+	defer tick.Stop()
+	for step := int64(shortestStep); off < size; {
+		e, err := d.Extent(limited, off, min(size-off, step))
+		switch {
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case limited.Err() != nil && data:
+			return off, nil
+		case limited.Err() != nil:
 			return size, nil
-		}
-		if err := ctx.Err(); err != nil {
+		case err != nil:
 			return 0, err
-		}
-		e, err := d.Extent(ctx, off, min(size-off, seekStep))
-		if err != nil {
-			return 0, err
-		}
-		if (e.State == formats.Data) == data {
+		case (e.State == formats.Data) == data:
 			return off, nil
 		}
 		off = e.End()
-	}
-	if data {
-		return off, nil
+		select {
+		case <-tick.C:
+			step = max(step/2, shortestStep)
+		default:
+			step = min(step, size/2) * 2
+		}
 	}
 	return size, nil
 }

@@ -9,6 +9,7 @@ import (
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/imsfs/imsfs/tree"
 )
 
@@ -51,7 +52,8 @@ func (t *text) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 	if t.tree.Set == nil && writes(flags) {
 		return nil, 0, syscall.EACCES
 	}
-	d := &draft{text: t, content: t.tree.Content(actor(ctx))}
+	by := actor(ctx)
+	d := &draft{text: t, by: by, content: t.tree.Content(by)}
 	if t.tree.Set != nil && flags&syscall.O_TRUNC != 0 {
 		d.empty()
 	}
@@ -65,10 +67,11 @@ const maxText = 64 << 10
 // is the error of that write.
 type draft struct {
 	text *text
+	by   command.Actor // who opened it
 
 	mu      sync.Mutex // guards the following
 	content string
-	emptied bool // and nothing was written since: the close sets an empty text
+	emptied bool // and no write followed
 }
 
 func (d *draft) Read(_ context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
@@ -91,11 +94,12 @@ func (d *draft) Write(ctx context.Context, data []byte, off int64) (uint32, sysc
 	if end < int64(len(d.content)) {
 		next += d.content[end:]
 	}
+	d.emptied = false // a refused write leaves the text as it was
 	value := strings.TrimSuffix(next, "\n")
 	if err := d.text.tree.Set(uninterrupted(ctx), actor(ctx), value); err != nil {
 		return 0, errno(d.text.m.log, "writing a text", err)
 	}
-	d.content, d.emptied = next, false
+	d.content = next
 	return uint32(len(data)), 0
 }
 
@@ -105,14 +109,16 @@ func (d *draft) empty() {
 	d.content, d.emptied = "", true
 }
 
-func (d *draft) Flush(ctx context.Context) syscall.Errno {
+// Release sets a text that was emptied, or created, and not written. It does so after the last close,
+// because a shell closes copies of a file before it writes: a text that is replaced is set once, and
+// one whose new value is refused keeps its old one.
+func (d *draft) Release(ctx context.Context) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.emptied {
 		return 0
 	}
-	d.emptied = false
-	return errno(d.text.m.log, "emptying a text", d.text.tree.Set(uninterrupted(ctx), actor(ctx), ""))
+	return errno(d.text.m.log, "emptying a text", d.text.tree.Set(ctx, d.by, ""))
 }
 
 // Fsync has nothing to do: a write that has returned is on disk.
