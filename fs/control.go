@@ -62,9 +62,13 @@ type dialogue struct {
 }
 
 func (d *dialogue) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	r := patient(ctx)
+	defer r.end()
 	by := actor(ctx)
-	by.PID = process(ctx).PID
-	err := d.control.commander.Do(uninterrupted(ctx), command.Call{Line: string(data), By: by})
+	if p := process(ctx); p.PID != 0 {
+		by.PID = p.PID
+	}
+	err := d.control.commander.Do(r, command.Call{Line: string(data), By: by})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made, d.answer, d.start = true, "", off

@@ -96,16 +96,16 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 }
 
 func (d *disk) open(ctx context.Context, write bool) (*diskHandle, error) {
-	mortal, stop := untilKilled(ctx)
-	defer stop()
+	r := patient(ctx)
+	defer r.end()
 	if !write {
-		open, err := d.tree.File.Open(mortal)
+		open, err := d.tree.File.Open(r)
 		if err != nil {
 			return nil, err
 		}
 		return newDiskHandle(d, open), nil
 	}
-	open, err := d.writable.OpenWriter(mortal, process(ctx))
+	open, err := d.writable.OpenWriter(r, process(ctx))
 	if err != nil {
 		return nil, err
 	}

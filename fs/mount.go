@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -60,6 +62,9 @@ func Mount(mountpoint string, root tree.Dir, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
+	if err := closeOnExec(); err != nil {
+		cfg.Log.Warn("processes started from here keep the tree's connection open", "reason", err)
+	}
 	go server.Serve()
 	dev, err := whatIs(mountpoint)
 	if err != nil {
@@ -79,7 +84,7 @@ func options(cfg Config) *fusefs.Options {
 	return &fusefs.Options{
 		MountOptions: fuse.MountOptions{
 			AllowOther:    cfg.AllowOther,
-			Options:       []string{"default_permissions"},
+			Options:       []string{"default_permissions", "nosuid", "nodev"},
 			FsName:        cfg.Name,
 			Name:          cfg.Type,
 			MaxWrite:      maxRequest,
@@ -100,6 +105,20 @@ func options(cfg Config) *fusefs.Options {
 		NullPermissions: true,
 		Logger:          log,
 	}
+}
+
+// closeOnExec keeps the connection to the kernel from processes that this one starts. The FUSE
+// library does not, and a process that has the connection and waits for the tree can never end.
+func closeOnExec() error {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		fd, isNumber := strconv.Atoi(e.Name())
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && isNumber == nil && to == "/dev/fuse" {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
 }
 
 // whatIs returns the device number of what is mounted at a path, without a request to the process
@@ -130,8 +149,10 @@ const grace = time.Second
 // or mounted in another mount namespace, such as a container's. What is mounted at its place by then
 // is another's.
 func (s *Server) Unmount() error {
+	outOfSight := fmt.Errorf("%s: the tree was unmounted here and is in use in another mount namespace or by an open file: %w",
+		s.mountpoint, unix.EBUSY)
 	if !s.inPlace() {
-		return fmt.Errorf("%s: the tree was unmounted here and is in use in another mount namespace or by an open file: %w", s.mountpoint, unix.EBUSY)
+		return outOfSight
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.fuse.Unmount() }() // returns when the connection is closed
@@ -141,7 +162,7 @@ func (s *Server) Unmount() error {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return s.Unmount()
+		return outOfSight
 	}
 }
 
@@ -149,7 +170,7 @@ func (s *Server) Unmount() error {
 // files of it fail. Only root can: EPERM.
 func (s *Server) Detach() error {
 	// The control file system may not be mounted. Then the connection ends with the process.
-	_ = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", s.dev), []byte("1"), 0)
+	_ = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(s.dev)), []byte("1"), 0)
 	if !s.inPlace() {
 		return nil
 	}

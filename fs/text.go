@@ -37,7 +37,9 @@ func (t *text) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 	if size, ok := in.GetSize(); ok && size == 0 && t.tree.Set != nil {
 		d, ok := f.(*draft)
 		if !ok {
-			return errno(t.m.log, "emptying a text", t.tree.Set(uninterrupted(ctx), actor(ctx), ""))
+			r := patient(ctx)
+			defer r.end()
+			return errno(t.m.log, "emptying a text", t.tree.Set(r, actor(ctx), ""))
 		}
 		d.empty()
 		out.Size, in.Valid = 0, in.Valid&^fuse.FATTR_SIZE
@@ -95,8 +97,9 @@ func (d *draft) Write(ctx context.Context, data []byte, off int64) (uint32, sysc
 		next += d.content[end:]
 	}
 	d.emptied = false // a refused write leaves the text as it was
-	value := strings.TrimSuffix(next, "\n")
-	if err := d.text.tree.Set(uninterrupted(ctx), actor(ctx), value); err != nil {
+	r := patient(ctx)
+	defer r.end()
+	if err := d.text.tree.Set(r, actor(ctx), strings.TrimSuffix(next, "\n")); err != nil {
 		return 0, errno(d.text.m.log, "writing a text", err)
 	}
 	d.content = next
