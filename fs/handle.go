@@ -45,8 +45,8 @@ func (h *diskHandle) unuse() {
 const sector = 512
 
 // odd reports whether a request is one that a block device would refuse. Programs find out the
-// sector size by trying: QEMU takes a disk that reads one byte with O_DIRECT for one whose sector
-// size cannot be found out, assumes 4096, and then cannot use a disk whose size is no multiple of it.
+// sector size by trying. For example, if a disk reads one byte with O_DIRECT, QEMU gives up, assumes
+// 4096, and then cannot use a disk whose size is not a multiple of that.
 func (h *diskHandle) odd(off int64, n int) bool {
 	return h.direct && (off%sector != 0 || n%sector != 0)
 }
@@ -157,8 +157,7 @@ func (h *diskHandle) Allocate(ctx context.Context, off, size uint64, mode uint32
 	return 0
 }
 
-// Fsync flushes what any process wrote to the disk. A disk that nobody can write to has nothing to
-// flush.
+// Fsync flushes the writes of every process. A disk that can be read only has nothing to flush.
 func (h *diskHandle) Fsync(context.Context, uint32) syscall.Errno {
 	f, ok := h.disk.(interface{ Flush() error })
 	if !ok {

@@ -98,7 +98,7 @@ func TestReadAheadIsRaised(t *testing.T) {
 }
 
 func TestMountFlags(t *testing.T) {
-	at := mount(t, Config{}, nil)
+	at := mount(t, Config{Space: Space{Dir: t.TempDir()}}, nil)
 	var st unix.Statfs_t
 	must(t, unix.Statfs(at, &st))
 	if want := int64(unix.ST_NOSUID | unix.ST_NODEV); st.Flags&want != want {

@@ -14,7 +14,7 @@ type extents interface {
 }
 
 const (
-	// longestSearch limits what a small file that claims to be an endless disk costs. The tables of a
+	// longestSearch limits the cost of a small file that claims to be an endless disk. The tables of a
 	// large disk on a slow source take some seconds to read.
 	longestSearch = 10 * time.Second
 	// shortestStep is the least that is looked at without a look at the time.

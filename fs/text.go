@@ -65,8 +65,8 @@ func (t *text) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 // maxText is the most bytes that a text may be written to have.
 const maxText = 64 << 10
 
-// draft is an open text. Each write sets the text to what the draft has after it, so that a refusal
-// is the error of that write.
+// draft is an open text. Each write changes the draft and sets the text to it, so that a refusal is
+// the error of that write.
 type draft struct {
 	text *text
 	by   command.Actor // who opened it
@@ -112,9 +112,9 @@ func (d *draft) empty() {
 	d.content, d.emptied = "", true
 }
 
-// Release sets a text that was emptied, or created, and not written. It does so after the last close,
-// because a shell closes copies of a file before it writes: a text that is replaced is set once, and
-// one whose new value is refused keeps its old one.
+// Release sets a text that was emptied or created, and then not written. It does so after the last
+// close, because a shell closes copies of a file before it writes. So a text that is replaced is set
+// once, and a text whose new value is refused keeps its old one.
 func (d *draft) Release(ctx context.Context) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()

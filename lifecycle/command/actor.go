@@ -1,5 +1,4 @@
-// Package command holds the lines that images, volumes and the store take, and what comes with
-// them.
+// Package command holds the lines that images, volumes and the store take, and their callers.
 package command
 
 // Actor is the process that makes a request, as the kernel reports it. The zero value stands for
