@@ -45,8 +45,8 @@ func (h *diskHandle) unuse() {
 const sector = 512
 
 // odd reports whether a request is one that a block device would refuse. Programs find out the
-// sector size by trying. For example, if a disk reads one byte with O_DIRECT, QEMU gives up, assumes
-// 4096, and then cannot use a disk whose size is not a multiple of that.
+// sector size by trying. For example, if a disk reads one byte with O_DIRECT, QEMU gives up,
+// assumes 4096, and then cannot use a disk whose size is not a multiple of that.
 func (h *diskHandle) odd(off int64, n int) bool {
 	return h.direct && (off%sector != 0 || n%sector != 0)
 }

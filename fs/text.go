@@ -113,8 +113,8 @@ func (d *draft) empty() {
 }
 
 // Release sets a text that was emptied or created, and then not written. It does so after the last
-// close, because a shell closes copies of a file before it writes. So a text that is replaced is set
-// once, and a text whose new value is refused keeps its old one.
+// close, because a shell closes copies of a file before it writes. So a text that is replaced is
+// set once, and a text whose new value is refused keeps its old one.
 func (d *draft) Release(ctx context.Context) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
