@@ -3,7 +3,7 @@
 //
 //	go run ./test/bench                     everything, a few minutes
 //	go run ./test/bench -only seq,rand      parts of it
-//	go run ./test/bench -markdown FILE      the table, with machine, date and commit, for docs/performance.md
+//	go run ./test/bench -markdown FILE      the table, with machine, date and commit, for docs/performance
 //
 // The two take turns within one run, a round each after the other, and a ratio is the median of the rounds' ratios: on a
 // machine that is faster or slower from one minute to the next, only what was measured side by side can be compared.
