@@ -129,7 +129,7 @@ func buildChain(t *testing.T, dir string, layers []layer) []string {
 		if l.size != "" {
 			args = append(args, l.size)
 		}
-		do(t, "qemu-img", args...)
+		mustRun(t, "qemu-img", args...)
 		images = append(images, filepath.Join(dir, name))
 		args = []string{"-f", f.qemu}
 		for _, w := range l.writes {
@@ -152,11 +152,11 @@ func TestOpenOfAChain(t *testing.T) {
 		{format: "qcow2", create: "-o cluster_size=4k", writes: slices.Concat(above, []string{"write -c -P 12 2M 4k", "write -z 4200k 8k"})},
 	})
 	top, flat := images[2], p.file("flat.raw")
-	do(t, "qemu-img", "convert", "-O", "raw", top, flat)
+	mustRun(t, "qemu-img", "convert", "-O", "raw", top, flat)
 	p.openImage(t, top)
-	do(t, "cmp", flat, p.path("disk"))
-	do(t, "cp", "--sparse=always", p.path("disk"), p.file("copy.raw"))
-	do(t, "cmp", flat, p.file("copy.raw"))
+	mustRun(t, "cmp", flat, p.path("disk"))
+	mustRun(t, "cp", "--sparse=always", p.path("disk"), p.file("copy.raw"))
+	mustRun(t, "cmp", flat, p.file("copy.raw"))
 }
 
 // TestBackingImageThatChanged: a VMDK says what its parent was.
@@ -164,9 +164,7 @@ func TestBackingImageThatChanged(t *testing.T) {
 	formatNamed(t, "vmdk").need(t)
 	dir := t.TempDir()
 	images := buildChain(t, dir, []layer{{format: "vmdk", size: "6M", writes: below}, {format: "vmdk", writes: above}})
-	if err := os.Remove(images[0]); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(images[0]))
 	buildChain(t, dir, []layer{{format: "vmdk", size: "6M", writes: above}})
 	imsfs(t, "map", images[1]).refused(t, "layer 1", "changed")
 }

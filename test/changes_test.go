@@ -13,9 +13,7 @@ import (
 func (p place) openDisk(t *testing.T, image string) *os.File {
 	t.Helper()
 	f, err := os.Open(p.disk(image))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f
 }
@@ -28,12 +26,12 @@ func TestOpenDiskOutlivesItsImage(t *testing.T) {
 		if _, err := open.Read(head); err != nil {
 			t.Fatal(err)
 		}
-		d.tell(t, "disk", "rename other")
+		d.run(t, "disk", "rename other")
 		if _, err := os.Stat(d.disk("disk")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the old name: %v", err)
 		}
 		m.same(t, d.disk("other"))
-		d.tell(t, "other", "delete")
+		d.run(t, "other", "delete")
 		if left := d.images(t); len(left) != 0 {
 			t.Errorf("images %q are left", left)
 		}
@@ -49,7 +47,7 @@ func TestNameGivenAgain(t *testing.T) {
 	eachFormat(t, 6*mib, func(t *testing.T, d *daemon, old model) {
 		old.same(t, d.disk("disk"))
 		still := d.openDisk(t, "disk")
-		d.tell(t, "disk", "delete")
+		d.run(t, "disk", "delete")
 		fresh := makeModel(t, d.file("fresh.raw"), old.size, 99)
 		d.register(t, "disk", fresh.path)
 		fresh.same(t, d.disk("disk"))
@@ -84,9 +82,7 @@ func TestSpoiledSource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachFormat(t, 5*mib, func(t *testing.T, d *daemon, m model) {
 				source := d.status(t, "disk", "source")
-				if err := spoiled.how(source); err != nil {
-					t.Fatal(err)
-				}
+				must(t, spoiled.how(source))
 				if _, err := os.Open(d.disk("disk")); !errors.Is(err, unix.ESTALE) && !errors.Is(err, unix.ENOENT) {
 					t.Errorf("opening the disk: %v, want ESTALE or ENOENT", err)
 				}
@@ -105,9 +101,7 @@ func TestSpoiledSourceOfOpenDisk(t *testing.T) {
 				if _, err := open.ReadAt(make([]byte, 4*kib), 0); err != nil {
 					t.Fatal(err)
 				}
-				if err := spoiled.how(d.status(t, "disk", "source")); err != nil {
-					t.Fatal(err)
-				}
+				must(t, spoiled.how(d.status(t, "disk", "source")))
 				refused := readRightOrNot(t, open, m)
 				if stands := name == "replaced" || name == "deleted"; stands && refused > 0 {
 					t.Errorf("%d reads failed, though the file that is open has not changed", refused)

@@ -32,13 +32,9 @@ const pieceSize = 192 * kib
 func makeModel(t *testing.T, path string, size int64, seed uint64) model {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
-	if err := f.Truncate(size); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Truncate(size))
 	chance := rand.New(rand.NewPCG(seed, uint64(size)))
 	noise := rand.NewChaCha8([32]byte{byte(seed)})
 	piece := make([]byte, pieceSize)
@@ -84,9 +80,7 @@ func (m model) want(t *testing.T, p []byte, off int64) {
 func (m model) same(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	m.sameFile(t, f, path)
 }
@@ -96,19 +90,19 @@ func (m model) sameFile(t *testing.T, f *os.File, name string) {
 	t.Helper()
 	m.sameAs(t, io.NewSectionReader(f, 0, m.size), name)
 	info, err := f.Stat()
-	check(t, err)
+	must(t, err)
 	checkZeros(t, f, m.size, info.Size())
 	for end := m.size; ; {
 		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
 			return
 		}
-		check(t, err)
+		must(t, err)
 		end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE)
-		check(t, err)
+		must(t, err)
 		p := make([]byte, end-off)
 		_, err = f.ReadAt(p, off)
-		check(t, err)
+		must(t, err)
 		if at := firstDifference(p, make([]byte, len(p))); at < len(p) {
 			t.Fatalf("%s has %#x at %#x, behind the end of its model", name, p[at], off+int64(at))
 		}
@@ -159,6 +153,6 @@ func (m model) as(t *testing.T, format string) string {
 		return m.path
 	}
 	path := m.path + "." + format
-	do(t, program, "convert", "-f", "raw", "-O", format, m.path, path)
+	mustRun(t, program, "convert", "-f", "raw", "-O", format, m.path, path)
 	return path
 }

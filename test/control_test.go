@@ -143,16 +143,10 @@ func checkRefusal(t *testing.T, p place, words []string) {
 
 func makeFiles(t *testing.T, p place) {
 	t.Helper()
-	if err := unix.Mkfifo(p.file("fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(p.file("dir"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mkfifo(p.file("fifo"), 0o600))
+	must(t, os.Mkdir(p.file("dir"), 0o755))
 	for name, text := range map[string]string{"empty": "", "gzip": "\x1f\x8b\x08\x00" + strings.Repeat("\x00", 600)} {
-		if err := os.WriteFile(p.file(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(p.file(name), []byte(text), 0o600))
 	}
 }
 
@@ -167,7 +161,7 @@ func TestRefusedImageCommands(t *testing.T) {
 	good := makeModel(t, d.file("good.raw"), mib, 3)
 	d.register(t, "good", good.path)
 	d.register(t, "other", good.path)
-	d.tell(t, "good", "set protected yes")
+	d.run(t, "good", "set protected yes")
 	for _, c := range []struct {
 		name, line string
 		errno      syscall.Errno
@@ -192,8 +186,8 @@ func TestRefusedImageCommands(t *testing.T) {
 			}
 		})
 	}
-	d.tell(t, "good", "set protected no")
-	d.tell(t, "good", "delete")
+	d.run(t, "good", "set protected no")
+	d.run(t, "good", "delete")
 }
 
 // TestClientsHearTheirOwnSentence: the error file has the last one's, the open control file each one's own.
@@ -207,7 +201,7 @@ func TestClientsHearTheirOwnSentence(t *testing.T) {
 				if answer, err := d.ask(verb); !strings.Contains(answer, verb) {
 					t.Errorf("asked %q, answered %q, %v", verb, answer, err)
 				}
-				r := d.cli(t, "register", verb, d.file(verb))
+				r := d.imsfs(t, "register", verb, d.file(verb))
 				if r.code != 1 || !strings.Contains(r.stderr, d.file(verb)) {
 					t.Errorf("register %s: exit code %d, %s", verb, r.code, r.stderr)
 				}
@@ -235,9 +229,9 @@ func TestControlFilesListTheirVerbs(t *testing.T) {
 	d := serve(t)
 	disk := makeModel(t, d.file("a.raw"), mib, 4)
 	d.register(t, "a", disk.path)
-	wantWords(t, "ctl", do(t, "cat", d.ctl("")), "register NAME SOURCE")
-	wantWords(t, "an image's ctl", do(t, "cat", d.ctl("a")), "delete", "rename NAME", "set KEY VALUE")
-	wantWords(t, "README", do(t, "cat", d.path("README")), "images/NAME/disk", "register")
+	wantWords(t, "ctl", mustRun(t, "cat", d.ctl("")), "register NAME SOURCE")
+	wantWords(t, "an image's ctl", mustRun(t, "cat", d.ctl("a")), "delete", "rename NAME", "set KEY VALUE")
+	wantWords(t, "README", mustRun(t, "cat", d.path("README")), "images/NAME/disk", "register")
 	for _, file := range []string{d.ctl(""), d.ctl("a"), d.disk("a")} {
 		sh(t, `rm -f "$1"`, file).failed(t, 1, "rm: ", "Operation not permitted")
 	}
@@ -256,16 +250,14 @@ func TestOddNames(t *testing.T) {
 	disk := makeModel(t, d.file("a disk.raw"), mib, 5)
 	for _, name := range []string{"Debian 12", `back\slash`, `"quoted"`, "größe", "a=b", "disk", "*", strings.Repeat("n", 255)} {
 		t.Run(name, func(t *testing.T) {
-			if r := d.cli(t, "register", name, disk.path); r.code != 0 || r.stdout != d.disk(name)+"\n" {
+			if r := d.imsfs(t, "register", name, disk.path); r.code != 0 || r.stdout != d.disk(name)+"\n" {
 				t.Fatalf("exit code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
 			}
 			disk.same(t, d.disk(name))
-			if r := d.cli(t, "show", name); r.code != 0 || !strings.Contains(r.stdout, name) {
+			if r := d.imsfs(t, "show", name); r.code != 0 || !strings.Contains(r.stdout, name) {
 				t.Errorf("show: %+v", r)
 			}
-			if r := d.cli(t, "rm", name); r.code != 0 {
-				t.Errorf("rm: %+v", r)
-			}
+			d.mustImsfs(t, "rm", name)
 		})
 	}
 }

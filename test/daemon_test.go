@@ -28,9 +28,7 @@ func newPlace(t *testing.T) place {
 	}
 	dir := t.TempDir()
 	p := place{dir, filepath.Join(dir, "store"), filepath.Join(dir, "mnt")}
-	if err := os.Mkdir(p.mnt, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(p.mnt, 0o755))
 	return p
 }
 
@@ -54,17 +52,13 @@ func serve(t *testing.T, args ...string) *daemon {
 func (p place) serve(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	ready, its, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer ready.Close()
 	cmd := exec.Command(program, append([]string{"serve", p.mnt, "--store", p.store, "--ready-fd", "3"}, args...)...)
 	cmd.ExtraFiles = []*os.File{its}
 	d := start(t, p, cmd)
 	its.Close()
-	if err := ready.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ready.SetReadDeadline(time.Now().Add(patience)))
 	if said, err := io.ReadAll(ready); err != nil || string(said) != "ready" {
 		t.Fatalf("the server did not become ready: %q, %v", said, err)
 	}
@@ -76,12 +70,8 @@ func (p place) serve(t *testing.T, args ...string) *daemon {
 func start(t *testing.T, p place, cmd *exec.Cmd) *daemon {
 	t.Helper()
 	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, cmd.Start())
 	d := &daemon{place: p, cmd: cmd, log: newJournal(), ended: make(chan struct{})}
 	go func() {
 		defer close(d.ended)
@@ -158,9 +148,7 @@ func (d *daemon) signal(t *testing.T, sig syscall.Signal) {
 func (p place) mounted(t *testing.T) bool {
 	t.Helper()
 	at, err := trees()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return slices.Contains(at, p.mnt)
 }
 
@@ -170,9 +158,7 @@ func (d *daemon) descriptors(t *testing.T) []string {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid)
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var open []string
 	for _, e := range entries {
 		to, err := os.Readlink(filepath.Join(dir, e.Name()))

@@ -112,9 +112,7 @@ func TestDamagedImageIsRefused(t *testing.T) {
 		t.Run(damage.name, func(t *testing.T) {
 			v := victim{d.file("damaged"), []byte(read(t, good))}
 			at, words := damage.do(&v)
-			if err := os.WriteFile(v.path, v.b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(v.path, v.b, 0o600))
 			if at != 0 {
 				words += fmt.Sprintf("|at %#x:", at)
 			}
@@ -140,9 +138,7 @@ func TestDamagedChunk(t *testing.T) {
 			v.b = []byte(read(t, v.path))
 			at, block := v.chunk(2)
 			v.b[at+where] ^= 0xff
-			if err := os.WriteFile(v.path, v.b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(v.path, v.b, 0o600))
 			d.register(t, "disk", v.path)
 			d.log.expect(fmt.Sprintf("chunk of block %d: ", block))
 			checkOnlyBlockFails(t, d.disk("disk"), m, int64(block))
@@ -157,9 +153,7 @@ func TestDamagedChunk(t *testing.T) {
 func checkOnlyBlockFails(t *testing.T, disk string, m model, block int64) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	got, want := make([]byte, 256*kib), make([]byte, 256*kib)
 	for off := int64(0); off < m.size; off += int64(len(got)) {

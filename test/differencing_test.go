@@ -32,19 +32,19 @@ func TestDifferencingDisks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			parent, child, flat := filepath.Join(dir, "parent disk"), filepath.Join(dir, "child"), filepath.Join(dir, "flat.raw")
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, child, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, child, "6M")
 			write(t, c.qemu, parent, parentWrites)
 			write(t, c.qemu, child, childWrites)
-			do(t, "qemu-img", "convert", "-f", c.qemu, "-O", "raw", parent, flat)
+			mustRun(t, "qemu-img", "convert", "-f", c.qemu, "-O", "raw", parent, flat)
 			write(t, "raw", flat, childWrites)
 			c.derive(t, parent, child)
-			do(t, program, "compare", "-F", "raw", child, flat)
-			wantWords(t, "map", do(t, program, "map", child), "0x10000              0xc00                0     data", "1     data")
-			wantWords(t, "info", do(t, program, "info", child), "backing file: parent disk (actual path: "+parent+")")
-			do(t, program, "check", child)
+			mustRun(t, program, "compare", "-F", "raw", child, flat)
+			wantWords(t, "map", mustRun(t, program, "map", child), "0x10000              0xc00                0     data", "1     data")
+			wantWords(t, "info", mustRun(t, program, "info", child), "backing file: parent disk (actual path: "+parent+")")
+			mustRun(t, program, "check", child)
 
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
 			imsfs(t, "map", child).refused(t, "layer 1", "changed")
 		})
 	}
@@ -56,7 +56,7 @@ func write(t *testing.T, format, path string, commands []string) {
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
-	do(t, "qemu-io", append(args, path)...)
+	mustRun(t, "qemu-io", append(args, path)...)
 }
 
 // patch changes the bytes of a file.
@@ -66,9 +66,7 @@ func patch(t *testing.T, path string, change func(b []byte) []byte) {
 	if err == nil {
 		err = os.WriteFile(path, change(b), 0o600)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
 // putUTF16 writes a text in the order of bytes and returns its length.

@@ -62,12 +62,10 @@ func TestToolsReadDisks(t *testing.T) {
 func TestDiskAttributes(t *testing.T) {
 	eachFormat(t, 6*mib, func(t *testing.T, d *daemon, m model) {
 		disk := d.disk("disk")
-		stat := strings.Fields(do(t, "stat", "-c", "%s %b %B %a %h", disk))
+		stat := strings.Fields(mustRun(t, "stat", "-c", "%s %b %B %a %h", disk))
 		size, allocated := d.status(t, "disk", "size"), d.status(t, "disk", "allocated")
 		blocks, err := strconv.ParseInt(allocated, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if want := []string{size, fmt.Sprint(blocks / 512), "512", "444", "1"}; strings.Join(stat, " ") != strings.Join(want, " ") {
 			t.Errorf("stat says %q, want %q", stat, want)
 		}
@@ -85,9 +83,7 @@ func TestDiskAttributes(t *testing.T) {
 func checkHoles(t *testing.T, disk string, m model) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	var holes, data int64
 	for off := int64(0); off < m.size; {
@@ -125,14 +121,10 @@ func checkHoles(t *testing.T, disk string, m model) {
 func TestMappedDisk(t *testing.T) {
 	eachFormat(t, 5*mib, func(t *testing.T, d *daemon, m model) {
 		f, err := os.Open(d.disk("disk"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer f.Close()
 		mapped, err := unix.Mmap(int(f.Fd()), 0, int(m.size), unix.PROT_READ, unix.MAP_SHARED)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer func() {
 			if err := unix.Munmap(mapped); err != nil {
 				t.Error(err)
@@ -171,16 +163,12 @@ func TestGoldenImages(t *testing.T) {
 		name := filepath.Base(path)
 		t.Run(name, func(t *testing.T) {
 			image := d.file(name)
-			do(t, "cp", path, image)
-			if r := d.cli(t, "register", name, image); r.code != 0 {
-				t.Fatalf("register: %s", r.stderr)
-			}
+			mustRun(t, "cp", path, image)
+			d.mustImsfs(t, "register", name, image)
 			var want expectation
 			described := strings.TrimSuffix(name, filepath.Ext(name))
 			described = strings.TrimSuffix(strings.TrimSuffix(described, "-zlib"), "-full-index")
-			if err := json.Unmarshal([]byte(read(t, filepath.Join(filepath.Dir(path), described+".expect.json"))), &want); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(read(t, filepath.Join(filepath.Dir(path), described+".expect.json"))), &want))
 			checkGolden(t, d.disk(name), want)
 		})
 	}
@@ -189,9 +177,7 @@ func TestGoldenImages(t *testing.T) {
 func checkGolden(t *testing.T, disk string, want expectation) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || st.Size() != want.Size {
 		t.Fatalf("size %d, %v; want %d", st.Size(), err, want.Size)

@@ -20,11 +20,11 @@ type page struct {
 }
 
 var (
-	codeBlock   = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
-	heading = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
-	command = regexp.MustCompile(`(?m)(?:^\$ |[|&;] |^sudo |^)imsfs ([a-z]+)(?: ([a-z]+))?`)
-	helpRow  = regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z]`)
+	codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	heading   = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
+	link      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	command   = regexp.MustCompile(`(?m)(?:^\$ |[|&;] |^sudo |^)imsfs ([a-z]+)(?: ([a-z]+))?`)
+	helpRow   = regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z]`)
 )
 
 // TestDocsLinks checks that each relative link in the documentation leads to a file, and to a

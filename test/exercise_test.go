@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -60,7 +59,7 @@ var doings = []struct {
 func operations(t *testing.T) int {
 	if s := os.Getenv("IMSFS_STEPS"); s != "" {
 		n, err := strconv.Atoi(s)
-		check(t, err)
+		must(t, err)
 		return n
 	}
 	if raceEnabled {
@@ -75,7 +74,7 @@ func TestVolumeExercised(t *testing.T) {
 	if s := os.Getenv("IMSFS_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
-		check(t, err)
+		must(t, err)
 	}
 	p := newPlace(t)
 	m := makeModel(t, p.file("base.raw"), exercisedSize-5*512, seed)
@@ -87,8 +86,8 @@ func TestVolumeExercised(t *testing.T) {
 	}()
 	e.daemon = p.serve(t)
 	e.register(t, "web", m.path)
-	e.tell(t, "web", "clone one size="+strconv.Itoa(exercisedSize))
-	copy(e.want, first(t, m.path))
+	e.run(t, "web", "clone one size="+strconv.Itoa(exercisedSize))
+	copy(e.want, readFile(t, m.path))
 	e.base = bytes.Clone(e.want)
 	e.open()
 	for range operations(t) {
@@ -117,7 +116,7 @@ func (e *exerciser) step() {
 
 func (e *exerciser) check(err error) {
 	e.t.Helper()
-	check(e.t, err)
+	must(e.t, err)
 }
 
 func (e *exerciser) open() {
@@ -250,26 +249,11 @@ func (e *exerciser) truncate() {
 // commit makes an image with the file open, and compares it.
 func (e *exerciser) commit() {
 	image := fmt.Sprintf("image-%d", e.number)
-	e.check(e.order(e.t, "one", "commit "+image))
-	e.awaitJob(e.t, "one")
+	e.run(e.t, "volumes/one", "commit "+image)
+	e.awaitJob(e.t, "volumes/one")
 	e.whole(e.disk(image))
-	e.tell(e.t, image, "delete")
+	e.run(e.t, image, "delete")
 	copy(e.base, e.want)
-}
-
-// awaitJob waits until the job of a volume is done.
-func (p place) awaitJob(t *testing.T, volume string) {
-	t.Helper()
-	eventually(t, func() string {
-		job := read(t, p.volume(volume, "job"))
-		if strings.HasPrefix(job, "FAILED") {
-			t.Fatal(job)
-		}
-		if !strings.HasPrefix(job, "DONE") {
-			return job
-		}
-		return ""
-	})
 }
 
 // whole compares all of a disk.
@@ -287,7 +271,7 @@ func (e *exerciser) whole(path string) {
 
 func (e *exerciser) revert() {
 	e.close()
-	e.check(e.order(e.t, "one", "revert"))
+	e.run(e.t, "volumes/one", "revert")
 	copy(e.want, e.base)
 	e.open()
 }

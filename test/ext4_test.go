@@ -16,7 +16,7 @@ import (
 func TestMountedFileSystem(t *testing.T) {
 	d := serve(t)
 	raw := d.file("ext4.raw")
-	do(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
+	mustRun(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
 	for _, format := range written {
 		t.Run(format, func(t *testing.T) {
 			d.register(t, format, model{path: raw}.as(t, format))
@@ -40,8 +40,8 @@ func TestBlockDeviceIsNoSource(t *testing.T) {
 	d := serve(t)
 	file := makeModel(t, d.file("good.raw"), mib, 9)
 	d.register(t, "good", file.path)
-	device := do(t, "losetup", "--find", "--show", "--read-only", file.path)
-	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	device := mustRun(t, "losetup", "--find", "--show", "--read-only", file.path)
+	t.Cleanup(func() { mustRun(t, "losetup", "--detach", device) })
 	if err := d.command("", "register a "+device); !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("the write's error is %v, want EOPNOTSUPP", err)
 	}
@@ -51,8 +51,8 @@ func TestBlockDeviceIsNoSource(t *testing.T) {
 // mountLoop mounts a disk's file system for the length of the test, read-only and without replaying its journal.
 func mountLoop(t *testing.T, disk string) string {
 	t.Helper()
-	device := do(t, "losetup", "--find", "--show", "--read-only", disk)
-	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	device := mustRun(t, "losetup", "--find", "--show", "--read-only", disk)
+	t.Cleanup(func() { mustRun(t, "losetup", "--detach", device) })
 	at := t.TempDir()
 	if err := unix.Mount(device, at, "ext4", unix.MS_RDONLY, "noload"); err != nil {
 		t.Fatalf("mounting %s: %v", device, err)
@@ -83,8 +83,6 @@ func hashes(t *testing.T, dir string) map[string]string {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return found
 }

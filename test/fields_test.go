@@ -121,11 +121,9 @@ func writeFields(t *testing.T, format string) layout {
 	dir := t.TempDir()
 	disk, dst := filepath.Join(dir, "disk"), filepath.Join(dir, "dst")
 	sparse(fieldsSize, 4096, 7_000_000, 9*mib)(t, disk)
-	do(t, program, "convert", "-f", "raw", "-O", format, "-o", "timestamp=1700000000,uuid="+fieldsUUID, disk, dst)
+	mustRun(t, program, "convert", "-f", "raw", "-O", format, "-o", "timestamp=1700000000,uuid="+fieldsUUID, disk, dst)
 	b, err := os.ReadFile(dst)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return layout{t, b}
 }
 

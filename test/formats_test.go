@@ -62,7 +62,7 @@ func TestEveryFormatIsKnown(t *testing.T) {
 // need fails a test of a format that the program does not list.
 func (f imageFormat) need(t *testing.T) {
 	t.Helper()
-	for line := range strings.Lines(do(t, program, "formats")) {
+	for line := range strings.Lines(mustRun(t, program, "formats")) {
 		if name, _, _ := strings.Cut(line, " "); name == f.name {
 			return
 		}
@@ -81,7 +81,7 @@ var formatShapes = []struct {
 	{"odd sectors", false, mixed(5*mib + 3*512)},
 	{"empty", true, sparse(7 * mib)},
 	{"full", true, func(t *testing.T, path string) {
-		do(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=3", "status=none")
+		mustRun(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=3", "status=none")
 	}},
 	{"last cluster", false, sparse(33*mib+512, 33*mib+100)},
 }
@@ -102,9 +102,9 @@ func TestImagesOfQemuImg(t *testing.T) {
 						disk, image := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "image."+format.name)
 						shape.make(t, disk)
 						args := slices.Concat([]string{"convert", "-f", "raw", "-O", format.qemu}, strings.Fields(variant), []string{disk, image})
-						do(t, "qemu-img", args...)
+						mustRun(t, "qemu-img", args...)
 						format.sameAsQemu(t, image)
-						do(t, program, "compare", "-F", "raw", image, disk)
+						mustRun(t, program, "compare", "-F", "raw", image, disk)
 					})
 				}
 			})
@@ -120,12 +120,12 @@ func (f imageFormat) sameAsQemu(t *testing.T, image string, flags ...string) {
 	if f.name != "raw" {
 		formatArgs = nil // the content tells it
 	}
-	do(t, program, slices.Concat([]string{"convert", "-O", "raw"}, formatArgs, flags, []string{image, ours})...)
-	do(t, "qemu-img", "convert", "-f", f.qemu, "-O", "raw", image, theirs)
-	do(t, "cmp", ours, theirs)
+	mustRun(t, program, slices.Concat([]string{"convert", "-O", "raw"}, formatArgs, flags, []string{image, ours})...)
+	mustRun(t, "qemu-img", "convert", "-f", f.qemu, "-O", "raw", image, theirs)
+	mustRun(t, "cmp", ours, theirs)
 	compareMaps(t, f.compares,
-		do(t, program, slices.Concat([]string{"map", "--json"}, formatArgs, flags, []string{image})...),
-		do(t, "qemu-img", "map", "-f", f.qemu, "--output=json", image))
+		mustRun(t, program, slices.Concat([]string{"map", "--json"}, formatArgs, flags, []string{image})...),
+		mustRun(t, "qemu-img", "map", "-f", f.qemu, "--output=json", image))
 	f.sameInfo(t, image)
 	if r := imsfs(t, slices.Concat([]string{"check"}, formatArgs, []string{image})...); r.code != 0 && r.code != 63 {
 		t.Errorf("check: %+v", r)
@@ -145,8 +145,8 @@ func (f imageFormat) sameInfo(t *testing.T, image string) {
 	}
 	var ours, theirs facts
 	for text, into := range map[string]*facts{
-		do(t, program, "info", "--json", "-f", f.name, image):                 &ours,
-		do(t, "qemu-img", "info", "-f", f.qemu, "--output=json", "-U", image): &theirs,
+		mustRun(t, program, "info", "--json", "-f", f.name, image):                 &ours,
+		mustRun(t, "qemu-img", "info", "-f", f.qemu, "--output=json", "-U", image): &theirs,
 	} {
 		if err := json.Unmarshal([]byte(text), into); err != nil {
 			t.Fatalf("%v in %s", err, text)
@@ -172,7 +172,7 @@ func TestImagesInTheTree(t *testing.T) {
 		t.Run(format.name, func(t *testing.T) {
 			format.need(t)
 			image := d.file(format.name)
-			do(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, m.path, image)
+			mustRun(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, m.path, image)
 			name := fmt.Sprintf("image%d", n)
 			d.register(t, name, image)
 			m.same(t, d.disk(name))

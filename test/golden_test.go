@@ -28,11 +28,9 @@ func TestGoldenOutputs(t *testing.T) {
 			if g.choices != "" {
 				args = append(args, "-o", g.choices)
 			}
-			do(t, "env", append([]string{"SOURCE_DATE_EPOCH=1500000000", program}, args...)...)
+			mustRun(t, "env", append([]string{"SOURCE_DATE_EPOCH=1500000000", program}, args...)...)
 			got, err := os.ReadFile(written)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			path := filepath.Join("testdata", "golden", strings.NewReplacer(" ", "-", "=", "-", ",", "-").Replace(g.String())+".gz")
 			if os.Getenv(updateVariable) != "" {
 				writeGolden(t, path, got)
@@ -54,13 +52,9 @@ func TestGoldenOutputs(t *testing.T) {
 func goldenDisk(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
-	if err := f.Truncate(5*mib + 512); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Truncate(5*mib+512))
 	text := []byte(strings.Repeat("what is written today is what was written before. ", 400))
 	noise := make([]byte, 3000) // by a formula of our own, which no library changes
 	for i, x := 0, uint32(1); i < len(noise); i++ {
@@ -78,17 +72,11 @@ func goldenDisk(t *testing.T, path string) {
 func readGolden(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	content, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return content
 }
 
@@ -97,12 +85,8 @@ func writeGolden(t *testing.T, path string, content []byte) {
 	cmd := exec.Command("gzip", "-9n")
 	cmd.Stdin = bytes.NewReader(content)
 	b, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, os.WriteFile(path, b, 0o644))
 }
 
 // payloads prints the plain bytes of the stored blocks of a ZVHD or ZVHD2 image, decoded by Debian's libraries and tools: the
@@ -137,11 +121,11 @@ func TestPayloadsDecodeWithOthersTools(t *testing.T) {
 		for _, level := range []string{"0", "9"} {
 			t.Run(format+" level "+level, func(t *testing.T) {
 				image, decoded := filepath.Join(dir, format+level), filepath.Join(dir, format+level+".raw")
-				do(t, program, "convert", "-f", "raw", "-O", format, "--level", level, disk, image)
-				do(t, "truncate", "-s", "0", decoded)
-				do(t, "python3", "-c", payloads, image, decoded)
-				do(t, "truncate", "-s", "6M", decoded)
-				do(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", m.path, decoded)
+				mustRun(t, program, "convert", "-f", "raw", "-O", format, "--level", level, disk, image)
+				mustRun(t, "truncate", "-s", "0", decoded)
+				mustRun(t, "python3", "-c", payloads, image, decoded)
+				mustRun(t, "truncate", "-s", "6M", decoded)
+				mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", m.path, decoded)
 			})
 		}
 	}

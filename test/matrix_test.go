@@ -49,23 +49,23 @@ func (g target) write(t *testing.T, image, dst string, flags ...string) {
 	if g.choices != "" {
 		args = append(args, "-o", g.choices)
 	}
-	do(t, program, append(args, image, dst)...)
+	mustRun(t, program, append(args, image, dst)...)
 }
 
 // same checks that an image that was written holds the raw disk, by our own comparison and by qemu-img's, which also finds no
 // fault in it.
 func (g target) same(t *testing.T, disk, written string) {
 	t.Helper()
-	do(t, program, "compare", "-f", "raw", "-F", g.format, disk, written)
+	mustRun(t, program, "compare", "-f", "raw", "-F", g.format, disk, written)
 	if g.qemu == "" {
 		return
 	}
 	if slow := g.qemu == "vhdx" || g.qemu == "vmdk"; slow && fileSize(t, disk) > 1<<30 { // qemu-img finds holes late, or not: the ends must do
 		for _, off := range []int64{0, fileSize(t, disk) - mib} {
-			do(t, "qemu-img", "compare", "--image-opts", window("raw", disk, off), window(g.qemu, written, off))
+			mustRun(t, "qemu-img", "compare", "--image-opts", window("raw", disk, off), window(g.qemu, written, off))
 		}
 	} else {
-		do(t, "qemu-img", "compare", "-f", "raw", "-F", g.qemu, disk, written)
+		mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", g.qemu, disk, written)
 	}
 	if r := run(t, "qemu-img", "check", "-f", g.qemu, written); r.code != 0 && r.code != 63 { // 63: there is no check
 		t.Errorf("qemu-img check: %+v", r)
@@ -80,15 +80,13 @@ func window(format, path string, off int64) string {
 func fileSize(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return info.Size()
 }
 
 // TestEveryWriterIsATarget: what the program says it writes is in the table.
 func TestEveryWriterIsATarget(t *testing.T) {
-	for line := range strings.Lines(do(t, program, "formats")) {
+	for line := range strings.Lines(mustRun(t, program, "formats")) {
 		words := strings.Fields(line)
 		if words[2] == "yes" && !slices.ContainsFunc(targets, func(g target) bool { return g.format == words[0] }) {
 			t.Errorf("%s is written, and is no target", words[0])
@@ -107,11 +105,11 @@ func pairSources(t *testing.T, disk string) map[string][]string {
 		case format.name == "raw":
 			continue
 		case format.name == "iso":
-			do(t, "genisoimage", "-quiet", "-o", image, disk)
+			mustRun(t, "genisoimage", "-quiet", "-o", image, disk)
 		case format.qemu == "":
-			do(t, program, "convert", "-f", "raw", "-O", format.name, disk, image)
+			mustRun(t, program, "convert", "-f", "raw", "-O", format.name, disk, image)
 		default:
-			do(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, disk, image)
+			mustRun(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, disk, image)
 		}
 		sources[format.name] = []string{image, "-f", format.name}
 	}
@@ -122,7 +120,7 @@ func pairSources(t *testing.T, disk string) map[string][]string {
 		"vhd fixed":     "-O vpc -o subformat=fixed",
 	} {
 		image := filepath.Join(dir, name)
-		do(t, "qemu-img", append(strings.Fields("convert -f raw "+args), disk, image)...)
+		mustRun(t, "qemu-img", append(strings.Fields("convert -f raw "+args), disk, image)...)
 		sources[name] = []string{image}
 	}
 	return sources
@@ -159,9 +157,7 @@ func TestEveryPair(t *testing.T) {
 func inMemory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"))
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)

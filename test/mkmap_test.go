@@ -14,9 +14,7 @@ import (
 func fullOfZeros(t *testing.T, path string, size int64, blocks ...int64) model {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	zeros := make([]byte, mib)
 	for off := int64(0); off < size; off += mib {
@@ -55,14 +53,12 @@ func TestMappedDiskIsLazy(t *testing.T) {
 		Start, Length int64
 		Data          bool
 	}
-	if err := json.Unmarshal([]byte(do(t, program, "map", "--json", m.path)), &extents); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(mustRun(t, program, "map", "--json", m.path)), &extents))
 	if len(extents) != 6 || extents[1].Start != 6*mib || extents[1].Length != 2*mib || !extents[1].Data || !extents[5].Data {
 		t.Errorf("map lists %v", extents)
 	}
-	d.cli(t, "export", "with", d.file("out.raw"), "-O", "raw").failed(t, 0)
-	do(t, "cmp", m.path, d.file("out.raw"))
+	d.imsfs(t, "export", "with", d.file("out.raw"), "-O", "raw").failed(t, 0)
+	mustRun(t, "cmp", m.path, d.file("out.raw"))
 	imsfs(t, "mkmap", m.path).refused(t, "exists (--force")
 	imsfs(t, "mkmap", "--force", "-p", m.path).failed(t, 0, "mkmap: 100 %")
 }
@@ -72,9 +68,7 @@ func (d *daemon) loads(t *testing.T, image string, m model) int {
 	t.Helper()
 	count := func() int {
 		n, err := strconv.Atoi(d.status(t, "", "cache_loads"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return n
 	}
 	before := count()
@@ -96,26 +90,24 @@ func TestMapsThatAreNotUsed(t *testing.T) {
 		says  string
 	}{
 		"written to": {func(t *testing.T, m model) {
-			do(t, "dd", "if=/dev/urandom", "of="+m.path, "bs=4k", "count=1", "seek=1000", "conv=notrunc", "status=none")
+			mustRun(t, "dd", "if=/dev/urandom", "of="+m.path, "bs=4k", "count=1", "seek=1000", "conv=notrunc", "status=none")
 		}, "the file was written to since"},
-		"grown": {func(t *testing.T, m model) { do(t, "truncate", "-s", "+512", m.path) }, "made of a file of"},
+		"grown": {func(t *testing.T, m model) { mustRun(t, "truncate", "-s", "+512", m.path) }, "made of a file of"},
 		"damaged": {func(t *testing.T, m model) {
-			do(t, "dd", "if=/dev/zero", "of="+m.path+".map", "bs=1", "count=1", "seek=32", "conv=notrunc", "status=none")
+			mustRun(t, "dd", "if=/dev/zero", "of="+m.path+".map", "bs=1", "count=1", "seek=32", "conv=notrunc", "status=none")
 		}, "SHA-256"},
-		"cut":            {func(t *testing.T, m model) { do(t, "truncate", "-s", "-1", m.path+".map") }, "64 bytes"},
-		"something else": {func(t *testing.T, m model) { do(t, "cp", "/proc/self/status", m.path+".map") }, "rawmap"},
+		"cut":            {func(t *testing.T, m model) { mustRun(t, "truncate", "-s", "-1", m.path+".map") }, "64 bytes"},
+		"something else": {func(t *testing.T, m model) { mustRun(t, "cp", "/proc/self/status", m.path+".map") }, "rawmap"},
 		"older": {func(t *testing.T, m model) {
-			if err := os.Chtimes(m.path+".map", time.Unix(1, 0), time.Unix(1, 0)); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Chtimes(m.path+".map", time.Unix(1, 0), time.Unix(1, 0)))
 		}, "older than the file"},
-		"a directory": {func(t *testing.T, m model) { do(t, "rm", m.path+".map"); do(t, "mkdir", m.path+".map") }, "is a directory"},
+		"a directory": {func(t *testing.T, m model) { mustRun(t, "rm", m.path+".map"); mustRun(t, "mkdir", m.path+".map") }, "is a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n++
 			image := fmt.Sprintf("image%d", n)
 			m := fullOfZeros(t, d.file(image), 6*mib, 1)
-			do(t, program, "mkmap", m.path)
+			mustRun(t, program, "mkmap", m.path)
 			c.spoil(t, m)
 			d.register(t, image, m.path)
 			wantWords(t, "map", d.status(t, image, "map"), m.path+".map is not used", c.says)

@@ -47,7 +47,7 @@ func TestHostileNamesInImages(t *testing.T) {
 					imsfs(t, command...).refused(t, "layer 1", c.rule)
 				}
 				imsfs(t, "compare", image, image).failed(t, 2, "layer 1", c.rule)
-				wantWords(t, "info", do(t, program, "info", image), "backing file: ", "not followed: ", c.rule)
+				wantWords(t, "info", mustRun(t, program, "info", image), "backing file: ", "not followed: ", c.rule)
 				if names := opened(); strings.Trim(strings.ReplaceAll(names, "image", ""), " ") != "" {
 					t.Errorf("%s: %q were opened", backing, names)
 				}
@@ -71,9 +71,7 @@ func TestHostileExtentsOfAVMDK(t *testing.T) {
 		}
 		descriptor := "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n" +
 			"\n# Extent description\nRW 8192 FLAT \"" + name + "\" 0\n\n# The Disk Data Base\nddb.adapterType = \"ide\"\n"
-		if err := os.WriteFile(image, []byte(descriptor), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(image, []byte(descriptor), 0o600))
 		opened := watchOpens(t, out, own)
 		for _, command := range []string{"map", "info"} {
 			imsfs(t, command, image).refused(t, image, c.rule)
@@ -96,9 +94,7 @@ func hostileDirectory(t *testing.T) (own, out string) {
 		os.Symlink("../out/secret", filepath.Join(own, "link")),
 		unix.Mkfifo(filepath.Join(own, "fifo"), 0o600),
 	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return own, out
 }
 
@@ -110,28 +106,22 @@ func writeBacking(t *testing.T, format imageFormat, dir, image, name string) {
 		t.Fatalf("%q is too long for a file's name", name)
 	}
 	path := filepath.Join(dir, stand)
-	do(t, "qemu-img", "create", "-q", "-f", "raw", path, "4M")
-	do(t, "qemu-img", "create", "-q", "-f", format.qemu, "-b", stand, "-F", "raw", image)
+	mustRun(t, "qemu-img", "create", "-q", "-f", "raw", path, "4M")
+	mustRun(t, "qemu-img", "create", "-q", "-f", format.qemu, "-b", stand, "-F", "raw", image)
 	content, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if n := bytes.Count(content, []byte(stand)); n != 1 {
 		t.Fatalf("the name is there %d times", n)
 	}
 	content = bytes.Replace(content, []byte(stand), []byte(name), 1)
-	if err := errors.Join(os.WriteFile(image, content, 0o600), os.Remove(path)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(os.WriteFile(image, content, 0o600), os.Remove(path)))
 }
 
 // watchOpens returns a function that tells which files of the directories were opened since.
 func watchOpens(t *testing.T, dirs ...string) func() string {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	for _, dir := range dirs {
 		if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_OPEN); err != nil {

@@ -19,14 +19,12 @@ func TestRestart(t *testing.T) {
 	images := []string{"raw", "zvhd2"}
 	for _, format := range images {
 		d.register(t, format, m.as(t, format))
-		d.tell(t, format, `set description "kept through a restart"`)
+		d.run(t, format, `set description "kept through a restart"`)
 	}
 	before := p.listing(t)
 	d.stop(t)
 
-	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")))
 	p.serve(t)
 	if after := p.listing(t); after != before {
 		t.Errorf("after the restart ls says\n%s\nbefore it said\n%s", after, before)
@@ -39,9 +37,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("opening an image whose source is gone: %v, want ENOENT", err)
 	}
 	wantWords(t, "status", p.status(t, "zvhd2", "error"), p.file("disk.raw.zvhd2"), "no such file")
-	if err := os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
 	m.same(t, p.disk("zvhd2"))
 	if trouble := p.status(t, "zvhd2", "error"); trouble != "" {
 		t.Errorf("the source is back, and the status still has the error %q", trouble)
@@ -51,22 +47,18 @@ func TestRestart(t *testing.T) {
 // listing is what ls tells for programs.
 func (p place) listing(t *testing.T) string {
 	t.Helper()
-	r := p.cli(t, "ls", "--json")
+	r := p.imsfs(t, "ls", "--json")
 	if r.code != 0 {
 		t.Fatalf("ls: %s", r.stderr)
 	}
 	var images []map[string]any
-	if err := json.Unmarshal([]byte(r.stdout), &images); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(r.stdout), &images))
 	for _, image := range images {
 		delete(image, "opens") // of this moment, as the job is
 		delete(image, "job")
 	}
 	text, err := json.MarshalIndent(images, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
@@ -79,9 +71,7 @@ func TestKilledServer(t *testing.T) {
 		d.register(t, format, m.as(t, format))
 	}
 	open, err := os.Open(p.disk("zvhd2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
 	before := p.listing(t)
 	d.kill(t)

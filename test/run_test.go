@@ -24,9 +24,9 @@ exit "$FAKE_CODE"
 // withFakeQemu prepares a run whose machine ends with code, or if that is "wait" when it is told to.
 func (p place) withFakeQemu(t *testing.T, code string, args ...string) *exec.Cmd {
 	t.Helper()
-	check(t, os.WriteFile(p.file("qemu-system-x86_64"), []byte(fakeQemu), 0o755))
+	must(t, os.WriteFile(p.file("qemu-system-x86_64"), []byte(fakeQemu), 0o755))
 	if _, err := os.Stat(p.file("never")); err != nil {
-		check(t, syscall.Mkfifo(p.file("never"), 0o600))
+		must(t, syscall.Mkfifo(p.file("never"), 0o600))
 	}
 	cmd := exec.Command(program, append([]string{"run", "--mount", p.mnt}, args...)...)
 	cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"), "FAKE="+p.dir, "FAKE_CODE="+code)
@@ -35,19 +35,19 @@ func (p place) withFakeQemu(t *testing.T, code string, args ...string) *exec.Cmd
 
 func (p place) volumes(t *testing.T) string {
 	t.Helper()
-	return do(t, "ls", p.path("volumes"))
+	return mustRun(t, "ls", p.path("volumes"))
 }
 
 // TestRunVolume: a volume keeps what its machine wrote, and the machine's exit code is the command's.
 func TestRunVolume(t *testing.T) {
 	d := serve(t)
-	d.tell(t, "", "create fresh size=1048576")
+	d.run(t, "", "create fresh size=1048576")
 	cmd := d.withFakeQemu(t, "3", "--exec", "fresh", "--", "-nographic")
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 3 || string(out) != "booted\n" {
 		t.Errorf("exit code %d, and it said %q", code, out)
 	}
-	if got := string(first(t, d.volume("fresh", "disk"))[:6]); got != "booted" {
+	if got := string(readFile(t, d.volume("fresh", "disk"))[:6]); got != "booted" {
 		t.Errorf("the volume begins with %q", got)
 	}
 	if args := read(t, d.file("args")); !strings.HasSuffix(args, "\n-nographic\n") {
@@ -59,7 +59,7 @@ func TestRunVolume(t *testing.T) {
 func TestRunImage(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 3)
-	d.tell(t, "", `register "my web" `+m.path)
+	d.run(t, "", `register "my web" `+m.path)
 	cmd := d.withFakeQemu(t, "0", "--exec", "my web")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -71,7 +71,7 @@ func TestRunImage(t *testing.T) {
 
 	script := d.withFakeQemu(t, "0", "my web")
 	text, err := script.Output()
-	check(t, err)
+	must(t, err)
 	shell := exec.Command("sh", "-e", "-c", string(text))
 	shell.Env = script.Env
 	if out, err := shell.CombinedOutput(); err != nil || string(out) != "booted\n" {
@@ -84,12 +84,12 @@ func TestRunImage(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
 		cmd = d.withFakeQemu(t, "wait", "--exec", "my web")
 		out, err := cmd.StdoutPipe()
-		check(t, err)
-		check(t, cmd.Start())
+		must(t, err)
+		must(t, cmd.Start())
 		if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "booted\n" {
 			t.Fatalf("it says %q, %v", said, err)
 		}
-		check(t, cmd.Process.Signal(sig))
+		must(t, cmd.Process.Signal(sig))
 		cmd.Wait() // the code is what counts
 		if code := cmd.ProcessState.ExitCode(); code != 130 {
 			t.Errorf("%v: exit code %d, want 130", sig, code)

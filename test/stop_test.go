@@ -24,7 +24,7 @@ func TestStopSignals(t *testing.T) {
 		d.log.await(t, "msg=stopped")
 	}
 	d := p.serve(t)
-	do(t, "umount", p.mnt)
+	mustRun(t, "umount", p.mnt)
 	d.wait(t)
 }
 
@@ -34,16 +34,12 @@ func TestStopWaitsForUsers(t *testing.T) {
 	m := makeModel(t, d.file("disk.raw"), mib, 12)
 	d.register(t, "disk", m.path)
 	open, err := os.Open(d.disk("disk"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
 	m.sameFile(t, open, "the open disk")
-	if err := open.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, open.Close())
 	d.wait(t)
 }
 
@@ -73,9 +69,7 @@ func TestDetachedServer(t *testing.T) {
 	m := makeModel(t, p.file("disk.raw"), mib, 14)
 	p.register(t, "disk", m.path)
 	m.same(t, p.disk("disk"))
-	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Kill(pid, unix.SIGTERM))
 	var state unix.WaitStatus
 	if _, err := unix.Wait4(pid, &state, 0, nil); err != nil || !state.Exited() || state.ExitStatus() != 0 {
 		t.Errorf("the server ended with %#x, %v", state, err)
@@ -92,9 +86,7 @@ func TestDetachedServer(t *testing.T) {
 func (p place) servers(t *testing.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(p.store, "lock"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return pid
 }
 
@@ -103,7 +95,7 @@ func TestDeletedStore(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 18)
 	d.register(t, "disk", m.path)
-	check(t, os.RemoveAll(d.store))
+	must(t, os.RemoveAll(d.store))
 	d.signal(t, syscall.SIGTERM)
 	select {
 	case <-d.ended:
@@ -120,13 +112,9 @@ func TestDeletedStore(t *testing.T) {
 // TestRefusedServer: a server that cannot be says why, in the foreground and detached.
 func TestRefusedServer(t *testing.T) {
 	p := newPlace(t)
-	if err := os.MkdirAll(p.file("mnt/full"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.file("file"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	do(t, "mkdir", "-p", p.file("notours/x"), p.file("empty"), p.store)
+	must(t, os.MkdirAll(p.file("mnt/full"), 0o755))
+	must(t, os.WriteFile(p.file("file"), nil, 0o600))
+	mustRun(t, "mkdir", "-p", p.file("notours/x"), p.file("empty"), p.store)
 	for _, c := range []struct {
 		name, mnt, store string
 		words            []string
@@ -144,11 +132,11 @@ func TestRefusedServer(t *testing.T) {
 		})
 	}
 	d := place{p.dir, p.store, p.file("empty")}.serve(t)
-	do(t, "mkdir", p.file("second"))
+	mustRun(t, "mkdir", p.file("second"))
 	imsfs(t, "serve", p.file("second"), "--store", p.store).refused(t, p.store, "process "+strconv.Itoa(d.cmd.Process.Pid))
-	do(t, "mkdir", p.store+"/mnt")
+	mustRun(t, "mkdir", p.store+"/mnt")
 	imsfs(t, "serve", p.store+"/mnt", "--store", p.store).refused(t, "inside the store")
-	do(t, "rmdir", p.store+"/mnt")
+	mustRun(t, "rmdir", p.store+"/mnt")
 	imsfs(t, "serve", d.mnt, "--store", p.file("another")).refused(t, d.mnt, "not empty")
 	imsfs(t, "serve", p.file("second")).failed(t, 2, "--store DIR")
 }
@@ -166,7 +154,7 @@ func TestTreeIsFound(t *testing.T) {
 	}
 	other := serve(t)
 	imsfs(t, "ls").refused(t, "several trees", d.mnt, other.mnt, "--mount", "IMSFS_MOUNT")
-	if r := d.cli(t, "ls"); r.code != 0 || !strings.Contains(r.stdout, "disk") {
+	if r := d.imsfs(t, "ls"); r.code != 0 || !strings.Contains(r.stdout, "disk") {
 		t.Errorf("ls --mount: %+v", r)
 	}
 	r := sh(t, `IMSFS_MOUNT="$1" "$2" ls; IMSFS_MOUNT="$1" "$2" ls --mount "$3"`, other.mnt, program, d.mnt)
@@ -174,8 +162,8 @@ func TestTreeIsFound(t *testing.T) {
 		t.Errorf("IMSFS_MOUNT and --mount: %+v", r)
 	}
 	imsfs(t, "ls", "--mount", d.dir).refused(t, d.dir, "not a mounted tree")
-	d.cli(t, "rm", "nobody").refused(t, `"nobody"`)
-	d.cli(t, "show", "../../etc").refused(t, `"../../etc"`)
+	d.imsfs(t, "rm", "nobody").refused(t, `"nobody"`)
+	d.imsfs(t, "show", "../../etc").refused(t, `"../../etc"`)
 }
 
 // TestOpenCommand mounts one image without a store.
@@ -191,7 +179,7 @@ func TestOpenCommand(t *testing.T) {
 				d.stop(t)
 				return
 			}
-			do(t, "umount", p.mnt)
+			mustRun(t, "umount", p.mnt)
 			d.wait(t)
 		})
 	}
@@ -205,9 +193,7 @@ func (p place) openImage(t *testing.T, image string) *daemon {
 	t.Helper()
 	cmd := exec.Command(program, "open", image, p.mnt)
 	said, says, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer said.Close()
 	cmd.Stdout = says
 	d := start(t, p, cmd)
@@ -226,20 +212,16 @@ func TestDetachedByHand(t *testing.T) {
 	m := makeModel(t, d.file("disk.raw"), mib, 17)
 	d.register(t, "disk", m.path)
 	open, err := os.Open(d.disk("disk"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
-	do(t, "umount", "--lazy", d.mnt)
-	do(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
-	defer do(t, "umount", d.mnt)
-	do(t, "touch", d.path("precious"))
+	mustRun(t, "umount", "--lazy", d.mnt)
+	mustRun(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
+	defer mustRun(t, "umount", d.mnt)
+	mustRun(t, "touch", d.path("precious"))
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
 	m.sameFile(t, open, "the open disk")
-	if err := open.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, open.Close())
 	d.wait(t)
 	if _, err := os.Stat(d.path("precious")); err != nil {
 		t.Errorf("what was mounted in the tree's place: %v", err)

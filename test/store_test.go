@@ -18,34 +18,30 @@ func TestHydratedImageOutlivesItsSource(t *testing.T) {
 	m := makeModel(t, p.file("disk.raw"), 20*mib+512, 21)
 	for _, format := range written {
 		image := m.as(t, format)
-		want := strings.TrimSpace(do(t, program, "digest", image))
+		want := strings.TrimSpace(mustRun(t, program, "digest", image))
 		d.register(t, format, image)
-		do(t, program, "hydrate", format, "--mount", p.mnt)
+		p.mustImsfs(t, "hydrate", format)
 		if got := strings.TrimSpace(read(t, p.path("images", format, "digest"))); got != want {
 			t.Errorf("%s: digest %s, want %s", format, got, want)
 		}
 	}
-	stats := do(t, program, "store", "stats", "--mount", p.mnt)
+	stats := p.mustImsfs(t, "store", "stats")
 	wantWords(t, "store stats", stats, "images:      "+strconv.Itoa(len(written)), "blocks:", "no limit")
 	d.stop(t)
 	for _, format := range written {
-		if err := os.RemoveAll(p.file("disk.raw." + format)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.RemoveAll(p.file("disk.raw."+format)))
 	}
 	source := m.path
 	m.path = p.file("model")
-	if err := os.Rename(source, m.path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(source, m.path))
 	p.serve(t)
 	for _, format := range written {
 		m.same(t, p.disk(format))
 		if got := p.status(t, format, "complete"); got != "yes" {
 			t.Errorf("%s: complete %s", format, got)
 		}
-		imsfs(t, "evict", format, "--mount", p.mnt).refused(t, "cannot give again")
-		do(t, program, "verify", format, "--mount", p.mnt)
+		p.imsfs(t, "evict", format).refused(t, "cannot give again")
+		p.mustImsfs(t, "verify", format)
 	}
 }
 
@@ -73,15 +69,11 @@ func (p place) damage(t *testing.T, flips int) {
 	}
 	for _, path := range packs {
 		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for range flips {
 			b[64+rand.IntN(len(b)-64)] ^= 1 << rand.IntN(8)
 		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, b, 0o600))
 	}
 }
 
@@ -91,7 +83,7 @@ func TestDamagedPacks(t *testing.T) {
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 16*mib, 23)
 	d.register(t, "web", m.as(t, "zvhd2"))
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "web")
 	d.stop(t)
 	p.damage(t, 20)
 	d = p.serve(t)
@@ -99,11 +91,9 @@ func TestDamagedPacks(t *testing.T) {
 	d.stop(t)
 
 	p.damage(t, 20)
-	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")))
 	p.serve(t)
-	if r := imsfs(t, "store", "verify", "--mount", p.mnt); r.code == 0 {
+	if r := p.imsfs(t, "store", "verify"); r.code == 0 {
 		t.Error("verify found nothing in damaged packs")
 	} else {
 		wantWords(t, "stderr", r.stderr, "damaged", "out of use")
@@ -111,9 +101,7 @@ func TestDamagedPacks(t *testing.T) {
 	if got := p.status(t, "web", "complete"); got != "no" {
 		t.Errorf("complete %s with damaged blocks", got)
 	}
-	if err := os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
 	m.same(t, p.disk("web"))
 }
 
@@ -143,16 +131,16 @@ func TestKilledWhileLoading(t *testing.T) {
 		name := fmt.Sprintf("image-%d", round)
 		d.register(t, name, image)
 		d.register(t, "garbage", other.path)
-		do(t, program, "prefetch", "garbage", "--mount", p.mnt)
-		d.tell(t, "garbage", "delete")
+		p.mustImsfs(t, "prefetch", "garbage")
+		d.run(t, "garbage", "delete")
 		if round%2 == 1 { // one that is complete before the kill
 			done := fmt.Sprintf("done-%d", round)
 			d.register(t, done, other.path)
-			do(t, program, "hydrate", done, "--mount", p.mnt)
+			p.mustImsfs(t, "hydrate", done)
 			complete[done] = strings.TrimSpace(read(t, p.path("images", done, "digest")))
 		}
-		d.tell(t, name, "hydrate")
-		d.tell(t, "", []string{"sweep", "compact", "verify"}[round%3])
+		d.run(t, name, "hydrate")
+		d.run(t, "", []string{"sweep", "compact", "verify"}[round%3])
 		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the kill's moment is the test's input
 		d.kill(t)
 	}
@@ -170,22 +158,20 @@ func TestKilledWhileLoading(t *testing.T) {
 	for name := range complete {
 		other.same(t, p.disk(name))
 	}
-	do(t, program, "store", "verify", "--mount", p.mnt)
+	p.mustImsfs(t, "store", "verify")
 }
 
 // TestFullDisk: a store on a small file system that fills up fails no read, says so, and keeps to its floor.
 func TestFullDisk(t *testing.T) {
 	p := newPlace(t)
 	disk := p.file("small.img")
-	do(t, "truncate", "-s", "160M", disk)
-	do(t, "mkfs.ext4", "-q", "-m", "0", disk)
+	mustRun(t, "truncate", "-s", "160M", disk)
+	mustRun(t, "mkfs.ext4", "-q", "-m", "0", disk)
 	p.store = p.file("small")
-	if err := os.Mkdir(p.store, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	do(t, "mount", "-o", "loop", disk, p.store)
+	must(t, os.Mkdir(p.store, 0o755))
+	mustRun(t, "mount", "-o", "loop", disk, p.store)
 	mounted := p.store
-	t.Cleanup(func() { do(t, "umount", mounted) })
+	t.Cleanup(func() { mustRun(t, "umount", mounted) })
 	at := p.store
 	p.store = filepath.Join(at, "store")
 
@@ -194,17 +180,17 @@ func TestFullDisk(t *testing.T) {
 	d := p.serve(t, "--free-floor", "40MiB")
 	d.log.allow(full)
 	noise := model{p.file("noise.raw"), 256 * mib}
-	do(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
+	mustRun(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
 	d.register(t, "noise", noise.path)
 	noise.same(t, p.disk("noise")) // what does not fit is left out
-	r := imsfs(t, "hydrate", "noise", "--mount", p.mnt)
+	r := p.imsfs(t, "hydrate", "noise")
 	r.failed(t, 1, "full")
 	if got := p.status(t, "noise", "complete"); got != "no" {
 		t.Errorf("complete %s on a disk that has no room for it", got)
 	}
 	noise.same(t, p.disk("noise"))
 	wantWords(t, "error", p.lastError(t, "noise"), "full")
-	free := strings.Fields(do(t, "df", "--output=avail", "-B1", at))
+	free := strings.Fields(mustRun(t, "df", "--output=avail", "-B1", at))
 	if n, err := strconv.ParseInt(free[len(free)-1], 10, 64); err != nil || n < 30*mib {
 		t.Errorf("%d bytes are left on the store's file system (%v)", n, err)
 	}
@@ -219,12 +205,12 @@ func TestStoreLimit(t *testing.T) {
 	d := p.serve(t, "--store-limit", "24MiB")
 	kept := makeModel(t, p.file("kept.raw"), 8*mib, 40)
 	d.register(t, "kept", kept.path)
-	do(t, program, "hydrate", "kept", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "kept")
 	for n := range 4 {
 		m := makeModel(t, p.file(fmt.Sprintf("lazy-%d.raw", n)), 24*mib, uint64(41+n))
 		name := fmt.Sprintf("lazy-%d", n)
 		d.register(t, name, m.path)
-		imsfs(t, "prefetch", name, "--mount", p.mnt) // may be refused at the limit
+		p.imsfs(t, "prefetch", name) // may be refused at the limit
 		m.same(t, p.disk(name))
 	}
 	if got := p.status(t, "kept", "complete"); got != "yes" {

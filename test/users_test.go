@@ -24,9 +24,7 @@ func asNobody(t *testing.T, script string, args ...string) result {
 func letThrough(t *testing.T, dir string) {
 	t.Helper()
 	for ; dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(dir, 0o755))
 	}
 }
 
@@ -66,13 +64,11 @@ func TestUnprivilegedServer(t *testing.T) {
 	m := makeModel(t, p.file("disk.raw"), 3*mib, 21)
 	secret := makeModel(t, p.file("secret.raw"), mib, 22)
 	for path, mode := range map[string]os.FileMode{secret.path: 0o600, m.path: 0o644, program: 0o755} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, mode))
 	}
 	openFuse(t, p.file("dev"))
-	do(t, "mkdir", p.store)
-	do(t, "chown", "65534:65534", p.store, p.mnt)
+	mustRun(t, "mkdir", p.store)
+	mustRun(t, "chown", "65534:65534", p.store, p.mnt)
 	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	d := start(t, p, cmd)
@@ -91,16 +87,14 @@ func TestUnprivilegedServer(t *testing.T) {
 // openFuse makes /dev/fuse, as this run sees it, one that every user may open, which it is on most machines.
 func openFuse(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(dir, 0o755))
 	for _, step := range []struct{ do, undo []string }{
 		{[]string{"mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", dir}, []string{"umount", dir}},
 		{[]string{"mknod", "-m", "666", dir + "/fuse", "c", "10", "229"}, []string{"rm", dir + "/fuse"}},
 		{[]string{"mount", "--bind", dir + "/fuse", "/dev/fuse"}, []string{"umount", "/dev/fuse"}},
 	} {
-		do(t, step.do[0], step.do[1:]...)
-		t.Cleanup(func() { do(t, step.undo[0], step.undo[1:]...) })
+		mustRun(t, step.do[0], step.do[1:]...)
+		t.Cleanup(func() { mustRun(t, step.undo[0], step.undo[1:]...) })
 	}
 }
 
@@ -108,16 +102,12 @@ func openFuse(t *testing.T, dir string) {
 func TestServiceManagerIsTold(t *testing.T) {
 	p := newPlace(t)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: p.file("notify")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer socket.Close()
 	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+p.file("notify"))
 	start(t, p, cmd)
-	if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, socket.SetReadDeadline(time.Now().Add(patience)))
 	b := make([]byte, 100)
 	n, err := socket.Read(b)
 	if err != nil || !strings.Contains(string(b[:n]), "READY=1") {

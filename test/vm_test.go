@@ -33,30 +33,30 @@ func TestVM(t *testing.T) {
 	}
 	raw := vmDisk(t)
 	image := filepath.Join(t.TempDir(), "root.zvhd2")
-	do(t, program, "convert", "-f", "raw", "-O", "zvhd2", raw, image)
+	mustRun(t, program, "convert", "-f", "raw", "-O", "zvhd2", raw, image)
 	direct := bootRaw(t, raw).up
 
 	d := serve(t)
 	d.register(t, "debian", image)
-	d.tell(t, "debian", "set min_ram 512")
-	do(t, program, "clone", "--mount", d.mnt, "debian", "one")
+	d.run(t, "debian", "set min_ram 512")
+	mustRun(t, program, "clone", "--mount", d.mnt, "debian", "one")
 	b := d.bootVM(t, "one", "remember:cucumber")
 	if !b.says("guest: wrote cucumber") || b.says(remembersWords) {
 		t.Fatalf("the guest did not write, or remembers what nobody told it:\n%s", b.tail())
 	}
 	d.wantLittleLoaded(t, "debian")
 	wantAsFast(t, b.up, direct)
-	do(t, program, "commit", "--mount", d.mnt, "one", "changed")
+	mustRun(t, program, "commit", "--mount", d.mnt, "one", "changed")
 	d.stop(t)
 
 	d = d.serve(t)
 	if b = d.bootVM(t, "changed", "-"); !b.says(remembersWords + "cucumber") {
 		t.Errorf("a clone of what was committed does not have the file:\n%s", b.tail())
 	}
-	if left := do(t, "ls", d.path("volumes")); left != "one" {
+	if left := mustRun(t, "ls", d.path("volumes")); left != "one" {
 		t.Errorf("the volumes are %s, want one", left)
 	}
-	do(t, "cmp", raw, d.disk("debian"))
+	mustRun(t, "cmp", raw, d.disk("debian"))
 }
 
 // wantAsFast tells how the boots compare. It judges only what no other work on the machine explains: once each is no measurement.
@@ -75,7 +75,7 @@ func (d *daemon) wantLittleLoaded(t *testing.T, image string) {
 	t.Helper()
 	number := func(image, key string) float64 {
 		n, err := strconv.ParseInt(d.status(t, image, key), 10, 64)
-		check(t, err)
+		must(t, err)
 		return float64(n)
 	}
 	loaded, all := number("", "cache_loads")*number(image, "cluster_size"), number(image, "allocated")
@@ -116,12 +116,12 @@ func vmDisk(t *testing.T) string {
 func bootRaw(t *testing.T, raw string) boot {
 	t.Helper()
 	d := serve(t)
-	d.tell(t, "", "create any size=1048576")
-	check(t, d.order(t, "any", "set min_ram 512"))
+	d.run(t, "", "create any size=1048576")
+	d.run(t, "volumes/any", "set min_ram 512")
 	volumes := d.path("volumes")
-	script := do(t, program, append([]string{"run", "--mount", d.mnt, "any", "--"}, strings.Fields(vmArguments+" -smbios type=1,serial=-")...)...)
+	script := mustRun(t, program, append([]string{"run", "--mount", d.mnt, "any", "--"}, strings.Fields(vmArguments+" -smbios type=1,serial=-")...)...)
 	copied := d.file("copy.raw")
-	do(t, "cp", "--sparse=always", raw, copied)
+	mustRun(t, "cp", "--sparse=always", raw, copied)
 	d.stop(t)
 	return bootBy(t, exec.Command("sh", "-c", "exec "+strings.ReplaceAll(script, filepath.Join(volumes, "any", "disk"), copied)))
 }
@@ -143,7 +143,7 @@ func bootBy(t *testing.T, cmd *exec.Cmd) boot {
 	t.Helper()
 	c := &console{start: time.Now(), marker: []byte("guest: up")}
 	cmd.Stdout, cmd.Stderr = c, c
-	check(t, cmd.Start())
+	must(t, cmd.Start())
 	late := time.AfterFunc(bootPatience, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	err := cmd.Wait()
 	b := boot{c, c.seen}

@@ -22,8 +22,8 @@ func TestVolumeByQemu(t *testing.T) {
 	d := p.serve(t)
 	m := makeModel(t, p.file("base.raw"), int64(len(modes))*share, 17)
 	d.register(t, "web", m.path)
-	d.tell(t, "web", "clone one")
-	want := first(t, m.path)
+	d.run(t, "web", "clone one")
+	want := readFile(t, m.path)
 	for i, mode := range modes {
 		at, part := i*share, want[i*share:][:share]
 		script := []string{"-f", "raw", "-t", mode.cache, "-i", mode.aio, "-d", "unmap"}
@@ -59,14 +59,14 @@ func TestVolumeByQemu(t *testing.T) {
 // TestVolumeSpace: what stat and SEEK_DATA say of a disk is what it takes.
 func TestVolumeSpace(t *testing.T) {
 	d := serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(64*mib))
+	d.run(t, "", "create one size="+strconv.Itoa(64*mib))
 	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	taken := func(want int64) {
 		t.Helper()
 		var st unix.Stat_t
-		check(t, unix.Stat(d.volume("one", "disk"), &st))
+		must(t, unix.Stat(d.volume("one", "disk"), &st))
 		if st.Blocks*512 != want {
 			t.Errorf("it takes %d bytes, want %d", st.Blocks*512, want)
 		}
@@ -79,9 +79,9 @@ func TestVolumeSpace(t *testing.T) {
 			if err == unix.ENXIO {
 				break
 			}
-			check(t, err)
+			must(t, err)
 			off, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
-			check(t, err)
+			must(t, err)
 			runs = append(runs, fmt.Sprintf("%d-%d", from/kib, off/kib))
 		}
 		if got := strings.Join(runs, " "); got != want {
@@ -91,16 +91,16 @@ func TestVolumeSpace(t *testing.T) {
 	taken(0)
 	data("")
 	_, err = f.WriteAt(make([]byte, 64*kib), 8*kib) // zeros that are written are data
-	check(t, err)
+	must(t, err)
 	_, err = f.WriteAt([]byte{1}, 32*mib)
-	check(t, err)
+	must(t, err)
 	taken(68 * kib)
 	data("8-72 32768-32772")
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 16*kib, 16*kib))
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 32*mib, 4*kib))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 16*kib, 16*kib))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 32*mib, 4*kib))
 	taken(48 * kib)
 	data("8-16 32-72")
-	onHost, err := strconv.ParseInt(strings.Fields(do(t, "du", "-s", "-B1", d.store+"/volumes"))[0], 10, 64)
+	onHost, err := strconv.ParseInt(strings.Fields(mustRun(t, "du", "-s", "-B1", d.store+"/volumes"))[0], 10, 64)
 	if err != nil || onHost > 128*kib {
 		t.Errorf("on the host it takes %d bytes, %v", onHost, err)
 	}

@@ -17,9 +17,9 @@ import (
 func TestCommitWhileWriting(t *testing.T) {
 	const unit, units, commits = 4096, 1000, 4
 	d := serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(units*unit))
+	d.run(t, "", "create one size="+strconv.Itoa(units*unit))
 	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	var count atomic.Uint64
 	var enough atomic.Bool
 	var writer sync.WaitGroup
@@ -45,15 +45,15 @@ func TestCommitWhileWriting(t *testing.T) {
 			return ""
 		})
 		before := count.Load()
-		check(t, d.order(t, "one", "commit "+image))
-		d.awaitJob(t, "one")
+		d.run(t, "volumes/one", "commit "+image)
+		d.awaitJob(t, "volumes/one")
 		after := count.Load()
-		checkCut(t, image, first(t, d.disk(image)), unit, before, after)
+		checkCut(t, image, readFile(t, d.disk(image)), unit, before, after)
 	}
 	enough.Store(true)
 	writer.Wait()
-	checkCut(t, "the volume", first(t, d.volume("one", "disk")), unit, count.Load(), count.Load())
-	check(t, f.Close())
+	checkCut(t, "the volume", readFile(t, d.volume("one", "disk")), unit, count.Load(), count.Load())
+	must(t, f.Close())
 }
 
 // checkCut finds the number at which the disk was cut, which must be from before to after or the next that was under way.
@@ -86,9 +86,9 @@ func TestManyClones(t *testing.T) {
 	m := makeModel(t, d.file("base.raw"), 4*mib, 31)
 	d.register(t, "web", m.as(t, "zvhd2"))
 	for i := range clones {
-		d.tell(t, "web", fmt.Sprintf("clone clone-%d", i))
+		d.run(t, "web", fmt.Sprintf("clone clone-%d", i))
 	}
-	want := first(t, m.path)
+	want := readFile(t, m.path)
 	var all sync.WaitGroup
 	for r := range readers {
 		all.Go(func() {
@@ -109,7 +109,7 @@ func TestManyClones(t *testing.T) {
 		t.Errorf("%s loads, want one for each of the image's two clusters, whoever reads them", got)
 	}
 	for i := range clones {
-		check(t, d.order(t, fmt.Sprintf("clone-%d", i), "delete"))
+		d.run(t, "volumes/"+fmt.Sprintf("clone-%d", i), "delete")
 	}
 }
 
