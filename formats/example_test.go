@@ -39,6 +39,6 @@ func ExampleSet_Probe_foreign() {
 	src := formattest.Bytes("\x1f\x8b\x08 the beginning of a gzip")
 	_, err := all.Formats().Probe(context.Background(), src)
 	fmt.Println(err)
-	// Output:
-	// gzip is not read by imsfs (name the format raw to take the bytes as they are): unsupported operation
+	// Output: gzip is not read by imsfs (name the format raw to take the bytes as they are):
+	// unsupported operation
 }

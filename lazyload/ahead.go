@@ -8,9 +8,9 @@ import (
 )
 
 // Decoding ahead. A stream is the track of one sequential reader. After a stream has read proof
-// bytes, workers decode the next clusters: as many bytes as the stream has read so far, and at most a
-// window. A booting guest reads many short files, and clusters past their ends would be decoded in
-// vain.
+// bytes, workers decode the next clusters: as many bytes as the stream has read so far, and at most
+// a window. A booting guest reads many short files, and clusters past their ends would be decoded
+// in vain.
 //
 // A worker is a goroutine that lives while there is work in its stream's window. The Loader bounds
 // their number over all disks. A reader never waits for a worker to become free: it joins the
@@ -92,8 +92,8 @@ func (a *ahead) oldest() *stream {
 }
 
 // claim returns the range from the stream's next cluster to decode to the end of its window. It is
-// empty if the window is full, or if the stream was replaced since born. The caller must hold mu, and
-// claims clusters by setting done.
+// empty if the window is full, or if the stream was replaced since born. The caller must hold mu,
+// and claims clusters by setting done.
 func (a *ahead) claim(s *stream, born, cluster, size int64) (off, end int64) {
 	if s.born != born {
 		return 0, 0
@@ -102,8 +102,8 @@ func (a *ahead) claim(s *stream, born, cluster, size int64) (off, end int64) {
 	return off, min(s.next+min(a.window, s.read), size)
 }
 
-// readAhead records a read and starts workers: at most one for each cluster to decode, and as many as
-// the Loader has free.
+// readAhead records a read and starts workers: at most one for each cluster to decode, and as many
+// as the Loader has free.
 func (d *Disk) readAhead(off, n int64) {
 	a := &d.ahead
 	if a.window == 0 {

@@ -9,9 +9,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// below corrects an image by the block map, so that each unit read from it can be cached and saved as a
-// whole. A lost block is taken from the image only if the image's bytes have the lost block's ID. For a
-// committed disk the image holds old data: blocks in the store replace it.
+// below corrects an image by the block map, so that each unit read from it can be cached and saved
+// as a whole. A lost block is taken from the image only if the image's bytes have the lost block's
+// ID. For a committed disk the image holds old data: blocks in the store replace it.
 type below struct {
 	formats.Image
 	stored *stored

@@ -94,8 +94,8 @@ func TestAChangedDiskIsNotItsImage(t *testing.T) {
 	}
 }
 
-// TestLostBlockComesBackOnlyAsItself: a lost block that the image has is loaded again. A lost changed
-// block is an error, and the other blocks of its unit are not.
+// TestLostBlockComesBackOnlyAsItself: a lost block that the image has is loaded again. A lost
+// changed block is an error, and the other blocks of its unit are not.
 func TestLostBlockComesBackOnlyAsItself(t *testing.T) {
 	for _, load := range []bool{false, true} {
 		img := &striped{size: 2 << 20, cluster: 256 * kib, pattern: "c"}

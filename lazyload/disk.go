@@ -49,8 +49,8 @@ func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close ends the disk's loads, waits until loaded units are saved, and forgets its clusters. No read
-// may be running and all views must have been released.
+// Close ends the disk's loads, waits until loaded units are saved, and forgets its clusters. No
+// read may be running and all views must have been released.
 func (d *Disk) Close() {
 	d.loader.saver.hurry(func() {
 		d.cancel()
@@ -70,7 +70,8 @@ func newImageSlot(open Opener) imageSlot {
 	return imageSlot{open: open, turn: make(chan struct{}, 1)}
 }
 
-// get returns the image, opened by this call if necessary. After a failure the next call tries again.
+// get returns the image, opened by this call if necessary. After a failure the next call tries
+// again.
 func (s *imageSlot) get(ctx context.Context) (formats.Image, error) {
 	if img := s.opened(); img != nil {
 		return img, nil
@@ -100,8 +101,8 @@ func (s *imageSlot) opened() formats.Image {
 	return nil
 }
 
-// decoder is the disk as the cache sees it. A caller that passes it to the cache must add 1 to loads
-// first.
+// decoder is the disk as the cache sees it. A caller that passes it to the cache must add 1 to
+// loads first.
 type decoder Disk
 
 var _ cache.Decoder = (*decoder)(nil)

@@ -30,8 +30,8 @@ type Progress struct {
 
 // Load loads the n bytes at off, rounded to whole units, into the store and returns when they are
 // saved. It skips blocks that the store has, so a Load that was interrupted can be repeated. After
-// each piece it calls progress, unless that is nil; the calls do not overlap. It returns the image's
-// and the store's errors, and errNoStore for a disk without a store.
+// each piece it calls progress, unless that is nil; the calls do not overlap. It returns the
+// image's and the store's errors, and errNoStore for a disk without a store.
 func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) error {
 	if d.stored == nil {
 		return fmt.Errorf("a disk without a store: %w", errNoStore)
@@ -104,8 +104,8 @@ func (l *filling) imageIfNeeded(ctx context.Context, off, end int64) (formats.Im
 // maxZeros is the longest run of zeros between two calls of progress: a thousand segments.
 const maxZeros = 16 << 30
 
-// zeros records the run of zeros at off, rounded down to whole units, in the block map and returns its
-// length.
+// zeros records the run of zeros at off, rounded down to whole units, in the block map and returns
+// its length.
 func (l *filling) zeros(ctx context.Context, img formats.Image, off, end, unit int64) (int64, error) {
 	run := int64(0)
 	end = min(end, off+maxZeros)

@@ -2,14 +2,14 @@
 // first read.
 //
 // A Loader owns the parts that all disks share: the cache of decoded clusters, the processors for
-// decoding ahead, and the saver. A Disk is one open image, and a View the answer to one read: slices
-// of shared memory, so that decoded bytes reach the kernel without a copy.
+// decoding ahead, and the saver. A Disk is one open image, and a View the answer to one read:
+// slices of shared memory, so that decoded bytes reach the kernel without a copy.
 //
 // A read consults the block map first. Blocks in the store come from there, and zeros cost nothing.
 // An absent block is loaded from the image in a whole unit (a cluster, or a block if that is
-// larger), once for all its readers, into the cache. The reader is answered, and only then the saver
-// gets the unit and stores it. For a sequential reader the next units are loaded on all processors
-// before it needs them.
+// larger), once for all its readers, into the cache. The reader is answered, and only then the
+// saver gets the unit and stores it. For a sequential reader the next units are loaded on all
+// processors before it needs them.
 //
 // A disk without a store is read through: plain data goes from the source into the reader's memory,
 // and only compressed clusters are cached.
@@ -39,11 +39,12 @@ import (
 type Config struct {
 	CacheSize int64 // bytes of decoded clusters; 0 is DefaultCacheSize
 	Workers   int   // clusters decoded ahead at once, over all disks; 0 is one a processor, -1 none
-	// Loads is the number of clusters read and decoded at once, over all disks. 0 is two a processor,
-	// so that one is read while another is decoded. Each needs memory beside the cache for the stored
-	// bytes. It also limits the number of views that have a Fresh unit.
+	// Loads is the number of clusters read and decoded at once, over all disks. 0 is two a
+	// processor, so that one is read while another is decoded. Each needs memory beside the cache
+	// for the stored bytes. It also limits the number of views that have a Fresh unit.
 	Loads int
-	// Store is for the disks of OpenStored, and must outlive the Loader. Without it only Open works.
+	// Store is for the disks of OpenStored, and must outlive the Loader. Without it only Open
+	// works.
 	Store Store
 	Now   func() time.Time // nil is time.Now
 }
@@ -110,12 +111,12 @@ func (l *Loader) Close() error {
 	return l.cache.Close()
 }
 
-// Opener opens the image of a disk when the disk first needs it. The caller of OpenStored must close
-// the image after the disk.
+// Opener opens the image of a disk when the disk first needs it. The caller of OpenStored must
+// close the image after the disk.
 type Opener func(ctx context.Context) (formats.Image, error)
 
-// Open returns a disk that is read through from img. The image's source must stay open until the disk
-// is closed.
+// Open returns a disk that is read through from img. The image's source must stay open until the
+// disk is closed.
 func (l *Loader) Open(img formats.Image) *Disk {
 	info := img.Info()
 	d := l.newDisk(info.Size, info.ClusterSize, nil)
@@ -133,8 +134,8 @@ type Stored struct {
 	Changed bool
 }
 
-// OpenStored returns a disk whose blocks come from the store. Absent blocks come from the image, and
-// are then saved in the store.
+// OpenStored returns a disk whose blocks come from the store. Absent blocks come from the image,
+// and are then saved in the store.
 func (l *Loader) OpenStored(s Stored) *Disk {
 	st := &stored{store: l.store, disk: s.Disk, changed: s.Changed}
 	d := l.newDisk(s.Size, max(s.Cluster, blockstore.BlockSize), func(ctx context.Context) (formats.Image, error) {

@@ -12,10 +12,10 @@ import (
 // the source to the readers.
 const pause = 20 * time.Millisecond
 
-// Pass returns the disk as an image for one pass over all of it. For example, an export reads it. Blocks
-// come from the store, absent ones from the image. They are kept neither in the cache, where they would
-// push out those that readers use, nor in the store. While readers load, a pass reads only one piece
-// every pause. info is the image's; reads of whole clusters decode none twice.
+// Pass returns the disk as an image for one pass over all of it. For example, an export reads it.
+// Blocks come from the store, absent ones from the image. They are kept neither in the cache, where
+// they would push out those that readers use, nor in the store. While readers load, a pass reads
+// only one piece every pause. info is the image's; reads of whole clusters decode none twice.
 func (d *Disk) Pass(info formats.Info) formats.Image {
 	info.Size = d.size
 	return &pass{disk: d, info: info, turn: make(chan struct{}, 1), demand: d.loader.saver.demand.Load()}
@@ -70,8 +70,8 @@ func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
 	return p.fromImage(ctx, b[absent:], off+absent)
 }
 
-// giveWay waits for a pause if readers have loaded since the last read. Other reads of the pass wait
-// with it.
+// giveWay waits for a pause if readers have loaded since the last read. Other reads of the pass
+// wait with it.
 func (p *pass) giveWay(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:

@@ -23,8 +23,8 @@ func (s *shelf) model(off, n int64) []byte {
 	return want
 }
 
-// TestPassEqualsTheModel: a pass reads the image's bytes, whichever blocks are in the store, and keeps
-// none.
+// TestPassEqualsTheModel: a pass reads the image's bytes, whichever blocks are in the store, and
+// keeps none.
 func TestPassEqualsTheModel(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 3))

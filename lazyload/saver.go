@@ -30,8 +30,8 @@ type SaveStats struct {
 // in the cache, so it needs no memory of its own. If the queue is full, or a unit leaves the cache
 // before its turn, the unit stays absent and a later read loads it again.
 //
-// Readers come first. Compression takes far more processor time than decoding, so while readers load,
-// one unit is saved at a time, and the saver rests after it.
+// Readers come first. Compression takes far more processor time than decoding, so while readers
+// load, one unit is saved at a time, and the saver rests after it.
 type saver struct {
 	cache    *cache.Cache
 	store    Store

@@ -57,8 +57,8 @@ func (d *Disk) readBlock(ctx context.Context, v *View, e blockstore.Entry, p []b
 	return d.readKnown(ctx, e, p, s)
 }
 
-// readKnown reads a part of a block whose ID is known: from the store, or from the image if the store
-// has lost it.
+// readKnown reads a part of a block whose ID is known: from the store, or from the image if the
+// store has lost it.
 func (d *Disk) readKnown(ctx context.Context, e blockstore.Entry, p []byte, s piece) error {
 	why := fmt.Errorf("block %s at %#x: %w", e.ID, s.unit, blockstore.ErrDamaged)
 	if e.State == blockstore.Data {
@@ -73,7 +73,8 @@ func (d *Disk) readKnown(ctx context.Context, e blockstore.Entry, p []byte, s pi
 	return img.(*below).insteadOf(ctx, why, e.ID, p, s)
 }
 
-// read reads a part of a block. It quarantines a damaged block, so that the block can be saved again.
+// read reads a part of a block. It quarantines a damaged block, so that the block can be saved
+// again.
 func (t *stored) read(ctx context.Context, id blockstore.ID, p []byte, s piece) error {
 	err := t.store.Read(ctx, id, p, int(s.skip))
 	switch {
@@ -117,8 +118,8 @@ func (d *Disk) Extent(ctx context.Context, off, n int64) (formats.Extent, error)
 	return extentOf(state, off, n), nil
 }
 
-// run returns the state of the block at off, and how many of n bytes are in the same state. It looks
-// at most a segment ahead.
+// run returns the state of the block at off, and how many of n bytes are in the same state. It
+// looks at most a segment ahead.
 func (t *stored) run(off, n int64) (state blockstore.State, length int64, err error) {
 	for s := range pieces(off, min(n, blockstore.SegmentSize), blockstore.BlockSize) {
 		e, err := t.store.Lookup(t.disk, s.unit/blockstore.BlockSize)

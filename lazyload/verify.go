@@ -13,10 +13,10 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// Verify reads all of the disk's blocks in the store, on all processors, and compares them with their
-// IDs. It quarantines a damaged block, so that the next read or Load gets it from the image again, and
-// calls damaged with its offset. It calls progress, unless nil, after each segment. It returns an
-// error if it could not check a block.
+// Verify reads all of the disk's blocks in the store, on all processors, and compares them with
+// their IDs. It quarantines a damaged block, so that the next read or Load gets it from the image
+// again, and calls damaged with its offset. It calls progress, unless nil, after each segment. It
+// returns an error if it could not check a block.
 func (d *Disk) Verify(ctx context.Context, progress func(Progress), damaged func(off int64, err error)) error {
 	if d.stored == nil {
 		return errNoStore

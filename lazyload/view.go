@@ -9,15 +9,15 @@ import (
 	"github.com/imsfs/imsfs/lazyload/cache"
 )
 
-// View is the answer to one read: its slices, in order, are the requested bytes. Other readers share
-// them, so they must not be written to, nor used after Release.
+// View is the answer to one read: its slices, in order, are the requested bytes. Other readers
+// share them, so they must not be written to, nor used after Release.
 type View struct {
 	Slices [][]byte
 	Len    int // bytes in all slices: fewer than requested only at the disk's end
-	// Fresh is a unit that this read loaded, or nil. A caller that can keep the unit's other bytes for
-	// later reads may do so until Release. For example, fs pushes them into the page cache. Meanwhile
-	// the memory is not free for others, so the number of views with a Fresh unit is limited, and a
-	// view may have none although it loaded a unit.
+	// Fresh is a unit that this read loaded, or nil. A caller that can keep the unit's other bytes
+	// for later reads may do so until Release. For example, fs pushes them into the page cache.
+	// Meanwhile the memory is not free for others, so the number of views with a Fresh unit is
+	// limited, and a view may have none although it loaded a unit.
 	Fresh *cache.Buffer
 	// FreshOff is the offset of Fresh in the disk.
 	FreshOff int64
@@ -32,9 +32,9 @@ var views = sync.Pool{New: func() any { return new(View) }}
 // zeros backs all ranges without data. It is never written to.
 var zeros = make([]byte, 1<<20)
 
-// View returns the disk's bytes at off, at most len(scratch) of them. Data that is not cached is read
-// into scratch, at its place in the request, so scratch must not be reused before Release. Past the
-// disk's end the view is empty.
+// View returns the disk's bytes at off, at most len(scratch) of them. Data that is not cached is
+// read into scratch, at its place in the request, so scratch must not be reused before Release.
+// Past the disk's end the view is empty.
 func (d *Disk) View(ctx context.Context, scratch []byte, off int64) (*View, error) {
 	v := views.Get().(*View)
 	n := int64(len(scratch))
@@ -99,8 +99,8 @@ func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off i
 	return nil
 }
 
-// cached reports whether an extent's units are kept in the cache: compressed ones are decoded whole,
-// and those of a stored disk are saved from there.
+// cached reports whether an extent's units are kept in the cache: compressed ones are decoded
+// whole, and those of a stored disk are saved from there.
 func (d *Disk) cached(e formats.Extent) bool { return e.Compressed || d.stored != nil }
 
 // viewUnit adds one unit's part to v, and makes the unit v's Fresh if this call loaded it.

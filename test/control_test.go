@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tools are the ways in which people write a line to a file: $1 is the line, $2 the file.
+// tools are common ways to write a line ($1) to a file ($2).
 var tools = map[string]string{
 	"echo":                  `echo "$1" >"$2"`,
 	"printf":                `printf %s "$1" >"$2"`,
@@ -59,8 +59,8 @@ func TestToolsWriteCommands(t *testing.T) {
 	}
 }
 
-// refusals are commands on the store that must not be carried out, with the write's error and words of the sentence. DIR
-// stands for the test's directory.
+// refusals are commands on the store that must be refused, with the write's error and words of the
+// sentence. DIR stands for the test's directory.
 var refusals = []struct {
 	name, line string
 	errno      syscall.Errno
@@ -114,7 +114,8 @@ func TestRefusedCommands(t *testing.T) {
 	good.same(t, d.disk("good"))
 }
 
-// TestCutLineIsNotObeyed: a long line that some pipe or block size cuts must not become a shorter command.
+// TestCutLineIsNotObeyed: a long line that is cut by a pipe or a block size must not become a
+// shorter command.
 func TestCutLineIsNotObeyed(t *testing.T) {
 	d := serve(t)
 	good := makeModel(t, d.file("good.raw"), mib, 6)
@@ -150,7 +151,7 @@ func makeFiles(t *testing.T, p place) {
 	}
 }
 
-// strerror is the text that tools print for an errno.
+// strerror returns the text that tools print for an errno.
 func strerror(no syscall.Errno) string {
 	text := no.Error()
 	return strings.ToUpper(text[:1]) + text[1:]
@@ -190,15 +191,16 @@ func TestRefusedImageCommands(t *testing.T) {
 	d.run(t, "good", "delete")
 }
 
-// TestClientsHearTheirOwnSentence: the error file has the last one's, the open control file each one's own.
-func TestClientsHearTheirOwnSentence(t *testing.T) {
+// TestClientsReadTheirOwnError: an open control file has its own client's error, while the error
+// file has that of the last command.
+func TestClientsReadTheirOwnError(t *testing.T) {
 	d := serve(t)
 	var clients sync.WaitGroup
 	for client := range 4 {
 		clients.Go(func() {
 			for round := range 25 {
 				verb := fmt.Sprintf("verb-%d-%d", client, round)
-				if answer, err := d.ask(verb); !strings.Contains(answer, verb) {
+				if answer, err := d.errorOf(verb); !strings.Contains(answer, verb) {
 					t.Errorf("asked %q, answered %q, %v", verb, answer, err)
 				}
 				r := d.imsfs(t, "register", verb, d.file(verb))
@@ -211,8 +213,8 @@ func TestClientsHearTheirOwnSentence(t *testing.T) {
 	clients.Wait()
 }
 
-// ask writes a command that is refused and reads the answer from the same open file.
-func (p place) ask(line string) (string, error) {
+// errorOf writes a command that is refused and reads its error from the same open file.
+func (p place) errorOf(line string) (string, error) {
 	f, err := os.OpenFile(p.ctl(""), os.O_RDWR, 0)
 	if err != nil {
 		return "", err
@@ -244,7 +246,7 @@ func TestControlFilesListTheirVerbs(t *testing.T) {
 	}
 }
 
-// TestOddNames: a name is a file's name and a word of a command, whatever is in it.
+// TestOddNames: any name works as a file name and as a word of a command.
 func TestOddNames(t *testing.T) {
 	d := serve(t)
 	disk := makeModel(t, d.file("a disk.raw"), mib, 5)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// shapes are disks that are converted to and fro. make writes a raw file.
+// shapes are disks that are converted to a format and back. make writes the raw file.
 var shapes = []struct {
 	name string
 	make func(t *testing.T, path string)
@@ -29,7 +29,7 @@ func mixed(size int64) func(*testing.T, string) {
 	return func(t *testing.T, path string) { makeModel(t, path, size, 19) }
 }
 
-// sparse is a hole with a few words at the given offsets.
+// sparse makes a hole with a few words at the given offsets.
 func sparse(size int64, at ...int64) func(*testing.T, string) {
 	return func(t *testing.T, path string) {
 		f, err := os.Create(path)
@@ -44,7 +44,8 @@ func sparse(size int64, at ...int64) func(*testing.T, string) {
 	}
 }
 
-// TestConvertAgainstQemu: there and back again is the same disk, by qemu-img's comparison and by our own.
+// TestConvertAgainstQemu: a disk that is converted to a format and back is the same, as qemu-img
+// and the program compare it.
 func TestConvertAgainstQemu(t *testing.T) {
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestConvertAgainstQemu(t *testing.T) {
 			mustRun(t, program, "convert", "-O", "raw", packed, back)
 			mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", raw, back)
 			mustRun(t, program, "compare", "-f", "raw", raw, packed)
-			if a, b := space(t, raw), space(t, back); b > a+256*kib { // a hole may begin and end late
+			if a, b := space(t, raw), space(t, back); b > a+256*kib { // the borders of a hole may be rounded
 				t.Errorf("the disk came back with %d bytes of space, and went with %d", b, a)
 			}
 			mustRun(t, "env", "GOMAXPROCS=1", program, "convert", "-f", "raw", "-O", "zvhd2", raw, again)
@@ -66,7 +67,7 @@ func TestConvertAgainstQemu(t *testing.T) {
 	}
 }
 
-// checkDifference changes a byte and expects that both comparisons see it.
+// checkDifference changes a byte and checks that both comparisons find it.
 func checkDifference(t *testing.T, packed, raw string) {
 	t.Helper()
 	changed := raw + ".changed"

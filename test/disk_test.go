@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// written are the formats that the program writes, and so can be tested with disks of any kind.
+// written are the formats that the program writes, so that any disk can be tested in them.
 var written = []string{"raw", "zvhd2"}
 
-// eachFormat runs a test on a server that has the model as the image "disk", once for each format.
+// eachFormat runs a test for each format, on a server with the model as the image "disk".
 func eachFormat(t *testing.T, size int64, test func(t *testing.T, d *daemon, m model)) {
 	t.Helper()
 	for _, format := range written {
@@ -58,7 +58,7 @@ func TestToolsReadDisks(t *testing.T) {
 	})
 }
 
-// TestDiskAttributes: size, space, holes, and that there is no writing.
+// TestDiskAttributes checks size, space and holes, and that writing is refused.
 func TestDiskAttributes(t *testing.T) {
 	eachFormat(t, 6*mib, func(t *testing.T, d *daemon, m model) {
 		disk := d.disk("disk")
@@ -79,7 +79,8 @@ func TestDiskAttributes(t *testing.T) {
 	})
 }
 
-// checkHoles walks a disk by SEEK_DATA and SEEK_HOLE: what is called a hole must be zeros, and there must be some of both.
+// checkHoles walks a disk by SEEK_DATA and SEEK_HOLE. Holes must be zeros, and there must be both
+// holes and data.
 func checkHoles(t *testing.T, disk string, m model) {
 	t.Helper()
 	f, err := os.Open(disk)
@@ -141,7 +142,7 @@ func TestMappedDisk(t *testing.T) {
 	})
 }
 
-// expectation is a golden image's description, made with the tool that wrote it.
+// expectation describes a golden image. It was made with the tool that wrote the image.
 type expectation struct {
 	Original int64 `json:"original_size"`
 	Size     int64 `json:"current_size"`
@@ -152,7 +153,8 @@ type expectation struct {
 	} `json:"nonzero_extents"`
 }
 
-// TestGoldenImages reads images that other programs wrote. tiny-zlib and tiny-full-index have the content of tiny.
+// TestGoldenImages reads images that other programs wrote. tiny-zlib and tiny-full-index have the
+// content of tiny.
 func TestGoldenImages(t *testing.T) {
 	d := serve(t)
 	golden, err := filepath.Glob("../formats/zvhd*/testdata/*.zvhd*")
@@ -197,7 +199,7 @@ func checkGolden(t *testing.T, disk string, want expectation) {
 	checkZeros(t, f, behind, want.Size)
 }
 
-// checkZeros looks at up to 4 MiB at each end of a range.
+// checkZeros checks up to 4 MiB at each end of a range.
 func checkZeros(t *testing.T, f *os.File, off, end int64) {
 	t.Helper()
 	for _, at := range []int64{off, max(off, end-4*mib)} {

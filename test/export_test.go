@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exports are the ways to write a disk, with what qemu-img calls the format; "" if it does not read it.
+// exports are the ways to write a disk. qemu is qemu-img's name of the format, "" if it has none.
 var exports = []struct {
 	format, choices, qemu string
 }{
@@ -29,14 +29,14 @@ var exports = []struct {
 	{"zvhd", "", ""},
 }
 
-// TestExports: what is exported from the mount is the disk, by qemu-img's comparison and our own, and byte for byte what
-// convert makes of the image file.
+// TestExports: an exported file holds the disk, as qemu-img and the program compare it, and has the
+// bytes that convert makes of the image file.
 func TestExports(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib+512, 31)
 	source := m.as(t, "zvhd2")
 	d.register(t, "web", source)
-	if r := sh(t, `head -c 4M "$1" >/dev/null`, d.disk("web")); r.code != 0 { // a part is in the store by then, or on its way
+	if r := sh(t, `head -c 4M "$1" >/dev/null`, d.disk("web")); r.code != 0 { // so that the store has a part, or is saving it
 		t.Fatalf("%+v", r)
 	}
 	for i, e := range exports {
@@ -70,7 +70,7 @@ func TestExports(t *testing.T) {
 	}
 }
 
-// TestExportsAreRefused: by the write, or by the job's end, and nothing is left behind.
+// TestExportsAreRefused: the write or the job fails, and leaves nothing.
 func TestExportsAreRefused(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib, 32)
@@ -113,7 +113,7 @@ func TestExportsAreRefused(t *testing.T) {
 	}
 }
 
-// slowExport begins an export that takes long, and returns its directory once something was written.
+// slowExport starts a long export, and returns its directory once some of the file is written.
 func (d *daemon) slowExport(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -153,7 +153,8 @@ func TestExportIsCancelled(t *testing.T) {
 	}
 }
 
-// TestKillDuringAnExport: no half file has the name, and the next server does not go on.
+// TestKillDuringAnExport: a kill leaves no file of that name, and the next server does not resume
+// the export.
 func TestKillDuringAnExport(t *testing.T) {
 	d := serve(t)
 	dir := d.slowExport(t)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMountedFileSystem puts real files into an ext4 file system, and reads them through image, disk and loop device.
+// TestMountedFileSystem reads real files through ext4, a loop device, a disk and an image.
 func TestMountedFileSystem(t *testing.T) {
 	d := serve(t)
 	raw := d.file("ext4.raw")
@@ -35,7 +35,7 @@ func TestMountedFileSystem(t *testing.T) {
 	}
 }
 
-// Nothing tells when a block device is written to, or is another one under its name.
+// Nothing shows that a block device was written to, or that its name means another one.
 func TestBlockDeviceIsNoSource(t *testing.T) {
 	d := serve(t)
 	file := makeModel(t, d.file("good.raw"), mib, 9)
@@ -48,7 +48,8 @@ func TestBlockDeviceIsNoSource(t *testing.T) {
 	checkRefusal(t, d.place, []string{device, "block device"})
 }
 
-// mountLoop mounts a disk's file system for the length of the test, read-only and without replaying its journal.
+// mountLoop mounts a disk's file system until the end of the test, read-only and without replaying
+// its journal.
 func mountLoop(t *testing.T, disk string) string {
 	t.Helper()
 	device := mustRun(t, "losetup", "--find", "--show", "--read-only", disk)
@@ -65,7 +66,7 @@ func mountLoop(t *testing.T, disk string) string {
 	return at
 }
 
-// hashes tells of each file and directory below a directory, by its relative path, what it is and has.
+// hashes maps the relative path of each file and directory below dir to its mode and content.
 func hashes(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}

@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// imageFormat is a format that images come in.
+// imageFormat is a format of images.
 type imageFormat struct {
 	name string
-	qemu string // what qemu-img calls it; "" if that cannot make it
-	// variants are the ways in which qemu-img is told to make it: arguments of its convert.
+	qemu string // qemu-img's name; "" if it cannot make it
+	// variants are arguments of qemu-img convert for each variant.
 	variants []string
-	// compares says how much qemu-img map tells of it.
+	// compares tells which parts of qemu-img map's output can be compared.
 	compares mapping
 }
 
-// imageFormats are all that the program must know.
+// imageFormats are all formats that the program must read.
 var imageFormats = []imageFormat{
 	{"qcow2", "qcow2", []string{
 		"",
@@ -52,7 +52,7 @@ var imageFormats = []imageFormat{
 	{name: "iso"},
 }
 
-// TestEveryFormatIsKnown: there is a driver for each format that images come in.
+// TestEveryFormatIsKnown: the program has a driver for each format.
 func TestEveryFormatIsKnown(t *testing.T) {
 	for _, f := range imageFormats {
 		t.Run(f.name, f.need)
@@ -70,11 +70,11 @@ func (f imageFormat) need(t *testing.T) {
 	t.Fatalf("imsfs formats does not list %s", f.name)
 }
 
-// formatShapes are the disks that images are made of: all of them in a format's usual variant, some in the others.
-// make writes a raw file.
+// formatShapes are the disks that images are made of: all in a format's first variant, some in the
+// others. make writes the raw file.
 var formatShapes = []struct {
 	name  string
-	usual bool // only in the usual variant
+	usual bool // only in the first variant
 	make  func(t *testing.T, path string)
 }{
 	{"one sector", true, mixed(512)},
@@ -86,7 +86,8 @@ var formatShapes = []struct {
 	{"last cluster", false, sparse(33*mib+512, 33*mib+100)},
 }
 
-// TestImagesOfQemuImg: whatever qemu-img makes of a disk, the program reads as qemu-img does: bytes, extents, facts.
+// TestImagesOfQemuImg: the program and qemu-img find the same bytes, extents and facts in the
+// images that qemu-img makes.
 func TestImagesOfQemuImg(t *testing.T) {
 	for _, format := range imageFormats {
 		for _, variant := range format.variants {
@@ -112,13 +113,13 @@ func TestImagesOfQemuImg(t *testing.T) {
 	}
 }
 
-// sameAsQemu checks that the program and qemu-img read an image alike, with all that it is based on.
+// sameAsQemu checks that the program and qemu-img read an image with its backing files alike.
 func (f imageFormat) sameAsQemu(t *testing.T, image string, flags ...string) {
 	t.Helper()
 	ours, theirs := image+".ours", image+".theirs"
 	formatArgs := []string{"-f", f.name}
 	if f.name != "raw" {
-		formatArgs = nil // the content tells it
+		formatArgs = nil // found by content
 	}
 	mustRun(t, program, slices.Concat([]string{"convert", "-O", "raw"}, formatArgs, flags, []string{image, ours})...)
 	mustRun(t, "qemu-img", "convert", "-f", f.qemu, "-O", "raw", image, theirs)
@@ -132,7 +133,7 @@ func (f imageFormat) sameAsQemu(t *testing.T, image string, flags ...string) {
 	}
 }
 
-// sameInfo compares the facts that both tell of an image file.
+// sameInfo compares the facts that both print.
 func (f imageFormat) sameInfo(t *testing.T, image string) {
 	t.Helper()
 	type facts struct {
@@ -161,7 +162,8 @@ func (f imageFormat) sameInfo(t *testing.T, image string) {
 	}
 }
 
-// TestImagesInTheTree: an image in any format is, registered, the disk that it was made of.
+// TestImagesInTheTree: a registered image in any format has the bytes of the disk that it was made
+// of.
 func TestImagesInTheTree(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib+512, 5)

@@ -25,13 +25,14 @@ func (p place) index(t *testing.T, image string) string {
 	return filepath.Join(p.store, "indexes", p.status(t, image, "id")+".index")
 }
 
-// TestIndexOfAZvhd: it is made once, used after a restart, made again when it is damaged, and goes with its image.
+// TestIndexOfAZvhd: an index is made once, used after a restart, made again when it is damaged, and
+// removed with its image.
 func TestIndexOfAZvhd(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 20*mib, 31)
 	d.register(t, "web", m.as(t, "zvhd"))
-	m.same(t, p.disk("web")) // whether it is ready or not
+	m.same(t, p.disk("web")) // ready or not
 	made := p.becomesReady(t, "web")
 	d.stop(t)
 

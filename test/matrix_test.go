@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is a way in which the program writes disks.
+// target is a way to write a disk.
 type target struct {
 	format  string
-	choices string // what -o is given
-	qemu    string // what qemu-img calls the format; "" if it does not read it
-	own     bool   // says nothing of other sources that its format's other variants do not
+	choices string // the value of -o
+	qemu    string // qemu-img's name of the format; "" if it has none
+	own     bool   // is tested with few sources, because the format's other variants cover the rest
 }
 
-// targets are all formats that the program writes, each with its variants.
+// targets are all formats that the program writes, with their variants.
 var targets = []target{
 	{"raw", "", "raw", false},
 	{"raw", "preallocation=full", "raw", true},
@@ -52,27 +52,27 @@ func (g target) write(t *testing.T, image, dst string, flags ...string) {
 	mustRun(t, program, append(args, image, dst)...)
 }
 
-// same checks that an image that was written holds the raw disk, by our own comparison and by qemu-img's, which also finds no
-// fault in it.
+// same checks that a written image holds the raw disk, as qemu-img and the program compare it, and
+// that qemu-img check finds no fault.
 func (g target) same(t *testing.T, disk, written string) {
 	t.Helper()
 	mustRun(t, program, "compare", "-f", "raw", "-F", g.format, disk, written)
 	if g.qemu == "" {
 		return
 	}
-	if slow := g.qemu == "vhdx" || g.qemu == "vmdk"; slow && fileSize(t, disk) > 1<<30 { // qemu-img finds holes late, or not: the ends must do
+	if slow := g.qemu == "vhdx" || g.qemu == "vmdk"; slow && fileSize(t, disk) > 1<<30 { // qemu-img is slow with their holes: compare the ends only
 		for _, off := range []int64{0, fileSize(t, disk) - mib} {
 			mustRun(t, "qemu-img", "compare", "--image-opts", window("raw", disk, off), window(g.qemu, written, off))
 		}
 	} else {
 		mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", g.qemu, disk, written)
 	}
-	if r := run(t, "qemu-img", "check", "-f", g.qemu, written); r.code != 0 && r.code != 63 { // 63: there is no check
+	if r := run(t, "qemu-img", "check", "-f", g.qemu, written); r.code != 0 && r.code != 63 { // 63: the format has no check
 		t.Errorf("qemu-img check: %+v", r)
 	}
 }
 
-// window names a MiB of a disk for qemu-img.
+// window returns qemu-img's name for one MiB of a disk.
 func window(format, path string, off int64) string {
 	return fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=%s,file.file.driver=file,file.file.filename=%s", off, mib, format, path)
 }
@@ -84,7 +84,7 @@ func fileSize(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-// TestEveryWriterIsATarget: what the program says it writes is in the table.
+// TestEveryWriterIsATarget: each format that the program lists as written is in the table.
 func TestEveryWriterIsATarget(t *testing.T) {
 	for line := range strings.Lines(mustRun(t, program, "formats")) {
 		words := strings.Fields(line)
@@ -94,7 +94,7 @@ func TestEveryWriterIsATarget(t *testing.T) {
 	}
 }
 
-// pairSources are the images that are converted to all targets: qemu-img's where it makes the format.
+// pairSources returns the images that are converted to all targets, made by qemu-img if it can.
 func pairSources(t *testing.T, disk string) map[string][]string {
 	t.Helper()
 	dir := filepath.Dir(disk)
@@ -136,7 +136,7 @@ func TestEveryPair(t *testing.T) {
 			t.Parallel()
 			dir, disk := inMemory(t), disk
 			if name == "iso" {
-				disk = source[0] // the disk is the file
+				disk = source[0] // the image is the disk
 			}
 			for i, g := range targets {
 				if g.own {
@@ -146,14 +146,15 @@ func TestEveryPair(t *testing.T) {
 					written := filepath.Join(dir, string(rune('a'+i)))
 					g.write(t, source[0], written, source[1:]...)
 					g.same(t, disk, written)
-					os.Remove(written) // memory
+					os.Remove(written) // frees memory
 				})
 			}
 		})
 	}
 }
 
-// inMemory is a directory in which syncing takes no time: these tests write hundreds of files, and others see to the syncing.
+// inMemory returns a directory in memory, because these tests write hundreds of files. Other tests
+// cover syncing.
 func inMemory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -166,7 +167,7 @@ func inMemory(t *testing.T) string {
 	return dir
 }
 
-// TestEveryTargetHoldsEveryShape writes disks whose sizes and contents are at the edges.
+// TestEveryTargetHoldsEveryShape writes disks with sizes and contents at the limits.
 func TestEveryTargetHoldsEveryShape(t *testing.T) {
 	for _, shape := range []struct {
 		name string
@@ -184,7 +185,7 @@ func TestEveryTargetHoldsEveryShape(t *testing.T) {
 			shape.make(t, disk)
 			for i, g := range targets {
 				if g.choices == "preallocation=full" && strings.HasPrefix(shape.name, "130") || g.choices == "cluster_size=512" && strings.HasPrefix(shape.name, "130") {
-					continue // no room on the host, and none in such an image
+					continue // too large for the host and for such an image
 				}
 				t.Run(g.String(), func(t *testing.T) {
 					written := filepath.Join(dir, string(rune('a'+i)))
@@ -193,7 +194,7 @@ func TestEveryTargetHoldsEveryShape(t *testing.T) {
 					if r := imsfs(t, "check", "-f", g.format, written); r.code != 0 && r.code != 63 {
 						t.Errorf("check: %+v", r)
 					}
-					os.Remove(written) // memory
+					os.Remove(written) // frees memory
 				})
 			}
 		})

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// fullOfZeros makes a raw disk without holes: zeros that take space, and words in the blocks of 2 MiB that are named.
+// fullOfZeros makes a raw disk without holes: zeros that take space, and words in the given blocks
+// of 2 MiB.
 func fullOfZeros(t *testing.T, path string, size int64, blocks ...int64) model {
 	t.Helper()
 	f, err := os.Create(path)
@@ -30,7 +31,8 @@ func fullOfZeros(t *testing.T, path string, size int64, blocks ...int64) model {
 	return model{path, size}
 }
 
-// TestMappedDiskIsLazy: of a disk without holes only what the map calls data is ever loaded, and without the map all is.
+// TestMappedDiskIsLazy: of a disk without holes only the map's data is loaded; without the map all
+// of it.
 func TestMappedDiskIsLazy(t *testing.T) {
 	const size = 64*mib + 512
 	d := serve(t)
@@ -63,7 +65,7 @@ func TestMappedDiskIsLazy(t *testing.T) {
 	imsfs(t, "mkmap", "--force", "-p", m.path).failed(t, 0, "mkmap: 100 %")
 }
 
-// loads registers a disk, reads it through, and returns how many units that loaded.
+// loads registers a disk, reads all of it, and returns the number of units that were loaded.
 func (d *daemon) loads(t *testing.T, image string, m model) int {
 	t.Helper()
 	count := func() int {
@@ -81,7 +83,8 @@ func (d *daemon) loads(t *testing.T, image string, m model) int {
 	return n
 }
 
-// TestMapsThatAreNotUsed: what does not fit, or is damaged, is noted and costs nothing but laziness.
+// TestMapsThatAreNotUsed: a map that does not fit or is damaged is reported in status, and only
+// makes the disk less lazy.
 func TestMapsThatAreNotUsed(t *testing.T) {
 	d := serve(t)
 	n := 0
@@ -117,7 +120,7 @@ func TestMapsThatAreNotUsed(t *testing.T) {
 	}
 }
 
-// TestMapRefuses: what has no map.
+// TestMapRefuses: mkmap refuses files that can have no map.
 func TestMapRefuses(t *testing.T) {
 	m := makeModel(t, t.TempDir()+"/disk.raw", 3*mib, 40)
 	imsfs(t, "mkmap", m.as(t, "qcow2")).refused(t, "is qcow2", "-f raw")

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostileNames are what nobody may make the program open by writing it into an image, and words of the refusal. OUT is a
-// directory beside the image's own, with a file secret.
+// hostileNames are names in an image that the program must not open, with words of the refusal. OUT
+// is a directory beside the image's own, with a file secret.
 var hostileNames = []struct{ name, rule string }{
 	{"/etc/shadow", "an absolute path"},
 	{"OUT/secret", "an absolute path"},
@@ -28,7 +28,7 @@ var hostileNames = []struct{ name, rule string }{
 	{"fifo", "not a regular file"},
 }
 
-// TestHostileNamesInImages: no command follows them.
+// TestHostileNamesInImages: no command opens the backing file that such a name leads to.
 func TestHostileNamesInImages(t *testing.T) {
 	for _, name := range []string{"qcow2", "qcow", "qed"} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestHostileNamesInImages(t *testing.T) {
 	}
 }
 
-// TestHostileExtentsOfAVMDK: nor are the names of the files that an image says it consists of.
+// TestHostileExtentsOfAVMDK: no command opens the extent that such a name leads to.
 func TestHostileExtentsOfAVMDK(t *testing.T) {
 	formatNamed(t, "vmdk").need(t)
 	own, out := hostileDirectory(t)
@@ -67,7 +67,7 @@ func TestHostileExtentsOfAVMDK(t *testing.T) {
 	for _, c := range hostileNames {
 		name := strings.ReplaceAll(c.name, "OUT", out)
 		if strings.Contains(name, `"`) {
-			continue // a descriptor cannot say it
+			continue // a descriptor cannot hold it
 		}
 		descriptor := "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n" +
 			"\n# Extent description\nRW 8192 FLAT \"" + name + "\" 0\n\n# The Disk Data Base\nddb.adapterType = \"ide\"\n"
@@ -82,7 +82,8 @@ func TestHostileExtentsOfAVMDK(t *testing.T) {
 	}
 }
 
-// hostileDirectory makes an image's directory, with a link that leads out and a fifo, and one beside it.
+// hostileDirectory makes an image's directory, with a link that leads out and a fifo, and another
+// directory beside it.
 func hostileDirectory(t *testing.T) (own, out string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -98,7 +99,8 @@ func hostileDirectory(t *testing.T) (own, out string) {
 	return own, out
 }
 
-// writeBacking makes an image with a backing file's name. qemu-img, which looks at such names, is given one of the same length.
+// writeBacking makes an image with the name of a backing file. qemu-img, which opens such names,
+// gets a harmless one of the same length first.
 func writeBacking(t *testing.T, format imageFormat, dir, image, name string) {
 	t.Helper()
 	stand := strings.Repeat("x", len(name))
@@ -117,7 +119,7 @@ func writeBacking(t *testing.T, format imageFormat, dir, image, name string) {
 	must(t, errors.Join(os.WriteFile(image, content, 0o600), os.Remove(path)))
 }
 
-// watchOpens returns a function that tells which files of the directories were opened since.
+// watchOpens returns a function that lists the files of the directories that were opened since.
 func watchOpens(t *testing.T, dirs ...string) func() string {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConvertThatIsKilled: whatever ends a conversion, its target never gets its name.
+// TestConvertThatIsKilled: a conversion that is ended by a signal leaves no file.
 func TestConvertThatIsKilled(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestConvertThatIsKilled(t *testing.T) {
 	}
 }
 
-// writing tells whether a process has some bytes in a file of the directory that has no name.
+// writing reports whether a process has written to an unnamed file of the directory.
 func writing(pid int, dir string) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // it may have ended
 	for _, fd := range files {
@@ -54,7 +54,7 @@ func writing(pid int, dir string) bool {
 	return false
 }
 
-// TestConvertOntoAFullDisk: what does not fit is refused before it begins, or leaves nothing.
+// TestConvertOntoAFullDisk: a file that does not fit is refused at once, or leaves nothing.
 func TestConvertOntoAFullDisk(t *testing.T) {
 	small, disk := t.TempDir(), filepath.Join(t.TempDir(), "disk.raw")
 	must(t, unix.Mount("tmpfs", small, "tmpfs", 0, "size=6m"))
@@ -83,7 +83,7 @@ func TestConvertOntoAFullDisk(t *testing.T) {
 	imsfs(t, "convert", "-f", "raw", "-O", "raw", empty, filepath.Join(small, "other")).refused(t, "read-only file system")
 }
 
-// TestConvertOfADamagedSource names where it is damaged, and leaves nothing.
+// TestConvertOfADamagedSource: the error names the damaged place, and no file is left.
 func TestConvertOfADamagedSource(t *testing.T) {
 	dir := t.TempDir()
 	disk, packed := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "disk.zvhd2")
@@ -91,7 +91,7 @@ func TestConvertOfADamagedSource(t *testing.T) {
 	mustRun(t, program, "convert", "-f", "raw", "-O", "zvhd2", disk, packed)
 	b, err := os.ReadFile(packed)
 	must(t, err)
-	copy(b[7*mib:], bytes.Repeat([]byte{0x55}, 4096)) // in the fourth block, as random bytes do not get fewer
+	copy(b[7*mib:], bytes.Repeat([]byte{0x55}, 4096)) // in the fourth block, because random bytes do not compress
 	must(t, os.WriteFile(packed, b, 0o600))
 	for _, target := range []string{filepath.Join(dir, "dst"), "-"} {
 		imsfs(t, "convert", "-O", "raw", packed, target).refused(t, "reading the disk at 6291456", "zvhd2: at 0x")
@@ -101,7 +101,7 @@ func TestConvertOfADamagedSource(t *testing.T) {
 	}
 }
 
-// TestConvertInPipes: standard input and output take part in a shell's pipes.
+// TestConvertInPipes: standard input and output work in a shell's pipes.
 func TestConvertInPipes(t *testing.T) {
 	dir := t.TempDir()
 	disk, packed := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "disk.qcow2")

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRebuild: a lost database is made anew from the packs.
+// TestRebuild: a lost database is rebuilt from the packs.
 func TestRebuild(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -27,14 +27,15 @@ func TestRebuild(t *testing.T) {
 	m.same(t, p.disk("web"))
 }
 
-// rebuild loses the database of a store whose server has ended, makes it anew, and returns what that tells.
+// rebuild removes the database of a store whose server has ended, rebuilds it, and returns the
+// output.
 func (p place) rebuild(t *testing.T) string {
 	t.Helper()
 	must(t, os.RemoveAll(filepath.Join(p.store, "db")))
 	return mustRun(t, program, "store", "rebuild", "--store", p.store)
 }
 
-// scribble writes to a volume in several places, here and in the file's expected bytes, and syncs.
+// scribble writes random ranges to a volume and to its expected bytes, and syncs.
 func (p place) scribble(t *testing.T, volume string, want []byte, seed uint64) {
 	t.Helper()
 	f, err := os.OpenFile(p.volume(volume, "disk"), os.O_RDWR, 0)
@@ -54,7 +55,8 @@ func (p place) scribble(t *testing.T, volume string, want []byte, seed uint64) {
 	must(t, f.Close())
 }
 
-// TestRebuildVolumes: what was written to volumes comes back with them when the database is lost, after a stop and after a kill.
+// TestRebuildVolumes: volumes and their bytes come back after the loss of the database, after a
+// stop and after a kill.
 func TestRebuildVolumes(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -63,7 +65,7 @@ func TestRebuildVolumes(t *testing.T) {
 	web := m.as(t, "qcow2")
 	p.register(t, "web", web)
 	p.mustImsfs(t, "hydrate", "web")
-	p.register(t, "part", m.path) // of which the store has little, and a rebuild nothing
+	p.register(t, "part", m.path) // not complete, so a rebuild loses it
 	want := map[string][]byte{"fresh": make([]byte, 4*mib), "lazy": append([]byte(nil), base...)}
 	p.run(t, "", "create fresh size="+strconv.Itoa(4*mib))
 	p.run(t, "part", "clone lazy")
@@ -97,7 +99,7 @@ func TestRebuildVolumes(t *testing.T) {
 			t.Errorf("something was set aside: %s", said)
 		}
 		d = p.serve(t)
-		d.mayKeep(m.path) // the image of it was not complete
+		d.mayKeep(m.path) // a volume is based on it, but its image was not complete
 		for name, bytes := range want {
 			sameContent(t, p, name, bytes)
 		}
@@ -116,14 +118,14 @@ func TestRebuildVolumes(t *testing.T) {
 	sameContent(t, p, "one", base)
 }
 
-// TestRebuildAfterKills loses the database each time that the server was killed at some work on the volume.
+// TestRebuildAfterKills removes the database after each kill of a server at work on a volume.
 func TestRebuildAfterKills(t *testing.T) {
 	killVolume(t, func(p place) { p.hydrate(t, "web") },
 		func(p place) { wantWords(t, "rebuild", p.rebuild(t), "volume one is back") })
 }
 
-// TestRebuildWithoutTheCommitted: an image that was committed on one that was not complete is lost with the database. A volume that rests
-// on it tells so, and what was written to it since can be had.
+// TestRebuildWithoutTheCommitted: an image that was committed on an incomplete one is lost with the
+// database. A volume that is based on it reports that, and the bytes written since can be exported.
 func TestRebuildWithoutTheCommitted(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -149,7 +151,7 @@ func TestRebuildWithoutTheCommitted(t *testing.T) {
 	p.imsfs(t, "export", "one", out, "-O", "raw").failed(t, 1, "salvage")
 	p.mustImsfs(t, "export", "one", out, "-O", "raw", "--salvage")
 	if got := readFile(t, out); string(got) != string(want) {
-		t.Error("the export has something else than what was written since")
+		t.Error("the export has other bytes than those written since")
 	}
 	p.run(t, "volumes/one", "delete")
 }

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRestart: everything is there at once, and no source is needed for it.
+// TestRestart: images are there after a restart, also without their sources.
 func TestRestart(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -44,7 +44,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// listing is what ls tells for programs.
+// listing returns the output of ls --json, without the keys that change.
 func (p place) listing(t *testing.T) string {
 	t.Helper()
 	r := p.imsfs(t, "ls", "--json")
@@ -54,7 +54,7 @@ func (p place) listing(t *testing.T) string {
 	var images []map[string]any
 	must(t, json.Unmarshal([]byte(r.stdout), &images))
 	for _, image := range images {
-		delete(image, "opens") // of this moment, as the job is
+		delete(image, "opens")
 		delete(image, "job")
 	}
 	text, err := json.MarshalIndent(images, "", " ")
@@ -62,7 +62,7 @@ func (p place) listing(t *testing.T) string {
 	return string(text)
 }
 
-// TestKilledServer: the next one takes the dead mount away and has all that was acknowledged.
+// TestKilledServer: the next server removes the dead mount and has all acknowledged images.
 func TestKilledServer(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -88,7 +88,7 @@ func TestKilledServer(t *testing.T) {
 	}
 }
 
-// TestKilledWhileRegistering: a registration is whole or it is not there, and the acknowledged ones are.
+// TestKilledWhileRegistering: acknowledged registrations are there, and no other is half done.
 func TestKilledWhileRegistering(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 11)
@@ -107,7 +107,8 @@ func TestKilledWhileRegistering(t *testing.T) {
 	p.checkRegistered(t, acknowledged, m)
 }
 
-// registerUntilItDies registers image after image and returns those that were acknowledged; enough is closed after a few.
+// registerUntilItDies registers images until the server dies, and returns the acknowledged ones. It
+// closes enough after a few.
 func (p place) registerUntilItDies(round int, source string, enough chan<- struct{}) []string {
 	var done []string
 	for n := 0; ; n++ {
@@ -116,7 +117,7 @@ func (p place) registerUntilItDies(round int, source string, enough chan<- struc
 			return done
 		}
 		done = append(done, name)
-		if n == 5+3*round { // a few, not always as many
+		if n == 5+3*round { // a few, another number each round
 			close(enough)
 		}
 	}
@@ -127,11 +128,11 @@ func (p place) checkRegistered(t *testing.T, names []string, m model) {
 	there := p.images(t)
 	for _, name := range names {
 		if !slices.Contains(there, name) {
-			t.Errorf("%s was acknowledged and is gone", name)
+			t.Errorf("%s was acknowledged and is missing", name)
 		}
 	}
 	for _, name := range there {
-		if !slices.Contains(names, name) { // the one that the kill cut off was done, or will be
+		if !slices.Contains(names, name) { // the registration that the kill interrupted is done, or will be
 			eventually(t, func() string {
 				if state := p.status(t, name, "state"); state != "active" {
 					return name + " is " + state

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// fakeQemu stands in QEMU's place: it keeps its arguments, writes a word to the disk that it is given, and ends as it is told.
+// fakeQemu replaces QEMU: it records its arguments, writes a word to its disk, and ends with a
+// given code.
 const fakeQemu = `#!/bin/bash
 printf '%s\n' "$@" >"$FAKE/args"
 disk=$(sed -n 's/^if=virtio.*,file=//p' "$FAKE/args")
@@ -21,7 +22,7 @@ while [ "$FAKE_CODE" = wait ]; do read -r -t 0.1 _ <>"$FAKE/never"; done
 exit "$FAKE_CODE"
 `
 
-// withFakeQemu prepares a run whose machine ends with code, or if that is "wait" when it is told to.
+// withFakeQemu prepares a run whose machine ends with code, or by a signal if code is "wait".
 func (p place) withFakeQemu(t *testing.T, code string, args ...string) *exec.Cmd {
 	t.Helper()
 	must(t, os.WriteFile(p.file("qemu-system-x86_64"), []byte(fakeQemu), 0o755))
@@ -38,14 +39,14 @@ func (p place) volumes(t *testing.T) string {
 	return mustRun(t, "ls", p.path("volumes"))
 }
 
-// TestRunVolume: a volume keeps what its machine wrote, and the machine's exit code is the command's.
+// TestRunVolume: a volume keeps its machine's writes, and the command has the machine's exit code.
 func TestRunVolume(t *testing.T) {
 	d := serve(t)
 	d.run(t, "", "create fresh size=1048576")
 	cmd := d.withFakeQemu(t, "3", "--exec", "fresh", "--", "-nographic")
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 3 || string(out) != "booted\n" {
-		t.Errorf("exit code %d, and it said %q", code, out)
+		t.Errorf("exit code %d, output %q", code, out)
 	}
 	if got := string(readFile(t, d.volume("fresh", "disk"))[:6]); got != "booted" {
 		t.Errorf("the volume begins with %q", got)
@@ -55,7 +56,7 @@ func TestRunVolume(t *testing.T) {
 	}
 }
 
-// TestRunImage: a machine of an image has a clone of its own, which is gone when it ends, however it does.
+// TestRunImage: an image's machine runs on a clone, which is deleted however the machine ends.
 func TestRunImage(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 3)
@@ -90,7 +91,7 @@ func TestRunImage(t *testing.T) {
 			t.Fatalf("it says %q, %v", said, err)
 		}
 		must(t, cmd.Process.Signal(sig))
-		cmd.Wait() // the code is what counts
+		cmd.Wait() // its error is in ProcessState
 		if code := cmd.ProcessState.ExitCode(); code != 130 {
 			t.Errorf("%v: exit code %d, want 130", sig, code)
 		}

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestSnapshotsOfQemuImg: an internal snapshot is read by its name and by its ID, with what it is based on, and told of.
+// TestSnapshotsOfQemuImg: an internal snapshot is listed, and read by its name and by its ID, with
+// its backing file.
 func TestSnapshotsOfQemuImg(t *testing.T) {
 	formatNamed(t, "qcow2").need(t)
 	dir := t.TempDir()

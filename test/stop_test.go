@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStopSignals: every way to ask ends the server cleanly, and the store can be opened again at once.
+// TestStopSignals: each signal and umount end the server cleanly, and the store can be opened again
+// at once.
 func TestStopSignals(t *testing.T) {
 	p := newPlace(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
@@ -28,7 +29,7 @@ func TestStopSignals(t *testing.T) {
 	d.wait(t)
 }
 
-// TestStopWaitsForUsers: an open file keeps the tree until it is closed.
+// TestStopWaitsForUsers: the tree stays while a file is open.
 func TestStopWaitsForUsers(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 12)
@@ -43,7 +44,7 @@ func TestStopWaitsForUsers(t *testing.T) {
 	d.wait(t)
 }
 
-// TestSecondSignalForces: the tree is taken away from its users, who see errors from then on.
+// TestSecondSignalForces: a second signal takes the tree away from its users, who get errors then.
 func TestSecondSignalForces(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 8*mib, 13)
@@ -58,14 +59,14 @@ func TestSecondSignalForces(t *testing.T) {
 	}
 }
 
-// TestDetachedServer: --daemon returns when the tree answers, and the process goes on without its starter.
+// TestDetachedServer: --daemon returns when the tree answers, and the server goes on.
 func TestDetachedServer(t *testing.T) {
 	p := newPlace(t)
 	log := p.file("log")
 	if r := imsfs(t, "serve", p.mnt, "--store", p.store, "--daemon", "--log-file", log); r != (result{}) {
 		t.Fatalf("serve --daemon: %+v", r)
 	}
-	pid := p.servers(t)
+	pid := p.serverPID(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 14)
 	p.register(t, "disk", m.path)
 	m.same(t, p.disk("disk"))
@@ -78,19 +79,19 @@ func TestDetachedServer(t *testing.T) {
 		t.Error("the tree is still mounted")
 	}
 	lines := strings.Split(read(t, log), "\n")
-	judge(t, lines, nil, nil)
+	checkLog(t, lines, nil, nil)
 	wantWords(t, "the log", lines[0], "msg=serving", p.mnt)
 }
 
-// servers is the process that has the store, by its own word.
-func (p place) servers(t *testing.T) int {
+// serverPID returns the PID in the store's lock file.
+func (p place) serverPID(t *testing.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(p.store, "lock"))))
 	must(t, err)
 	return pid
 }
 
-// TestDeletedStore: a server whose store was deleted under it ends when it is asked to, and says why that was no clean end.
+// TestDeletedStore: a server whose store was deleted ends by SIGTERM, with an error that says so.
 func TestDeletedStore(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 18)
@@ -109,7 +110,7 @@ func TestDeletedStore(t *testing.T) {
 	d.log.await(t, "imsfs: ", d.store, "no such file or directory")
 }
 
-// TestRefusedServer: a server that cannot be says why, in the foreground and detached.
+// TestRefusedServer: serve reports why it cannot serve, in the foreground and detached.
 func TestRefusedServer(t *testing.T) {
 	p := newPlace(t)
 	must(t, os.MkdirAll(p.file("mnt/full"), 0o755))
@@ -141,7 +142,8 @@ func TestRefusedServer(t *testing.T) {
 	imsfs(t, "serve", p.file("second")).failed(t, 2, "--store DIR")
 }
 
-// TestTreeIsFound: by flag, by environment, by itself; and what is said if it is not.
+// TestTreeIsFound: clients find the tree by flag, by environment or as the only one, and report if
+// they cannot.
 func TestTreeIsFound(t *testing.T) {
 	imsfs(t, "ls").refused(t, "no tree is mounted")
 	d := serve(t)
@@ -188,7 +190,7 @@ func TestOpenCommand(t *testing.T) {
 	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
 }
 
-// openImage mounts one image and returns when it says that it is there.
+// openImage mounts one image and returns when imsfs open has printed the disk's path.
 func (p place) openImage(t *testing.T, image string) *daemon {
 	t.Helper()
 	cmd := exec.Command(program, "open", image, p.mnt)
@@ -205,8 +207,8 @@ func (p place) openImage(t *testing.T, image string) *daemon {
 	return d
 }
 
-// TestDetachedByHand: a tree that was taken out of sight while a file is open leaves its place to others, and asking its
-// server to stop takes nothing of theirs away.
+// TestDetachedByHand: after a lazy umount, stopping the server does not unmount another file system
+// that was mounted at the same place.
 func TestDetachedByHand(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 17)
@@ -224,11 +226,11 @@ func TestDetachedByHand(t *testing.T) {
 	must(t, open.Close())
 	d.wait(t)
 	if _, err := os.Stat(d.path("precious")); err != nil {
-		t.Errorf("what was mounted in the tree's place: %v", err)
+		t.Errorf("the file system mounted in the tree's place: %v", err)
 	}
 }
 
-// TestLogReaderLeaves: a server whose stderr nobody reads any more goes on.
+// TestLogReaderLeaves: a server goes on after the reader of its stderr has ended.
 func TestLogReaderLeaves(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 18)

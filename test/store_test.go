@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestHydratedImageOutlivesItsSource: all of it is in the store, by the command line and after a restart.
+// TestHydratedImageOutlivesItsSource: a hydrated image reads right after a restart without its
+// source.
 func TestHydratedImageOutlivesItsSource(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -45,14 +46,14 @@ func TestHydratedImageOutlivesItsSource(t *testing.T) {
 	}
 }
 
-// TestReadsAreKept: what was read once is not read from the source again, also after a restart.
+// TestReadsAreKept: bytes that were read once come from the store, also after a restart.
 func TestReadsAreKept(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 9*mib, 22)
 	d.register(t, "web", m.as(t, "zvhd2"))
 	m.same(t, p.disk("web"))
-	d.stop(t) // what waits to be saved is saved
+	d.stop(t) // saves the units in the queue
 	p.serve(t)
 	m.same(t, p.disk("web"))
 	if got := p.status(t, "", "cache_loads"); got != "0" {
@@ -60,7 +61,7 @@ func TestReadsAreKept(t *testing.T) {
 	}
 }
 
-// damage flips bits all over the packs of a store whose server has ended.
+// damage flips random bits in the packs of a store whose server has ended.
 func (p place) damage(t *testing.T, flips int) {
 	t.Helper()
 	packs, err := filepath.Glob(filepath.Join(p.store, "packs", "*.pack"))
@@ -77,7 +78,8 @@ func (p place) damage(t *testing.T, flips int) {
 	}
 }
 
-// TestDamagedPacks: readers never notice while the source stands, and never get wrong bytes when it does not.
+// TestDamagedPacks: readers get the right bytes while the source is there, and never wrong ones
+// when it is not.
 func TestDamagedPacks(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -105,7 +107,7 @@ func TestDamagedPacks(t *testing.T) {
 	m.same(t, p.disk("web"))
 }
 
-// rounds is how often servers are killed: more in a soak.
+// rounds returns how often servers are killed: IMSFS_ROUNDS, or the default.
 func rounds(otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("IMSFS_ROUNDS")); err == nil {
 		return n
@@ -113,14 +115,14 @@ func rounds(otherwise int) int {
 	return otherwise
 }
 
-// TestKilledWhileLoading kills the server while it loads, sweeps and compacts, IMSFS_ROUNDS times: what was acknowledged is
-// there, and every byte reads right, with an empty cache.
+// TestKilledWhileLoading kills the server while it loads, sweeps and compacts. Acknowledged images
+// must be there, and read right with an empty cache.
 func TestKilledWhileLoading(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), 24*mib, 24)
 	image := m.as(t, "zvhd2")
 	other := makeModel(t, p.file("other.raw"), 8*mib, 25)
-	complete := map[string]string{} // images that were complete, and their digests
+	complete := map[string]string{} // the digests of complete images
 	for round := range rounds(5) {
 		d := p.serve(t)
 		for name, digest := range complete {
@@ -133,7 +135,7 @@ func TestKilledWhileLoading(t *testing.T) {
 		d.register(t, "garbage", other.path)
 		p.mustImsfs(t, "prefetch", "garbage")
 		d.run(t, "garbage", "delete")
-		if round%2 == 1 { // one that is complete before the kill
+		if round%2 == 1 { // an image that is complete before the kill
 			done := fmt.Sprintf("done-%d", round)
 			d.register(t, done, other.path)
 			p.mustImsfs(t, "hydrate", done)
@@ -141,14 +143,14 @@ func TestKilledWhileLoading(t *testing.T) {
 		}
 		d.run(t, name, "hydrate")
 		d.run(t, "", []string{"sweep", "compact", "verify"}[round%3])
-		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the kill's moment is the test's input
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the random moment of the kill is the test's input
 		d.kill(t)
 	}
 	p.serve(t)
 	for round := range rounds(5) {
 		name := fmt.Sprintf("image-%d", round)
 		m.same(t, p.disk(name))
-		eventually(t, func() string { // the last server has taken up again what was not done
+		eventually(t, func() string { // the last server resumes the hydrates
 			if got := p.status(t, name, "complete"); got != "yes" {
 				return name + ": complete " + got + ", job " + read(t, p.path("images", name, "job"))
 			}
@@ -161,7 +163,8 @@ func TestKilledWhileLoading(t *testing.T) {
 	p.mustImsfs(t, "store", "verify")
 }
 
-// TestFullDisk: a store on a small file system that fills up fails no read, says so, and keeps to its floor.
+// TestFullDisk: a store on a small file system that fills up fails no read, reports the error, and
+// keeps the floor free.
 func TestFullDisk(t *testing.T) {
 	p := newPlace(t)
 	disk := p.file("small.img")
@@ -175,14 +178,15 @@ func TestFullDisk(t *testing.T) {
 	at := p.store
 	p.store = filepath.Join(at, "store")
 
-	// What is read is stored behind the reader's back: whether it gets as far as the floor is a race.
+	// Units are saved after their readers were answered, so it is a race whether the floor is
+	// reached.
 	const full = "the store could not keep what was loaded"
 	d := p.serve(t, "--free-floor", "40MiB")
 	d.log.allow(full)
 	noise := model{p.file("noise.raw"), 256 * mib}
 	mustRun(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
 	d.register(t, "noise", noise.path)
-	noise.same(t, p.disk("noise")) // what does not fit is left out
+	noise.same(t, p.disk("noise")) // blocks that do not fit are not stored
 	r := p.imsfs(t, "hydrate", "noise")
 	r.failed(t, 1, "full")
 	if got := p.status(t, "noise", "complete"); got != "no" {
@@ -195,11 +199,11 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d bytes are left on the store's file system (%v)", n, err)
 	}
 	d.stop(t)
-	p.serve(t, "--free-floor", "40MiB").log.allow(full) // a full one opens again
+	p.serve(t, "--free-floor", "40MiB").log.allow(full) // a full store opens again
 	noise.same(t, p.disk("noise"))
 }
 
-// TestStoreLimit: lazy blocks leave for others, hydrated images never.
+// TestStoreLimit: at the limit lazy blocks leave the store, and those of hydrated images stay.
 func TestStoreLimit(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t, "--store-limit", "24MiB")
@@ -210,7 +214,7 @@ func TestStoreLimit(t *testing.T) {
 		m := makeModel(t, p.file(fmt.Sprintf("lazy-%d.raw", n)), 24*mib, uint64(41+n))
 		name := fmt.Sprintf("lazy-%d", n)
 		d.register(t, name, m.path)
-		p.imsfs(t, "prefetch", name) // may be refused at the limit
+		p.imsfs(t, "prefetch", name) // may fail at the limit
 		m.same(t, p.disk(name))
 	}
 	if got := p.status(t, "kept", "complete"); got != "yes" {

@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// nobody is a user without rights.
+// nobody is the ID of a user without rights.
 const nobody = 65534
 
-// asNobody runs a shell script as that user.
+// asNobody runs a bash script as the user nobody.
 func asNobody(t *testing.T, script string, args ...string) result {
 	t.Helper()
 	return run(t, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", script, "bash"}, args...)...)
 }
 
-// letThrough lets every user reach a directory of the run's.
-func letThrough(t *testing.T, dir string) {
+// makeReachable lets every user enter a directory and those above it.
+func makeReachable(t *testing.T, dir string) {
 	t.Helper()
 	for ; dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
 		must(t, os.Chmod(dir, 0o755))
 	}
 }
 
-// TestOtherUsers see nothing, or with --allow-other may look but not command.
+// TestOtherUsers: other users see nothing, or with --allow-other may read but give no commands.
 func TestOtherUsers(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		var args []string
@@ -38,7 +38,7 @@ func TestOtherUsers(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
-			letThrough(t, p.dir)
+			makeReachable(t, p.dir)
 			d := p.serve(t, args...)
 			m := makeModel(t, d.file("disk.raw"), mib, 20)
 			d.register(t, "disk", m.path)
@@ -57,10 +57,11 @@ func TestOtherUsers(t *testing.T) {
 	}
 }
 
-// TestUnprivilegedServer: a user's own server mounts by fusermount3, and may read no more than that user.
+// TestUnprivilegedServer: a user's server mounts by fusermount3, and can read only the user's
+// files.
 func TestUnprivilegedServer(t *testing.T) {
 	p := newPlace(t)
-	letThrough(t, p.dir)
+	makeReachable(t, p.dir)
 	m := makeModel(t, p.file("disk.raw"), 3*mib, 21)
 	secret := makeModel(t, p.file("secret.raw"), mib, 22)
 	for path, mode := range map[string]os.FileMode{secret.path: 0o600, m.path: 0o644, program: 0o755} {
@@ -84,7 +85,7 @@ func TestUnprivilegedServer(t *testing.T) {
 	d.stop(t)
 }
 
-// openFuse makes /dev/fuse, as this run sees it, one that every user may open, which it is on most machines.
+// openFuse lets every user open /dev/fuse in this run's namespace, as on most machines.
 func openFuse(t *testing.T, dir string) {
 	t.Helper()
 	must(t, os.Mkdir(dir, 0o755))
@@ -98,7 +99,7 @@ func openFuse(t *testing.T, dir string) {
 	}
 }
 
-// TestServiceManagerIsTold when the server is ready, as systemd has it.
+// TestServiceManagerIsTold: the server notifies systemd when it is ready.
 func TestServiceManagerIsTold(t *testing.T) {
 	p := newPlace(t)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: p.file("notify")})
@@ -111,7 +112,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 	b := make([]byte, 100)
 	n, err := socket.Read(b)
 	if err != nil || !strings.Contains(string(b[:n]), "READY=1") {
-		t.Errorf("the service manager is told %q, %v", b[:n], err)
+		t.Errorf("the service manager got %q, %v", b[:n], err)
 	}
 	if images := p.images(t); len(images) != 0 {
 		t.Errorf("images are %q", images)

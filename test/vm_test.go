@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	vmVariable    = "IMSFS_VM"      // set: boot machines; a path: keep the disk there for the next run
-	bootPatience  = 5 * time.Minute // emulated, a boot takes half a minute
+	vmVariable    = "IMSFS_VM"      // if set, boot machines; a path keeps the disk for the next run
+	bootPatience  = 5 * time.Minute // an emulated boot takes half a minute
 	buildPatience = 8 * time.Minute // fetches 100 MB of packages
 	wantedBoot    = 1.15            // times the raw file's
-	mostBoot      = 2.0             // beyond that something is broken
-	mostLoaded    = 0.6             // of what the image has: half of it, and what other packages' places may change
-	// Emulated: not every machine has KVM, nor is the one that a virtual machine has always of use.
+	mostBoot      = 2.0             // a larger ratio is a failure
+	mostLoaded    = 0.6             // of the image's data: half, and a margin for other versions of packages
+	// Emulated, because not every machine has KVM, and nested KVM may not work.
 	vmArguments    = "-machine accel=tcg -display none -monitor none -serial stdio -nic none -no-reboot"
 	remembersWords = "guest: remembers "
 )
 
-// TestVM boots a real Debian from a volume: image, clone, change, commit, and the image again. The first boot, by a daemon that has
-// nothing of the image, is compared with the same machine on the raw file.
+// TestVM boots a Debian from a clone, changes a file, commits, and boots the new image. The time of
+// the first boot, with an empty store, is compared with that of the raw file.
 func TestVM(t *testing.T) {
 	if os.Getenv(vmVariable) == "" {
 		t.Skip("boots machines for minutes: make vm-test does")
@@ -42,7 +42,7 @@ func TestVM(t *testing.T) {
 	mustRun(t, program, "clone", "--mount", d.mnt, "debian", "one")
 	b := d.bootVM(t, "one", "remember:cucumber")
 	if !b.says("guest: wrote cucumber") || b.says(remembersWords) {
-		t.Fatalf("the guest did not write, or remembers what nobody told it:\n%s", b.tail())
+		t.Fatalf("the guest did not write, or remembers a word that it was not given:\n%s", b.tail())
 	}
 	d.wantLittleLoaded(t, "debian")
 	wantAsFast(t, b.up, direct)
@@ -51,7 +51,7 @@ func TestVM(t *testing.T) {
 
 	d = d.serve(t)
 	if b = d.bootVM(t, "changed", "-"); !b.says(remembersWords + "cucumber") {
-		t.Errorf("a clone of what was committed does not have the file:\n%s", b.tail())
+		t.Errorf("a clone of the committed image does not have the file:\n%s", b.tail())
 	}
 	if left := mustRun(t, "ls", d.path("volumes")); left != "one" {
 		t.Errorf("the volumes are %s, want one", left)
@@ -59,7 +59,8 @@ func TestVM(t *testing.T) {
 	mustRun(t, "cmp", raw, d.disk("debian"))
 }
 
-// wantAsFast tells how the boots compare. It judges only what no other work on the machine explains: once each is no measurement.
+// wantAsFast logs the ratio of two boots. It fails only for a ratio that other work on the machine
+// does not explain, because one boot each is not a measurement.
 func wantAsFast(t *testing.T, ours, direct time.Duration) {
 	t.Helper()
 	ratio := ours.Seconds() / direct.Seconds()
@@ -70,7 +71,7 @@ func wantAsFast(t *testing.T, ours, direct time.Duration) {
 	}
 }
 
-// wantLittleLoaded: a boot needs less than half of an image.
+// wantLittleLoaded checks that a boot has loaded only a part of the image.
 func (d *daemon) wantLittleLoaded(t *testing.T, image string) {
 	t.Helper()
 	number := func(image, key string) float64 {
@@ -85,7 +86,7 @@ func (d *daemon) wantLittleLoaded(t *testing.T, image string) {
 	}
 }
 
-// vmDisk is the raw disk: an old one if it is kept, or it is built.
+// vmDisk returns the raw disk, kept from an earlier run or built.
 func vmDisk(t *testing.T) string {
 	t.Helper()
 	for _, tool := range []string{"qemu-system-x86_64", "mmdebstrap", "extlinux", "sfdisk", "mke2fs"} {
@@ -104,7 +105,7 @@ func vmDisk(t *testing.T) string {
 	defer cancel()
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "./vmdisk.sh", disk)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it cleans up
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it cleans up
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the disk: %v\n%s", err, out)
 	}
@@ -112,7 +113,7 @@ func vmDisk(t *testing.T) string {
 	return disk
 }
 
-// bootRaw boots a copy of the raw disk by the very command that boots a volume.
+// bootRaw boots a copy of the raw disk by the command that boots a volume.
 func bootRaw(t *testing.T, raw string) boot {
 	t.Helper()
 	d := serve(t)
@@ -126,17 +127,17 @@ func bootRaw(t *testing.T, raw string) boot {
 	return bootBy(t, exec.Command("sh", "-c", "exec "+strings.ReplaceAll(script, filepath.Join(volumes, "any", "disk"), copied)))
 }
 
-// bootVM boots a volume or an image of the tree; the guest finds the serial number.
+// bootVM boots a volume or an image of the tree. The guest reads its orders from the serial number.
 func (p place) bootVM(t *testing.T, name, serial string) boot {
 	t.Helper()
 	args := []string{"run", "--mount", p.mnt, "--exec", name, "--", "-smbios", "type=1,serial=" + serial}
 	return bootBy(t, exec.Command(program, append(args, strings.Fields(vmArguments)...)...))
 }
 
-// boot is what a machine said on its console, until it ended by itself.
+// boot is a machine's console output until it ended by itself.
 type boot struct {
 	console *console
-	up      time.Duration // until it said that it is
+	up      time.Duration // until the guest reported it
 }
 
 func bootBy(t *testing.T, cmd *exec.Cmd) boot {
@@ -155,13 +156,13 @@ func bootBy(t *testing.T, cmd *exec.Cmd) boot {
 
 func (b boot) says(words string) bool { return bytes.Contains(b.console.text, []byte(words)) }
 
-// tail is the end of what it said.
+// tail returns the end of the output.
 func (b boot) tail() string {
 	text := b.console.text
 	return string(text[max(0, len(text)-4000):])
 }
 
-// console keeps what is said, and notes when the marker was.
+// console keeps the output, and the time at which it had the marker.
 type console struct {
 	start  time.Time
 	marker []byte

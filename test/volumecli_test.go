@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestSameNames: a name that an image and a volume have is the image's, by every command; volumes/NAME is the volume's.
+// TestSameNames: a name that an image and a volume have means the image, and volumes/NAME the
+// volume.
 func TestSameNames(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 61)
@@ -27,11 +28,12 @@ func TestSameNames(t *testing.T) {
 	}
 	d.mustImsfs(t, "mv", "volumes/both", "other")
 	d.mustImsfs(t, "rm", "volumes/other")
-	read(t, d.path("images", "both", "status")) // is there still
+	read(t, d.path("images", "both", "status")) // still there
 	d.imsfs(t, "rm", "volumes/both").refused(t, `there is no volume "both"`)
 }
 
-// TestSnapshotCommand: the image is what the volume has, and a revert goes back behind it.
+// TestSnapshotCommand: the image has the volume's bytes, and a revert goes back to the state before
+// it.
 func TestSnapshotCommand(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 62)
@@ -58,7 +60,8 @@ func TestSnapshotCommand(t *testing.T) {
 	sameContent(t, d.place, "one", was)
 }
 
-// TestSalvageCommand: a damaged volume is only exported with --salvage, and what cannot be read is zeros.
+// TestSalvageCommand: a damaged volume is exported only with --salvage, and unreadable ranges are
+// zeros.
 func TestSalvageCommand(t *testing.T) {
 	const page = 63 * mib // docs/overlay.md
 	d := serve(t)

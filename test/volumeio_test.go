@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestVolumeByQemu: QEMU's own ways to a file, each with writes, zeros, discards and flushes, and all of them on one disk.
+// TestVolumeByQemu: writes, zeros, discards and flushes by all of QEMU's cache and aio modes, on
+// one disk.
 func TestVolumeByQemu(t *testing.T) {
 	const share = mib
 	modes := []struct{ cache, aio string }{
@@ -56,7 +57,7 @@ func TestVolumeByQemu(t *testing.T) {
 	sameContent(t, p, "one", want)
 }
 
-// TestVolumeSpace: what stat and SEEK_DATA say of a disk is what it takes.
+// TestVolumeSpace: stat and SEEK_DATA report the space that a volume takes.
 func TestVolumeSpace(t *testing.T) {
 	d := serve(t)
 	d.run(t, "", "create one size="+strconv.Itoa(64*mib))
@@ -68,7 +69,7 @@ func TestVolumeSpace(t *testing.T) {
 		var st unix.Stat_t
 		must(t, unix.Stat(d.volume("one", "disk"), &st))
 		if st.Blocks*512 != want {
-			t.Errorf("it takes %d bytes, want %d", st.Blocks*512, want)
+			t.Errorf("stat reports %d bytes, want %d", st.Blocks*512, want)
 		}
 	}
 	data := func(want string) {
@@ -90,7 +91,7 @@ func TestVolumeSpace(t *testing.T) {
 	}
 	taken(0)
 	data("")
-	_, err = f.WriteAt(make([]byte, 64*kib), 8*kib) // zeros that are written are data
+	_, err = f.WriteAt(make([]byte, 64*kib), 8*kib) // written zeros are data
 	must(t, err)
 	_, err = f.WriteAt([]byte{1}, 32*mib)
 	must(t, err)

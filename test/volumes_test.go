@@ -86,7 +86,8 @@ func cloned(t *testing.T) (*daemon, *tracked) {
 	return d, v
 }
 
-// clonedAndWritten serves a store as cloned does, with bytes written to the volume in several places.
+// clonedAndWritten serves a store as cloned does, with bytes written to the volume in several
+// places.
 func clonedAndWritten(t *testing.T) (*daemon, *tracked) {
 	t.Helper()
 	d, v := cloned(t)
@@ -243,8 +244,8 @@ func sameContent(t *testing.T, p place, volume string, want []byte) {
 	}
 }
 
-// TestVolumeFileSystem makes a file system on an empty volume, copies files to it, and compares them
-// after a restart.
+// TestVolumeFileSystem makes a file system on an empty volume, copies files to it, and compares
+// them after a restart.
 func TestVolumeFileSystem(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -280,9 +281,9 @@ func TestVolumeKilled(t *testing.T) {
 	killVolume(t, nothing, nothing)
 }
 
-// killVolume writes to a volume, kills the server during a commit, an export or a fold, and compares:
-// each unit must be as it was at its last sync, or at some time since. prepare gets the place before
-// the image web is cloned, restore between one server and the next.
+// killVolume writes to a volume, kills the server during a commit, an export or a fold, and
+// compares: each unit must be as it was at its last sync, or at some time since. prepare gets the
+// place before the image web is cloned, restore between one server and the next.
 func killVolume(t *testing.T, prepare, restore func(place)) {
 	t.Helper()
 	p := newPlace(t)

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestVolumeDamaged: a page of the bitmap is gone, and with it what it tells of; the rest can be read, and nothing written.
+// TestVolumeDamaged: with a damaged page of the bitmap, that page's range is unreadable, the rest
+// can be read, and nothing can be written.
 func TestVolumeDamaged(t *testing.T) {
 	const pageSpan, page, slots = 63 * mib, 4096, 8192 // docs/overlay.md
 	p := newPlace(t)
@@ -54,7 +55,7 @@ func TestVolumeDamaged(t *testing.T) {
 	}
 
 	d = p.serve(t)
-	wantWords(t, "status before anybody opened it", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+	wantWords(t, "status before the first open", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
 	d.log.expect("a volume is damaged")
 	d.log.expect("reading the disk")
 	f, err = os.Open(p.volume("one", "disk"))
@@ -82,7 +83,7 @@ func TestVolumeDamaged(t *testing.T) {
 	d.run(t, "volumes/one", "delete")
 }
 
-// TestVolumeOnFullDisk: a write that has no room fails with ENOSPC, and what was flushed stays.
+// TestVolumeOnFullDisk: a write without room fails with ENOSPC, and flushed bytes stay.
 func TestVolumeOnFullDisk(t *testing.T) {
 	p := newPlace(t)
 	small, at := p.file("small.img"), p.file("small")
@@ -106,7 +107,7 @@ func TestVolumeOnFullDisk(t *testing.T) {
 	}
 	must(t, f.Sync())
 	d.log.expect("writing the disk")
-	d.log.allow("flushing the disk") // what was written last may find no room for its bitmap
+	d.log.allow("flushing the disk") // the last write may find no room for its bitmap
 	d.log.allow("closing the disk")
 	written := int64(flushed)
 	for ; err == nil; written++ {
@@ -122,7 +123,7 @@ func TestVolumeOnFullDisk(t *testing.T) {
 		for i := range int64(flushed) {
 			want(i)
 			if _, err := f.ReadAt(got, i*mib); err != nil || firstDifference(got, piece) < mib {
-				t.Errorf("%s: MiB %d is not what was flushed, %v", when, i, err)
+				t.Errorf("%s: MiB %d has other bytes than those flushed, %v", when, i, err)
 			}
 		}
 	}
@@ -142,7 +143,7 @@ func TestVolumeOnFullDisk(t *testing.T) {
 	got := make([]byte, mib)
 	want(100)
 	if _, err := f.ReadAt(got, 100*mib); err != nil || firstDifference(got, piece) < mib {
-		t.Errorf("what was written when there was room again is not there, %v", err)
+		t.Errorf("the bytes written when there was room again are not there, %v", err)
 	}
 	must(t, f.Close())
 	d.stop(t)

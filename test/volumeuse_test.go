@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestCommitWhileWriting: an image is what the disk was between two writes. The writer writes its numbers to one unit after the
-// other, each when the last is done; so the largest number that an image has tells all others.
+// TestCommitWhileWriting: an image is the disk between two writes. The writer writes ascending
+// numbers to one unit after the other, so the largest number in an image determines all others.
 func TestCommitWhileWriting(t *testing.T) {
 	const unit, units, commits = 4096, 1000, 4
 	d := serve(t)
@@ -56,7 +56,8 @@ func TestCommitWhileWriting(t *testing.T) {
 	must(t, f.Close())
 }
 
-// checkCut finds the number at which the disk was cut, which must be from before to after or the next that was under way.
+// checkCut finds the last number on the disk. It must be from before to after, or the next one,
+// which was being written. All other numbers must fit it.
 func checkCut(t *testing.T, name string, disk []byte, unit int, before, after uint64) {
 	t.Helper()
 	number := func(u int) uint64 { return binary.LittleEndian.Uint64(disk[u*unit:]) }
@@ -79,7 +80,8 @@ func checkCut(t *testing.T, name string, disk []byte, unit int, before, after ui
 	}
 }
 
-// TestManyClones: a hundred volumes of one image read the same, and the daemon's memory does not grow with them.
+// TestManyClones: a hundred clones of one image read the same, and the daemon's cache does not grow
+// with their number.
 func TestManyClones(t *testing.T) {
 	const clones, readers = 100, 4
 	d := serve(t, "--cache-size", "16MiB")
@@ -93,7 +95,7 @@ func TestManyClones(t *testing.T) {
 	for r := range readers {
 		all.Go(func() {
 			for i := r; i < clones; i += readers {
-				got, err := begin(d.volume(fmt.Sprintf("clone-%d", i), "disk"), len(want))
+				got, err := readStart(d.volume(fmt.Sprintf("clone-%d", i), "disk"), len(want))
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("clone-%d differs, %v", i, err)
 				}
@@ -113,8 +115,8 @@ func TestManyClones(t *testing.T) {
 	}
 }
 
-// begin reads the first n bytes of a file.
-func begin(path string, n int) ([]byte, error) {
+// readStart reads the first n bytes of a file.
+func readStart(path string, n int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

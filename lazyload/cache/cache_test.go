@@ -246,8 +246,9 @@ func TestDropForgetsOneDisk(t *testing.T) {
 	}
 }
 
-// TestManyReadersWithinTheBound reads random clusters of three sizes on many goroutines. Their bytes
-// must be right, and memory must stay within the bound plus the buffers that the goroutines hold.
+// TestManyReadersWithinTheBound reads random clusters of three sizes on many goroutines. Their
+// bytes must be right, and memory must stay within the bound plus the buffers that the goroutines
+// hold.
 func TestManyReadersWithinTheBound(t *testing.T) {
 	const limit, readers = 128 * kib, 8
 	sizes := []int{kib, 4 * kib, 16 * kib}

@@ -74,8 +74,8 @@ func (c *Cache) unmapOther(n int) bool {
 	return false
 }
 
-// unmapFree unmaps a free buffer of n bytes, and reports whether there was one. The caller must hold
-// mu.
+// unmapFree unmaps a free buffer of n bytes, and reports whether there was one. The caller must
+// hold mu.
 func (c *Cache) unmapFree(n int) bool {
 	list := c.free[n]
 	if len(list) == 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/imsfs/imsfs/lazyload/overlay"
 )
 
-// A write goes to the delta, and is durable after Flush. Everything else is read from the base; here
-// there is none, so it is zeros.
+// A write goes to the delta, and is durable after Flush. Everything else is read from the base;
+// here there is none, so it is zeros.
 func ExampleDisk_WriteAt() {
 	if err := writeAndReopen(); err != nil {
 		fmt.Println(err)
