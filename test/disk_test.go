@@ -115,7 +115,7 @@ func checkHoles(t *testing.T, disk string, m model) {
 		t.Errorf("%d bytes of data and %d of holes", data, holes)
 	}
 	if end, err := unix.Seek(int(f.Fd()), 1<<50, unix.SEEK_DATA); !errors.Is(err, unix.ENXIO) {
-		t.Errorf("SEEK_DATA behind the end: %d, %v", end, err)
+		t.Errorf("SEEK_DATA past the end: %d, %v", end, err)
 	}
 }
 

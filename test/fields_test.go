@@ -183,6 +183,6 @@ func TestZVHDFieldByField(t *testing.T) {
 		l.text("sync flush of chunk "+string(rune('0'+i)), end+48+n-4, "\x00\x00\xff\xff")
 	}
 	if !bytes.Equal(l.b[at[3]:], l.b[:4096]) {
-		t.Error("behind the chunks is no copy of the header, or more than that")
+		t.Error("the file does not end with a copy of the header after the chunks")
 	}
 }

@@ -110,7 +110,7 @@ while data[at:at+12] == b"hwstream bg\0":
         out.seek(block << 21)
         out.write(plain)
     at += length
-assert data[at:at+8] == data[:8], "no header behind the chunks"
+assert data[at:at+8] == data[:8], "no header after the chunks"
 `
 
 // TestPayloadsDecodeWithOthersTools: Debian's zstd and zlib decode the chunks.

@@ -76,7 +76,7 @@ func TestRunImage(t *testing.T) {
 	shell := exec.Command("sh", "-e", "-c", string(text))
 	shell.Env = script.Env
 	if out, err := shell.CombinedOutput(); err != nil || string(out) != "booted\n" {
-		t.Errorf("what is printed, as a script: %v: %s\n%s", err, out, text)
+		t.Errorf("the output as a script: %v: %s\n%s", err, out, text)
 	}
 	if left := d.volumes(t); left != "" {
 		t.Errorf("after the script %s is left", left)

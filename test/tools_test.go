@@ -106,7 +106,7 @@ func wantWords(t *testing.T, what, text string, words ...string) {
 	}
 }
 
-// eventually waits for what has no event to wait for, until there is no problem any more.
+// eventually polls until look finds no problem. It is for states without an event to wait for.
 func eventually(t *testing.T, look func() (problem string)) {
 	t.Helper()
 	limit := time.After(patience)
