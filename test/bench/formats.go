@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What is wanted of reading a whole image, beside qemu-img.
+// The wanted ratios of reading a whole image, beside qemu-img.
 const (
 	plainWanted      = 0.9
 	compressedWanted = 1.2

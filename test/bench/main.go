@@ -148,8 +148,7 @@ func choose(opts options) ([]section, error) {
 	return chosen, nil
 }
 
-// needed is the room for the data, its three forms and what convert writes when there is no room in
-// memory.
+// needed is the space for the data, its three forms, and converted files if they do not fit in memory.
 const needed = 5 << 30
 
 // workIn makes the directory to work in and returns what cleans up.

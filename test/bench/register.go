@@ -187,9 +187,8 @@ func filled() []byte {
 	return p
 }
 
-// fullIndex makes a ZVHD2 image of 1 TiB that says of every block that it is stored, by the driver
-// itself: what an image is opened with, its tables, is complete, and of the chunks there is the
-// first, while the others are holes.
+// fullIndex makes a ZVHD2 image of 1 TiB, by the driver, whose tables list every block as stored. The
+// tables, which opening reads, are complete. The first chunk is there, and the others are holes.
 func fullIndex(ctx context.Context, path string) (err error) {
 	driver, err := all.Formats().Named("zvhd2")
 	if err != nil {

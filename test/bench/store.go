@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a machine on which qemu-img writes a zstd qcow2 at 540 MB/s with all its threads is to
-// hydrate at, as a share of that.
+// The wanted rates of hydrate as shares of qemu-img's, from a machine on which qemu-img writes a zstd
+// qcow2 at 540 MB/s with all its threads.
 const (
 	hydrateRaw   = 400.0 / 540
 	hydrateQcow2 = 300.0 / 540

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is wanted of volumes, beside a qcow2 overlay. Both lie over the same raw file, which is the
-// best that a peer can have.
+// The wanted ratios of volumes, beside a qcow2 overlay. Both lie over the same raw file, which is the
+// best case for the peer.
 const (
 	writesSpeed   = 1.0
 	syncedSpeed   = 0.8
