@@ -13,15 +13,14 @@ import (
 
 const module = "github.com/imsfs/imsfs"
 
-// room is a package, or several by a pattern, and the packages that it may import: CONTRIBUTING.md,
-// "Layout".
+// room is a package of the house, or several by a pattern, and which others it knows: CONTRIBUTING.md, "Layout".
 type room struct {
 	pattern string
 	knows   []string
 	why     string
 }
 
-// house is searched from the top for the first pattern that matches a package.
+// house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
 	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
@@ -49,7 +48,7 @@ var house = []room{
 	{"test", nil, "the tests use the program as its users do"},
 }
 
-// guest is a module, or a package of the standard library, with the packages that may import it.
+// guest is a module, or a package of the standard library, and the rooms that may import it.
 type guest struct {
 	name  string
 	rooms []string
@@ -84,11 +83,10 @@ var guests = []guest{
 	{"C", nil, "the program is built without a C compiler"},
 }
 
-// standard reports whether a package is of the standard library, because its first element has no
-// dot.
+// standard is what anybody may import: the standard library, but for the guests above. Its packages have no dot in their first element.
 func standard(imported string) bool { return !strings.Contains(strings.Split(imported, "/")[0], ".") }
 
-// pkg is a package as go list prints it.
+// pkg is what the go command tells of a package.
 type pkg struct {
 	ImportPath string
 	Imports    []string // without tests
@@ -113,8 +111,7 @@ func packages(t *testing.T) []pkg {
 	}
 }
 
-// TestImportsGoDown checks each import against the tables, and that each permission in guests is
-// used.
+// TestImportsGoDown checks every import against the tables, and that the tables allow nothing that is not used.
 func TestImportsGoDown(t *testing.T) {
 	used := map[string]bool{}
 	for _, p := range packages(t) {
