@@ -9,8 +9,7 @@ import (
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
-
-	"github.com/imsfs/imsfs/lifecycle"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // control is a file that takes commands: one write(2), one line. A refusal is the error of that write.
@@ -27,7 +26,7 @@ const lineBuffer = 64 << 10
 
 // controlSize is the size a control file seems to have, and no command is longer. The kernel lets two processes write to
 // a file at a time only within its size: so no command waits for another that takes long.
-const controlSize = lifecycle.MaxLine
+const controlSize = command.MaxLine
 
 func (c *control) mode() uint32 { return syscall.S_IFREG }
 
@@ -63,7 +62,7 @@ type dialogue struct {
 }
 
 func (d *dialogue) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	err := d.control.commander.Do(uninterrupted(ctx), string(data))
+	err := d.control.commander.Do(uninterrupted(ctx), command.Call{Line: string(data)})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked, d.answer, d.start = true, "", off

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // clerk is a Commander that notes what it was told.
@@ -23,11 +25,11 @@ type clerk struct {
 	lines []string
 }
 
-func (c *clerk) Do(_ context.Context, line string) error {
+func (c *clerk) Do(_ context.Context, call command.Call) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines = append(c.lines, line)
-	switch verb, _, _ := strings.Cut(strings.TrimSpace(line), " "); verb {
+	c.lines = append(c.lines, call.Line)
+	switch verb, _, _ := strings.Cut(strings.TrimSpace(call.Line), " "); verb {
 	case "ok":
 		return nil
 	case "taken":
@@ -126,8 +128,8 @@ func TestTextIsOnePieceFromItsOpening(t *testing.T) {
 // stuck is a Commander one of whose commands takes until it is let go.
 type stuck struct{ begun, finish chan struct{} }
 
-func (s stuck) Do(_ context.Context, line string) error {
-	if line == "long" {
+func (s stuck) Do(_ context.Context, call command.Call) error {
+	if call.Line == "long" {
 		s.begun <- struct{}{}
 		<-s.finish
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // Disk is an open disk, lazyload.Disk with a Close of its owner's.
@@ -35,7 +36,7 @@ type DiskFile interface {
 // Commander is what stands behind a control file.
 type Commander interface {
 	// Do carries out one command line. Its error's text is what the user reads.
-	Do(ctx context.Context, line string) error
+	Do(ctx context.Context, call command.Call) error
 	// Verbs lists the commands that may be used now, a line each.
 	Verbs() string
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // slow is work that takes until it is let go, and that is refused if its ctx is over by then.
@@ -49,8 +50,8 @@ func (s slow) interrupted(t *testing.T, stat string, call func() error) error {
 
 type slowClerk struct{ slow }
 
-func (c slowClerk) Do(ctx context.Context, _ string) error { return c.do(ctx) }
-func (c slowClerk) Verbs() string                          { return "" }
+func (c slowClerk) Do(ctx context.Context, _ command.Call) error { return c.do(ctx) }
+func (c slowClerk) Verbs() string                                { return "" }
 
 // slowDisk is a DiskFile, and the Disk it opens.
 type slowDisk struct {

@@ -83,7 +83,7 @@ func ino(of interface{ ID() uint64 }, file uint64) uint64 { return of.ID()<<imag
 
 // files lists an image's directory. It is empty once the image is deleted: who stands in it sees that.
 func (t *tree) files(img *lifecycle.Image) []child {
-	if img.State() == lifecycle.Deleted {
+	if img.Deleted() {
 		return nil
 	}
 	at := img.Registered()

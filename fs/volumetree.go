@@ -46,7 +46,11 @@ func (t *tree) volumeFiles(v *lifecycle.Volume) []child {
 type volumeFile struct{ *lifecycle.Volume }
 
 func (f volumeFile) Open(ctx context.Context, write bool) (WritableDisk, error) {
-	h, err := f.Volume.Open(ctx, write)
+	w := lifecycle.Reading
+	if write {
+		w = lifecycle.Daemon
+	}
+	h, err := f.Volume.Open(ctx, w)
 	if err != nil {
 		return nil, err // not h: a nil handle in the interface would not be nil
 	}

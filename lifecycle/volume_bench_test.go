@@ -103,7 +103,7 @@ func BenchmarkCommit(b *testing.B) {
 			b.SetBytes(changed)
 			for n := range b.N {
 				b.StopTimer()
-				d, err := v.Open(b.Context(), true)
+				d, err := v.Open(b.Context(), 1)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -119,9 +119,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				b.StartTimer()
 				h.do(v, "commit", fmt.Sprintf("image-%d", n))
-				j := h.jobAt(&v.job)
-				<-j.done
-				if err := j.outcome(); err != nil {
+				if err := v.jobs.Wait(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -22,9 +22,13 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
-	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
-	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "lifecycle/output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
+	{"cmd/imsfs", []string{"fs", "lifecycle", "lifecycle/command", "lifecycle/catalog", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
+	{"fs", []string{"lifecycle", "lifecycle/command", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
+	{"lifecycle", []string{"lifecycle/command", "lifecycle/catalog", "lifecycle/job", "lifecycle/pool", "lifecycle/output", "lazyload", "lazyload/index", "lazyload/source", "lazyload/overlay", "blockstore", "blockstore/kv", "formats", "formats/convert", "lazyload/chain"}, "verbs work with records, jobs and open disks, and know no kernel and no layout"},
+	{"lifecycle/command", nil, "a command is words and rules, whatever it is for"},
+	{"lifecycle/job", []string{"lifecycle/command"}, "a job ends as a sentence, as a command does"},
+	{"lifecycle/catalog", []string{"lifecycle/command", "lazyload/chain", "lazyload/source", "lazyload/overlay", "blockstore", "blockstore/kv"}, "a record names files and disks, and opens none"},
+	{"lifecycle/pool", []string{"lifecycle/command", "lifecycle/catalog", "lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "formats"}, "disks are opened by what their records say, whatever the verb"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
 	{"lazyload/cache", nil, "decoded bytes are bytes"},
 	{"lazyload/chain", []string{"lazyload/source", "formats", "formats/rawmap"}, "it follows names from file to file, and knows no layout"},
@@ -75,7 +79,7 @@ var guests = []guest{
 	{"os/signal", []string{"cmd/imsfs"}, "only the process has signals"},
 	{"flag", nil, "flags are pflag's"},
 	{"log", nil, "logs are slog's"},
-	{"log/slog", []string{"cmd/imsfs", "fs", "lifecycle", "blockstore/kv"}, "log or return: the lower rooms return"},
+	{"log/slog", []string{"cmd/imsfs", "fs", "lifecycle", "lifecycle/pool", "blockstore/kv"}, "log or return: the lower rooms return"},
 	{"testing", []string{"formats/formattest", "blockstore/storetest"}, "what helps tests is no part of the program"},
 	{"unsafe", nil, "nothing here is worth it"},
 	{"reflect", nil, "layouts are read field by field"},

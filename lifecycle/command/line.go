@@ -1,4 +1,4 @@
-package lifecycle
+package command
 
 import (
 	"strings"
@@ -17,10 +17,10 @@ func Parse(line string) ([]string, error) {
 	// MaxLine bytes without a newline are refused, too: so looks what a pipe has cut off, and half of a line must not be
 	// obeyed.
 	if len(line) >= MaxLine {
-		return nil, refuse(ErrUsage, "a line of %d bytes: at most %d are taken", len(line), MaxLine-1)
+		return nil, Refuse(ErrUsage, "a line of %d bytes: at most %d are taken", len(line), MaxLine-1)
 	}
 	if !utf8.ValidString(line) {
-		return nil, refuse(ErrUsage, "the line is not UTF-8")
+		return nil, Refuse(ErrUsage, "the line is not UTF-8")
 	}
 	var s splitter
 	for at, c := range line {
@@ -30,13 +30,13 @@ func Parse(line string) ([]string, error) {
 	}
 	switch {
 	case s.escaped:
-		return nil, refuse(ErrUsage, "the line ends with a backslash that has nothing to quote")
+		return nil, Refuse(ErrUsage, "the line ends with a backslash that has nothing to quote")
 	case s.quoted:
-		return nil, refuse(ErrUsage, "a double quote is not closed")
+		return nil, Refuse(ErrUsage, "a double quote is not closed")
 	}
 	s.endWord()
 	if len(s.words) == 0 {
-		return nil, refuse(ErrUsage, "the line is empty")
+		return nil, Refuse(ErrUsage, "the line is empty")
 	}
 	return s.words, nil
 }
@@ -54,9 +54,9 @@ func (s *splitter) next(at int, c rune) error {
 	switch {
 	case unicode.IsControl(c) && (c != '\t' || literal):
 		if c == '\n' {
-			return refuse(ErrUsage, "more than one line: a command is one")
+			return Refuse(ErrUsage, "more than one line: a command is one")
 		}
-		return refuse(ErrUsage, "control character %#02x at byte %d", c, at+1)
+		return Refuse(ErrUsage, "control character %#02x at byte %d", c, at+1)
 	case s.escaped:
 		s.escaped = false
 		s.word.WriteRune(c)

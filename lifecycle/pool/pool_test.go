@@ -1,4 +1,4 @@
-package lifecycle
+package pool
 
 import (
 	"os"
@@ -11,9 +11,10 @@ import (
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
-// A disk that nobody has open any more gives its source back, so that the file system with it can be unmounted.
+// A disk without handles gives its source back, so that the file system with it can be unmounted.
 func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
@@ -23,16 +24,18 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := record{Source: path, Identity: id, Size: id.Size, Load: None}
+	base := catalog.Base{
+		ID: 1, Source: catalog.Source{Path: path, Identity: id}, Disk: catalog.Disk{Size: id.Size}, Keeping: catalog.Keeping{Load: catalog.None},
+	}
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
-		p := newPool(formats.Set{Fallback: raw.Driver{}}, nil, loader, nil)
-		s := p.rest(1)
+		p := New(Config{Formats: formats.Set{Fallback: raw.Driver{}}, Loader: loader, Go: func(work func()) bool { return false }})
+		s := p.Acquire(1)
 		opens := 0
 		use := func() {
 			h, err := p.handle(t.Context(), s, func() (*disk, error) {
 				opens++
-				return p.open(t.Context(), rec)
+				return p.open(t.Context(), base, false)
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -57,7 +60,7 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 		if opens != 2 {
 			t.Errorf("opened %d times, want once more", opens)
 		}
-		if err := p.close(); err != nil {
+		if err := p.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := loader.Close(); err != nil {
