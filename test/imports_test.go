@@ -13,7 +13,7 @@ import (
 
 const module = "github.com/imsfs/imsfs"
 
-// room is a package of the house, or several by a pattern, and which others it knows: docs/design.md, "The house".
+// room is a package of the house, or several by a pattern, and which others it knows: CONTRIBUTING.md, "Layout".
 type room struct {
 	pattern string
 	knows   []string
@@ -123,7 +123,7 @@ func TestImportsGoDown(t *testing.T) {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
 		i := slices.IndexFunc(house, func(r room) bool { return match(r.pattern, name) })
 		if i < 0 {
-			t.Errorf("%s has no room in the house: say in imports_test.go and docs/design.md what it may know, and why", name)
+			t.Errorf("%s has no room in the house: say in imports_test.go and CONTRIBUTING.md what it may know, and why", name)
 			continue
 		}
 		for _, imported := range p.Imports {
