@@ -207,6 +207,7 @@ type CreateOptions struct {
 	Level     int      // compression level in zstd's or zlib's numbers; 0 is the format's usual one
 	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation; if it cannot hold that, the nearest
 	UUID      [16]byte // where the format records one
+	Name      string   // of the file that is written, without its directory, where the format records it; "" if it has none
 	// Set are choices particular to the format, values by the keys that Creator.Options lists; what is missing is at
 	// its default. uuid and timestamp are the fields above. See Choose and CheckSet.
 	Set map[string]string

@@ -45,7 +45,7 @@ What a format leaves to choose is said by -o; convert -O FMT -o help lists what 
 The same SRC gives the same bytes. Where a format records a time of creation, it is -o timestamp=, or that in the
 environment variable SOURCE_DATE_EPOCH (seconds since 1970), or SRC's modification time; where it records a UUID, it is
 -o uuid=, or one made from SRC's name, the sizes and that time. So with SOURCE_DATE_EPOCH set, a copy of SRC of the same
-name gives the same bytes as well.`,
+name gives the same bytes as well. A VMDK file also records DST's name.`,
 		Example: `  imsfs convert -O zvhd2 disk.raw disk.zvhd2 -p
   imsfs convert -O raw disk.zvhd2 disk.raw
   imsfs convert -O qcow2 -o compression_type=zstd,cluster_size=128k disk.vmdk disk.qcow2
@@ -102,7 +102,7 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 	if dstPath == standardStream {
 		return convertToStream(ctx, env, opts, img)
 	}
-	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img)
+	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img, dstPath)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
 	}

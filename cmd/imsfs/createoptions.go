@@ -50,13 +50,13 @@ func listChoices(env *environment, format string) error {
 	return out.Flush()
 }
 
-// newEncoder prepares writing the disk img in a format. flags are what -o was given.
-func newEncoder(env *environment, format string, level int, flags []string, img *imageFile) (formats.Encoder, error) {
+// newEncoder prepares writing the disk img to the file dst in a format. flags are the values of -o.
+func newEncoder(env *environment, format string, level int, flags []string, img *imageFile, dst string) (formats.Encoder, error) {
 	creator, err := env.formats.Creator(format)
 	if err != nil {
 		return nil, err
 	}
-	opts := formats.CreateOptions{Level: level}
+	opts := formats.CreateOptions{Level: level, Name: filepath.Base(dst)}
 	if opts.Timestamp, err = creationTime(env, img); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -98,9 +99,7 @@ func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	sources := f.Sources()
 	for i, layer := range f.Layers() {
 		known := facts{Info: layer.Info(), path: sources[i].Path()}
-		for _, file := range sources[i].Files() {
-			known.diskSize += file.Space
-		}
+		known.diskSize = space(sources[i].Files())
 		if walk && known.Allocated == formats.Unknown {
 			var err error
 			if known.Allocated, err = formats.DataBytes(ctx, layer); err != nil {
@@ -117,6 +116,16 @@ func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 		list = append(list, known)
 	}
 	return list, nil
+}
+
+// space is how much the files take. An image may name one file several times, and even its own.
+func space(files []chain.File) (n int64) {
+	for i, f := range files {
+		if !slices.ContainsFunc(files[:i], func(before chain.File) bool { return before.Identity == f.Identity }) {
+			n += f.Space
+		}
+	}
+	return n
 }
 
 // locate finds the first name that may be followed and is there; the error is that of the first name.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/all"
 	"github.com/imsfs/imsfs/formats/raw"
 )
 
@@ -333,5 +335,34 @@ func flip(t *testing.T, path string, off int64) {
 	b[0] ^= 0xff
 	if _, err := f.WriteAt(b, off); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestInfoCountsAFileOnce: a VMDK may be its own extent, behind a header that has no capacity and a descriptor.
+func TestInfoCountsAFileOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "one.vmdk")
+	b := make([]byte, 64<<10+1<<20)
+	copy(b, "KDMV\x01\x00\x00\x00\x01")
+	binary.LittleEndian.PutUint64(b[20:], 16) // grain size
+	binary.LittleEndian.PutUint64(b[28:], 1)  // descriptor
+	binary.LittleEndian.PutUint64(b[36:], 1)
+	binary.LittleEndian.PutUint32(b[44:], 512)
+	copy(b[73:], "\n \r\n")
+	copy(b[512:], "# Disk Descriptor File\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 2048 FLAT \"one.vmdk\" 128\n")
+	for i := range 1 << 20 {
+		b[64<<10+i] = 1
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole()
+	c.formats = all.Formats()
+	c.expect(t, 0, "info", "--json", path)
+	var got infoReport
+	if err := json.Unmarshal(c.out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.VirtualSize != 1<<20 || got.ActualSize != int64(len(b)) {
+		t.Errorf("a disk of %d bytes in %d, want %d in %d", got.VirtualSize, got.ActualSize, 1<<20, len(b))
 	}
 }

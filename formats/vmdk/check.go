@@ -58,6 +58,9 @@ func (c *checker) damaged(err error) error {
 	return err
 }
 
+// asFault reports whether err is about damage, and sets f.
+func asFault(err error, f **fault) bool { return errors.As(err, f) }
+
 // alone checks a file that is an extent and has the descriptor.
 func (c *checker) alone(ctx context.Context, r *front) error {
 	k := newSparseCheck(c)
@@ -82,9 +85,17 @@ func (c *checker) extent(ctx context.Context, o *opener, from file, line extentL
 	if err != nil {
 		return c.damaged(err)
 	}
-	if s, ok := x.(*sparse); ok && !again {
+	if again {
+		return nil
+	}
+	switch x := x.(type) {
+	case *sparse:
 		k := newSparseCheck(c)
-		return k.run(ctx, s)
+		return k.run(ctx, x)
+	case *seSparse:
+		var found formats.Findings
+		defer found.Report(c.out)
+		return x.check(ctx, &found)
 	}
 	return nil
 }

@@ -219,3 +219,17 @@ func TestCheckReturnsWhatKeptItFromLooking(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckKnowsTheEndOfAStream: vmdk-convert puts directory and tables in front, as qemu does, and ends the file with a marker.
+func TestCheckKnowsTheEndOfAStream(t *testing.T) {
+	s := single()["stream, tables"]
+	s.plainTables = true
+	b := s.build()
+	b = append(b, make([]byte, -len(b)&(sector-1))...)
+	end := append(slices.Clone(b), make([]byte, sector)...)
+	formattest.WantProblems(t, checkImage(t, formattest.Bytes(end), nil))
+	far := append(slices.Clone(b), make([]byte, 300*sector)...)
+	if found := checkImage(t, formattest.Bytes(far), nil); len(found) != 1 || !found[0].Leak {
+		t.Errorf("300 sectors more: %v, want a leak", found)
+	}
+}

@@ -47,10 +47,32 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 		// qemu makes room for a whole grain before it writes a compressed one.
 		k.end = max(k.end, min(end, k.last.start+int64(k.s.header.grainSize)))
 	}
+	if err := k.endOfStream(ctx, end); err != nil {
+		return err
+	}
 	if err := k.gap(ctx, end, claim{}); err != nil {
 		return err
 	}
 	k.emitAll()
+	return nil
+}
+
+// endOfStream accounts for the marker that ends a stream without a footer, a sector of zeros at the file's end.
+func (k *sparseCheck) endOfStream(ctx context.Context, end int64) error {
+	if k.s.header.flags&flagMarkers == 0 || k.s.headerAt > 0 || k.s.file.Size() != end*sector || k.end >= end {
+		return nil
+	}
+	b := make([]byte, sector)
+	if err := k.s.file.read(ctx, b, (end-1)*sector, "last sector"); err != nil {
+		return err
+	}
+	if !formats.IsZero(b) {
+		return nil
+	}
+	if err := k.gap(ctx, end-1, claim{}); err != nil {
+		return err
+	}
+	k.end = end
 	return nil
 }
 
@@ -154,6 +176,9 @@ func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 	kind, ok := markerOf(next)
 	if ok && to-from == 1 && (k.s.header.flags&flagMarkers != 0 || k.s.headerAt > 0) {
 		return k.marker(ctx, from, marker{sectors: uint64(k.marked(next)), kind: kind}, next)
+	}
+	if k.s.header.cowd {
+		return nil // ESX sets space aside in larger pieces
 	}
 	end := min(to*sector, k.s.file.Size())
 	k.emit(from * sector)

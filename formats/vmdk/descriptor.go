@@ -40,6 +40,9 @@ func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, 
 	if text, _, _ = bytes.Cut(text, []byte{0}); len(text) == 0 {
 		return nil, nil
 	}
+	if rest, ok := bytes.CutPrefix(text, []byte(byteOrderMark)); ok {
+		text, off = rest, off+int64(len(byteOrderMark))
+	}
 	return parseDescriptor(f, off, string(text))
 }
 
@@ -93,7 +96,7 @@ func (p *parser) line(off int64, line string) error {
 	}
 	key, value = strings.ToLower(strings.TrimSpace(key)), strings.Trim(strings.TrimSpace(value), `"`)
 	switch key {
-	case "version", "cid", "parentcid", "createtype", "parentfilenamehint":
+	case "version", "encoding", "cid", "parentcid", "createtype", "parentfilenamehint":
 		if _, twice := p.seen[key]; twice {
 			return p.file.corrupt(off, "descriptor: %s is given twice", key)
 		}
@@ -124,6 +127,9 @@ func (p *parser) finish(at int64) error {
 		return err
 	}
 	p.d.createType, p.d.parentHint = p.seen["createtype"], p.seen["parentfilenamehint"]
+	if err := p.decodeNames(at); err != nil {
+		return err
+	}
 	switch {
 	case p.d.parentCID != noParent && p.d.parentHint == "":
 		return p.file.corrupt(at, "descriptor: parentCID is %08x and parentFileNameHint, which names the parent, is missing", p.d.parentCID)

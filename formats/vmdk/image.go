@@ -35,10 +35,15 @@ func newImage(r *front, parts []part) *image {
 func clusters(parts []part) (size int64, codec string) {
 	var compressed, plain int64
 	for _, p := range parts {
-		if s, ok := p.extent.(*sparse); ok && s.header.compressed() {
-			compressed = max(compressed, s.grain)
-		} else if ok {
-			plain = max(plain, s.grain)
+		switch s := p.extent.(type) {
+		case *seSparse:
+			plain = max(plain, seGrain)
+		case *sparse:
+			if s.header.compressed() {
+				compressed = max(compressed, s.grain)
+			} else {
+				plain = max(plain, s.grain, minGrain*sector)
+			}
 		}
 	}
 	switch {
@@ -116,6 +121,9 @@ func (p *part) describe() string {
 	size := p.end - p.start
 	switch x := p.extent.(type) {
 	case *sparse:
+		if x.header.cowd {
+			return fmt.Sprintf("VMFSSPARSE %d bytes in grains of %d%s", size, x.grain, x.file.in())
+		}
 		text := fmt.Sprintf("SPARSE version %d, %d bytes in grains of %d", x.header.version, size, x.grain)
 		if x.header.compressed() {
 			text += ", compressed"
@@ -124,6 +132,8 @@ func (p *part) describe() string {
 			text += ", uncleanShutdown"
 		}
 		return text + x.file.in()
+	case *seSparse:
+		return fmt.Sprintf("SESPARSE %d bytes%s", size, x.file.in())
 	case *flat:
 		return fmt.Sprintf("FLAT %d bytes%s at %d", size, x.file.in(), x.start)
 	}

@@ -40,6 +40,7 @@ const (
 
 // header is that of a sparse extent, at its start and, if gdOffset is gdAtEnd there, again in front of its last sector.
 type header struct {
+	cowd              bool // of a vmfsSparse extent
 	version           uint32
 	flags             uint32
 	capacity          uint64 // sectors, as are the next three, and the offsets

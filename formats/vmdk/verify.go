@@ -98,7 +98,7 @@ func (h *header) rules(size uint64) []rule {
 	if h.compressed() {
 		most = maxCompressed
 	}
-	grainOK := bits.OnesCount64(h.grainSize) == 1 && h.grainSize >= minGrain && h.grainSize <= most
+	grainOK := powerOfTwo(h.grainSize) && h.grainSize >= minGrain && h.grainSize <= most
 	gtesOK := h.numGTEsPerGT > 0 && h.numGTEsPerGT <= maxGTEsPerGT
 	capacityOK := h.capacity > 0 && h.capacity <= maxSectors
 	rules := []rule{
@@ -128,6 +128,8 @@ func (h *header) descriptorRules(sectors uint64) []rule {
 			fmt.Sprintf("such that %d sectors lie between the header and the end of the file", h.descriptorSize)},
 	}
 }
+
+func powerOfTwo(n uint64) bool { return bits.OnesCount64(n) == 1 }
 
 // inside tells whether n sectors from off on lie behind the header and in a file of so many sectors, without overflowing.
 func inside(off, n, sectors uint64) bool { return off >= 1 && off <= sectors && n <= sectors-off }

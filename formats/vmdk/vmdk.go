@@ -9,8 +9,6 @@
 package vmdk
 
 import (
-	"bytes"
-	"context"
 	"sync"
 
 	"github.com/imsfs/imsfs/formats"
@@ -35,39 +33,3 @@ func New() *Driver { return &Driver{zlib: codec.NewZlib()} }
 
 // Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
-
-// Probe claims a source by the magic number of a sparse extent of any kind, also of those that Open refuses by name, or by
-// the first line of a descriptor.
-func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
-	b := make([]byte, min(src.Size(), int64(len(firstLine))))
-	if err := src.ReadAt(ctx, b, 0); err != nil {
-		return false, err
-	}
-	return kindOf(b) != unknown, nil
-}
-
-// kind is what a file is by its first bytes.
-type kind uint8
-
-const (
-	unknown kind = iota
-	sparseFile
-	cowdFile
-	seSparseFile
-	descriptorFile
-)
-
-// kindOf wants the first len(firstLine) bytes, or all there are.
-func kindOf(b []byte) kind {
-	switch {
-	case bytes.HasPrefix(b, []byte(magic)):
-		return sparseFile
-	case bytes.HasPrefix(b, []byte(magicCOWD)):
-		return cowdFile
-	case bytes.HasPrefix(b, []byte(magicSESparse)):
-		return seSparseFile
-	case len(b) >= len(firstLine) && bytes.EqualFold(b[:len(firstLine)], []byte(firstLine)):
-		return descriptorFile
-	}
-	return unknown
-}
