@@ -103,26 +103,36 @@ func CheckSet(driver string, known []Option, set map[string]string) error {
 var ErrTooLarge = errors.New("more than the format can hold")
 
 // TooLarge makes an error that is ErrTooLarge; the sentence names the limit.
-func TooLarge(format string, args ...any) error { return &tooLarge{fmt.Sprintf(format, args...)} }
+func TooLarge(format string, args ...any) error {
+	return &kindError{ErrTooLarge, fmt.Sprintf(format, args...)}
+}
 
-type tooLarge struct{ text string }
+// ErrSectorSize is the kind (errors.Is) of Creator.Create's error about a disk whose sectors the format cannot have.
+var ErrSectorSize = errors.New("sectors that the format does not have")
 
-func (e *tooLarge) Error() string        { return e.text }
-func (e *tooLarge) Is(target error) bool { return target == ErrTooLarge }
+// CheckSector refuses a disk of other sectors than 512 bytes, for a format whose sectors have 512 by definition: its guest would
+// look for partitions in the wrong places, and find none.
+func CheckSector(driver string, opts CreateOptions) error {
+	if opts.SectorSize == 0 || opts.SectorSize == SectorSize {
+		return nil
+	}
+	return &kindError{ErrSectorSize, fmt.Sprintf("%s: the disk has logical sectors of %d bytes, the format always has %d: its guest would find no partitions",
+		driver, opts.SectorSize, SectorSize)}
+}
 
-// Create prepares writing a disk of size bytes in the format of that name. If the disk is too large for it, the error names those
-// that can hold it.
+// Create prepares writing a disk of size bytes in the format of that name. If the format cannot hold the disk, the error names
+// those that can.
 func (s Set) Create(name string, size int64, opts CreateOptions) (Encoder, error) {
 	c, err := s.Creator(name)
 	if err != nil {
 		return nil, err
 	}
 	enc, err := c.Create(size, opts)
-	if !errors.Is(err, ErrTooLarge) {
+	if !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrSectorSize) {
 		return enc, err
 	}
 	holds := s.writers(func(d Driver, c Creator) bool {
-		_, err := c.Create(size, CreateOptions{})
+		_, err := c.Create(size, CreateOptions{SectorSize: opts.SectorSize})
 		return err == nil && d.Name() != name
 	})
 	if len(holds) == 0 {

@@ -9,16 +9,19 @@ import (
 // recognised but not read is errors.ErrUnsupported instead.
 var ErrCorrupt = errors.New("damaged image")
 
-// corruptError carries the sentence; its kind is ErrCorrupt.
-type corruptError struct{ text string }
+// kindError is a sentence of its own, of a kind that errors.Is finds.
+type kindError struct {
+	kind error
+	text string
+}
 
-func (e *corruptError) Error() string        { return e.text }
-func (e *corruptError) Is(target error) bool { return target == ErrCorrupt }
+func (e *kindError) Error() string        { return e.text }
+func (e *kindError) Is(target error) bool { return target == e.kind }
 
 // Corrupt makes an error that is ErrCorrupt and reads "DRIVER: at 0xOFF: SENTENCE". The sentence names
 // the field or structure and the rule it breaks.
 func Corrupt(driver string, off int64, format string, args ...any) error {
-	return &corruptError{fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
+	return &kindError{ErrCorrupt, fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
 }
 
 // NoSnapshot is the error of a driver without internal snapshots that is asked for one, nil if it is not.

@@ -10,6 +10,10 @@ func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, err
 	return func(yield func(Extent, error) bool) {
 		var run Extent
 		for end := off + n; off < end; {
+			if err := ctx.Err(); err != nil {
+				yield(Extent{}, err)
+				return
+			}
 			e, err := img.Extent(ctx, off, end-off)
 			if err != nil {
 				yield(Extent{}, err)

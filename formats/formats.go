@@ -94,6 +94,7 @@ type Image interface {
 type Info struct {
 	Format      string // the driver's name
 	Size        int64  // virtual size, bytes
+	SectorSize  int64  // logical, bytes: what the disk's guest must see. Drivers leave 0 for 512, and Set.Open fills it in
 	ClusterSize int64  // the unit of decoding, bytes: a power of two
 	Allocated   int64  // bytes of the disk in Data extents; Unknown if only a walk through all tables could tell
 	Compression string // codec of the compressed clusters, if any: "zstd", "zlib"; "" if the image can have none
@@ -103,16 +104,8 @@ type Info struct {
 	Details     []Detail   // in the format's own words, in a stable order
 }
 
-// Unknown is Info.Allocated of an image whose tables are only read as they are needed.
+// Unknown is Info.Allocated of an image whose tables are only read as they are needed. Occupied counts.
 const Unknown = -1
-
-// Occupied is Allocated, or the whole disk where that is Unknown: who copies the disk then looks for holes nevertheless.
-func (i Info) Occupied() int64 {
-	if i.Allocated == Unknown {
-		return i.Size
-	}
-	return i.Allocated
-}
 
 // Backing names the image that has the bytes of Unallocated extents. The driver only reads the name; whether and how it
 // is followed is for others to decide.
@@ -207,10 +200,19 @@ type CreateOptions struct {
 	Level     int      // compression level in zstd's or zlib's numbers; 0 is the format's usual one
 	Timestamp int64    // seconds since 1970-01-01T00:00:00Z, where the format records its creation; if it cannot hold that, the nearest
 	UUID      [16]byte // where the format records one
-	Name      string   // of the file that is written, without its directory, where the format records it; "" if it has none
+	// SectorSize is the disk's Info.SectorSize; 0 is 512. A layout that means 512 by definition refuses others (ErrSectorSize);
+	// one that says nothing of sectors takes any; one that records it is a SectorKeeper.
+	SectorSize int64
+	Name       string // of the file that is written, without its directory, where the format records it; "" if it has none
 	// Set are choices particular to the format, values by the keys that Creator.Options lists; what is missing is at
 	// its default. uuid and timestamp are the fields above. See Choose and CheckSet.
 	Set map[string]string
+}
+
+// SectorKeeper is a Creator whose layout records the size of the disk's logical sectors.
+type SectorKeeper interface {
+	Creator
+	KeepsSectorSize()
 }
 
 // Option is a choice that a format leaves to who writes it, the K=V of the command line.

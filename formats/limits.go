@@ -2,8 +2,9 @@ package formats
 
 // Limits shared by drivers: what no image may exceed, whatever its header says.
 const (
-	// SectorSize is the unit of a disk's size.
-	SectorSize = 512
+	// SectorSize is the unit of a disk's size, and the size of most disks' logical sectors. Others have LargeSectorSize.
+	SectorSize      = 512
+	LargeSectorSize = 4096
 	// MaxDiskSize leaves room below 2^63 for every rounding and sum of offsets that drivers and readers do.
 	MaxDiskSize = 1 << 60
 	// MaxClusterSize bounds the buffer for one cluster; VHDX has the largest blocks, and those are not

@@ -55,7 +55,7 @@ func (s Set) all() []Driver {
 // once is an attack or an accident, and either reading may be the wrong one.
 func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	if src.Size() == 0 {
-		return nil, &corruptError{"the file is empty"}
+		return nil, &kindError{ErrCorrupt, "the file is empty"}
 	}
 	var claims []Driver
 	var names []string
@@ -80,7 +80,7 @@ func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	}
 	switch {
 	case len(names) > 1:
-		return nil, &corruptError{fmt.Sprintf("the content is claimed by %s: name the right format", strings.Join(names, " and "))}
+		return nil, &kindError{ErrCorrupt, fmt.Sprintf("the content is claimed by %s: name the right format", strings.Join(names, " and "))}
 	case len(claims) == 1:
 		return claims[0], nil
 	case len(names) == 1:

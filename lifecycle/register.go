@@ -259,7 +259,10 @@ func (r *Registry) found(rec *record, o *origin) (*disk, error) {
 	rec.State = Active
 	files := o.files()
 	rec.Identity, rec.Beside = files[0].Identity, files[1:]
-	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Occupied()
+	rec.Format, rec.Size = info.Format, info.Size
+	if rec.Allocated, err = formats.Occupied(r.ctx, img); err != nil {
+		return nil, err
+	}
 	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
 	rec.Indexed = o.wantsIndex()
 	rec.Map = o.mapNote()

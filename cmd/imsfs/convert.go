@@ -34,6 +34,9 @@ func newConvert(env *environment) *cobra.Command {
 		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty. What SRC has from backing files
 is written, too: DST has none.
 
+A disk whose logical sectors have 4096 bytes, as a VHDX can say, is written as VHDX, which records that, or with a warning as
+raw or qcow2. Other formats are refused: in them a sector is 512 bytes, and the guest would find no partitions.
+
 DST appears complete or not at all: it gets its name at the end, when it is safely on disk. A DST that exists is only
 replaced with --force.
 
@@ -105,6 +108,9 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img, dstPath)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
+	}
+	if err := warnOfSectors(env, opts.to, img); err != nil {
+		return err
 	}
 	dst, err := output.Create(dstPath, img.paths(), opts.force)
 	if errors.Is(err, iofs.ErrExist) {

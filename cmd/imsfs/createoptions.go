@@ -56,7 +56,7 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 	if err != nil {
 		return nil, err
 	}
-	opts := formats.CreateOptions{Level: level, Name: filepath.Base(dst)}
+	opts := formats.CreateOptions{Level: level, Name: filepath.Base(dst), SectorSize: img.Info().SectorSize}
 	if opts.Timestamp, err = creationTime(env, img); err != nil {
 		return nil, err
 	}
@@ -67,6 +67,23 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 		opts.UUID = derivedUUID(img, opts.Timestamp)
 	}
 	return env.formats.Create(format, img.Info().Size, opts)
+}
+
+// warnOfSectors tells on stderr that the format does not record the size of the disk's sectors, if that matters.
+func warnOfSectors(env *environment, format string, img *imageFile) error {
+	size := img.Info().SectorSize
+	if size == formats.SectorSize {
+		return nil
+	}
+	creator, err := env.formats.Creator(format)
+	if err != nil {
+		return err
+	}
+	if _, keeps := creator.(formats.SectorKeeper); !keeps {
+		fmt.Fprintf(env.stderr, "imsfs: warning: the disk has logical sectors of %d bytes and %s does not record that: attach it with logical_block_size=%d, or its guest finds no partitions\n",
+			size, format, size)
+	}
+	return nil
 }
 
 // creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.

@@ -40,6 +40,7 @@ cluster size: 64 KiB (65536 bytes)
     "virtual-size": 3146240,
     "actual-size": 1048576,
     "data-size": 1048576,
+    "logical-sector-size": 512,
     "cluster-size": 65536
 }
 `, path)
@@ -364,5 +365,27 @@ func TestInfoCountsAFileOnce(t *testing.T) {
 	}
 	if got.VirtualSize != 1<<20 || got.ActualSize != int64(len(b)) {
 		t.Errorf("a disk of %d bytes in %d, want %d in %d", got.VirtualSize, got.ActualSize, 1<<20, len(b))
+	}
+}
+
+// TestPreallocatedImageIsNotFullOfData: its clusters are all allocated, and most of them lie in holes of the file.
+func TestPreallocatedImageIsNotFullOfData(t *testing.T) {
+	for format, options := range map[string]string{"qcow2": "preallocation=metadata", "vdi": "static=on", "vhdx": "subformat=fixed", "vpc": "subformat=fixed"} {
+		t.Run(format, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "disk")
+			qemuImg(t, "create", "-q", "-f", format, "-o", options, path, "1G")
+			raw := writeDisk(t, filepath.Join(t.TempDir(), "raw"), 4<<20, extent{0, 4 << 20})
+			qemuImg(t, "convert", "-n", "--target-is-zero", "-f", "raw", "-O", format, raw, path)
+			c := newConsole()
+			c.formats = all.Formats()
+			c.expect(t, 0, "info", "--data", "--json", path)
+			var got infoReport
+			if err := json.Unmarshal(c.out.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.DataSize == nil || *got.DataSize < 4<<20 || *got.DataSize > 8<<20 {
+				t.Errorf("data of %s bytes, want 4 MiB: %s", fmt.Sprint(*got.DataSize), &c.out)
+			}
+		})
 	}
 }

@@ -99,6 +99,9 @@ func convertToStream(ctx context.Context, env *environment, opts convertOptions,
 	case out != nil && term.IsTerminal(int(out.Fd())):
 		return errors.New("-: standard output is a terminal, and will not do for the bytes of a disk")
 	}
+	if err := warnOfSectors(env, opts.to, img); err != nil {
+		return err
+	}
 	cfg, end := opts.config(env)
 	defer end()
 	var w io.Writer = env.stdout

@@ -58,8 +58,7 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 // What a driver claims and does not read is refused by name, too.
 func TestVariantsThatAreNotReadAreRefusedByName(t *testing.T) {
 	for name, src := range map[string]source{
-		"vmfsSparse": with(4096, 0, "COWD\x01\x00\x00\x00"),
-		"seSparse":   with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
+		"seSparse": with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
 	} {
 		_, err := all.Formats().Open(t.Context(), src, "", formats.OpenOptions{})
 		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), name) {

@@ -56,6 +56,7 @@ func Run(t *testing.T, d formats.Driver, cases []Case) {
 			t.Run("probe", r.testProbe)
 			t.Run("read", r.testRead)
 			t.Run("extents", r.testExtents)
+			t.Run("holes", r.testHoles)
 			t.Run("out-of-range", r.testOutOfRange)
 			t.Run("cancelled", r.testCancelled)
 			t.Run("prefixes", r.testPrefixes)

@@ -22,10 +22,11 @@ type lookup struct {
 	file int64 // size of the source
 	// The tables have caches of their own, as one that lies over the other in a hostile file is read in other pieces.
 	l1, l2 *tables.Cache
+	holes  formats.Holes
 }
 
 func newLookup(src formats.Source, h *header) *lookup {
-	return &lookup{*h, src.Size(), tables.New(src, name, l1Bytes, nil), tables.New(src, name, 0, nil)}
+	return &lookup{*h, src.Size(), tables.New(src, name, l1Bytes, nil), tables.New(src, name, 0, nil), formats.HolesOf(src).IfAny()}
 }
 
 // stretch is a run of the disk in one state. Data that is not compressed is in one piece in the file; a compressed

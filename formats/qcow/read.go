@@ -19,20 +19,31 @@ func (m *image) Info() formats.Info { return m.info }
 
 // Extent is the formats.Image method. The run is as long as one L2 table tells.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	s, err := m.at(ctx, off, n)
+	s, err := m.refined(ctx, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
 	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
 	end := min(off+n, off-off%m.l2Span()+m.l2Span())
 	for e.End() < end {
-		s, err := m.at(ctx, e.End(), end-e.End())
+		s, err := m.refined(ctx, e.End(), end-e.End())
 		if err != nil || s.state != e.State || s.compressed != e.Compressed {
 			break // an error is met again by who asks for what is there
 		}
 		e.Len += s.n
 	}
 	return e, nil
+}
+
+// refined is at, but data that lies in a hole of the file is zeros.
+func (l *lookup) refined(ctx context.Context, off, n int64) (stretch, error) {
+	s, err := l.at(ctx, off, n)
+	if err != nil || s.state != formats.Data || s.compressed {
+		return s, err
+	}
+	e, err := l.holes.Refine(ctx, formats.Extent{Off: off, Len: s.n, State: s.state}, s.host)
+	s.n, s.state = e.Len, e.State
+	return s, err
 }
 
 // ReadAt is the formats.Image method.

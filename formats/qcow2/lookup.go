@@ -21,13 +21,15 @@ type lookup struct {
 	l1Used  int64 // entries that are about the disk
 	// The tables have caches of their own, as one that lies over the other in a hostile file is read in other pieces.
 	l1, l2 *tables.Cache
+	holes  formats.Holes
+	whole  whole
 }
 
 func newLookup(src formats.Source, g geometry, l1Table uint64, size int64) *lookup {
 	return &lookup{
 		geometry: g, file: src.Size(), l1Table: int64(l1Table), l1Used: g.l1Entries(size),
 		l1: tables.New(src, name, l1Bytes, nil),
-		l2: tables.New(src, name, 0, nil),
+		l2: tables.New(src, name, 0, nil), holes: formats.HolesOf(src).IfAny(),
 	}
 }
 

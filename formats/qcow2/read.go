@@ -24,22 +24,44 @@ func (m *image) Info() formats.Info {
 	return info
 }
 
-// Extent is the formats.Image method. The run is as long as one page of an L2 table tells.
+// Extent is the formats.Image method. It goes on as long as that costs no read of an L2 table.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	s, err := m.at(ctx, off, n)
+	s, err := m.refined(ctx, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
 	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
-	end := min(off+n, off-off%m.pageSpan()+m.pageSpan())
-	for e.End() < end {
-		s, err := m.at(ctx, e.End(), end-e.End())
-		if err != nil || s.state != e.State || s.compressed != e.Compressed {
+	same := kind{s.state, s.compressed}
+	for e.End() < off+n {
+		pos := e.End()
+		if pos%m.pageSpan() == 0 {
+			more, err := m.wholeTables(ctx, pos, off+n-pos, same)
+			if err != nil {
+				return formats.Extent{}, err
+			}
+			if e.Len += more; more == 0 {
+				break
+			}
+			continue
+		}
+		s, err := m.refined(ctx, pos, min(off+n, pos-pos%m.pageSpan()+m.pageSpan())-pos)
+		if err != nil || same != (kind{s.state, s.compressed}) {
 			break // an error is met again by who asks for what is there
 		}
 		e.Len += s.n
 	}
-	return e, nil
+	return e, m.learn(ctx, e)
+}
+
+// refined is at, but data that lies in a hole of the file is zeros.
+func (m *image) refined(ctx context.Context, off, n int64) (stretch, error) {
+	s, err := m.at(ctx, off, n)
+	if err != nil || s.state != formats.Data || s.compressed {
+		return s, err
+	}
+	e, err := m.holes.Refine(ctx, formats.Extent{Off: off, Len: s.n, State: s.state}, s.host)
+	s.n, s.state = e.Len, e.State
+	return s, err
 }
 
 // ReadAt is the formats.Image method.

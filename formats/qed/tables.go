@@ -21,10 +21,11 @@ type reader struct {
 	*header
 	src   formats.Source
 	pages *tables.Cache
+	holes formats.Holes
 }
 
 func newReader(h *header, src formats.Source) *reader {
-	return &reader{h, src, tables.New(src, name, 0, nil)}
+	return &reader{h, src, tables.New(src, name, 0, nil), formats.HolesOf(src).IfAny()}
 }
 
 // entries are those from number i of the table at an offset, which is known to lie within the file, up to the end of

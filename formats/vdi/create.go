@@ -35,6 +35,9 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 	if err := formats.CheckSet(name, Driver{}.Options(), opts.Set); err != nil {
 		return nil, err
 	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return nil, err
+	}
 	switch {
 	case size <= 0 || size%formats.SectorSize != 0:
 		return nil, fmt.Errorf("vdi: a disk of %d bytes: the size must be a positive multiple of %d", size, formats.SectorSize)

@@ -29,19 +29,19 @@ func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	if err := broken(h.layout()); err != nil {
 		return nil, err
 	}
-	m := &image{header: h, src: src, bmap: newMap(src)}
-	if h.imageType == typeFixed {
-		m.sparse, _ = src.(formats.Sparse)
+	holes := formats.HolesOf(src)
+	if h.imageType != typeFixed { // all blocks of a fixed image are there, holes or not
+		holes = holes.IfAny()
 	}
-	return m, nil
+	return &image{header: h, src: src, bmap: newMap(src), holes: holes}, nil
 }
 
 // image is an open VDI file.
 type image struct {
 	*header
-	src    formats.Source
-	bmap   *tables.Cache
-	sparse formats.Sparse // of a fixed image whose source knows its holes: there the block map tells nothing
+	src   formats.Source
+	bmap  *tables.Cache
+	holes formats.Holes
 }
 
 // Info is the formats.Image method.

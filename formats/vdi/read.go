@@ -60,28 +60,12 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	if err != nil {
 		return formats.Extent{}, err
 	}
-	run := list.run((off+n-1)/size-ci+1, m.sparse != nil)
+	run := list.run((off+n-1)/size-ci+1, m.holes.Known())
 	e := formats.Extent{Off: off, Len: min(n, (ci+run)*size-off), State: stateOf(list.at(0))}
-	if m.sparse == nil || e.State != formats.Data {
+	if e.State != formats.Data {
 		return e, nil
 	}
-	return m.hole(ctx, e, m.block(list.at(0))+off%size)
-}
-
-// hole looks whether the extent, which is at an offset of the file, begins with a hole of it.
-func (m *image) hole(ctx context.Context, e formats.Extent, at int64) (formats.Extent, error) {
-	if at > m.fileSize-e.Len {
-		return e, nil // reading it is an error
-	}
-	hole, n, err := m.sparse.Hole(ctx, at, e.Len)
-	if err != nil {
-		return formats.Extent{}, err
-	}
-	if hole {
-		e.State = formats.Zero
-	}
-	e.Len = n
-	return e, nil
+	return m.holes.Refine(ctx, e, m.block(list.at(0))+off%size)
 }
 
 // ReadAt is the formats.Image method. Blocks that lie one upon another in the file are read at once.

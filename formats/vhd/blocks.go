@@ -12,6 +12,7 @@ type blocks struct {
 	src    formats.Source
 	bat    *bat
 	sparse bool // differencing: bitmaps count
+	holes  formats.Holes
 	info   formats.Info
 }
 
@@ -34,14 +35,20 @@ func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, erro
 	if stored && m.sparse {
 		end, stored, err = m.sectors(ctx, at, off%size, n)
 		end += block * size
+	} else if stored && m.holes.Known() {
+		end = (block + 1) * size
 	} else {
 		end = m.bat.run(page, from, block, (off+n-1)/size+1, stored) * size
 	}
 	e := formats.Extent{Off: off, Len: min(end-off, n), State: formats.Unallocated}
-	if stored {
-		e.State = formats.Data
+	if err != nil || !stored {
+		return e, err
 	}
-	return e, err
+	e.State = formats.Data
+	if !m.holes.Known() {
+		return e, nil
+	}
+	return m.holes.Refine(ctx, e, at+m.bat.bitmap+off%size)
 }
 
 // sectors gives the end, at most the first n bytes', of the run of sectors that are present, or not, as the one at offset in

@@ -59,7 +59,7 @@ func openBlocks(ctx context.Context, src formats.Source, foot *sealed, info form
 		}
 		info.Details = append(info.Details, h.parentDetails()...)
 	}
-	return &blocks{src: src, bat: newBAT(src, &h, at, info.Size, end), sparse: foot.diskType == typeDifferencing, info: info}, nil
+	return &blocks{src: src, bat: newBAT(src, &h, at, info.Size, end), sparse: foot.diskType == typeDifferencing, holes: formats.HolesOf(src).IfAny(), info: info}, nil
 }
 
 // info describes a disk by its verified footer.

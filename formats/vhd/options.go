@@ -34,6 +34,9 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 	if size <= 0 || size%sectorSize != 0 {
 		return c, fmt.Errorf("vhd: a disk of %d bytes: the size must be a positive multiple of 512", size)
 	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return c, err
+	}
 	if opts.Level != 0 {
 		return c, fmt.Errorf("vhd: compression level %d: the format has no compression", opts.Level)
 	}

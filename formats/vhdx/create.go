@@ -9,8 +9,9 @@ import (
 
 const (
 	// clusterSize is a choice, not a fact of the format: the granularity at which written files are sparse, within a block too.
-	clusterSize = 64 * kib
-	blockOption = "block_size"
+	clusterSize  = 64 * kib
+	blockOption  = "block_size"
+	sectorOption = "logical_sector_size"
 )
 
 // Where a written file has what.
@@ -34,6 +35,7 @@ type encoder struct {
 func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"},
+		{Key: sectorOption, Help: "512 or 4096; as the source has it if not given"},
 		formats.UUIDOption(),
 	}
 }
@@ -57,9 +59,30 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 			return nil, fmt.Errorf("vhdx: %s=%q: must be a power of two from 1MiB to 256MiB", blockOption, text)
 		}
 	}
-	e := &encoder{geometry: geometry{size: size, blockSize: blockSize, sector: formats.SectorSize}, id: guid(opts.UUID).swapped(), last: -1}
+	sector, err := sectorSize(size, opts)
+	if err != nil {
+		return nil, err
+	}
+	e := &encoder{geometry: geometry{size: size, blockSize: blockSize, sector: sector}, id: guid(opts.UUID).swapped(), last: -1}
 	e.placed = make(bitmap, e.blocks()/64+1)
 	return e, nil
+}
+
+// KeepsSectorSize implements formats.SectorKeeper.
+func (Driver) KeepsSectorSize() {}
+
+// sectorSize returns the size of the sectors of a disk of size bytes.
+func sectorSize(size int64, opts formats.CreateOptions) (int64, error) {
+	sector := max(opts.SectorSize, formats.SectorSize)
+	if text, ok := opts.Set[sectorOption]; ok {
+		if sector, ok = formats.ParseSize(text); !ok || sector != formats.SectorSize && sector != formats.LargeSectorSize {
+			return 0, fmt.Errorf("vhdx: %s=%q: must be 512 or 4096", sectorOption, text)
+		}
+	}
+	if size%sector != 0 {
+		return 0, fmt.Errorf("vhdx: a disk of %d bytes in sectors of %d: the size must be a multiple of them", size, sector)
+	}
+	return sector, nil
 }
 
 // usualBlockSize is qemu-img's rule.

@@ -62,6 +62,7 @@ func load(ctx context.Context, src formats.Source, report report) (*image, error
 		layout:   l,
 		bat:      bat{tables.New(file, name, 0, nil), l.bat.off},
 		info:     describe(h, md, creator, logged),
+		holes:    formats.HolesOf(file).IfAny(),
 	}
 	if need, have := m.entries()*8, l.bat.end-l.bat.off; need > have {
 		report(l.bat.off, "BAT: its region has %d bytes, a disk of %d bytes in blocks of %d needs %d", have, m.size, m.blockSize, need)
@@ -92,6 +93,7 @@ func describe(h *header, md *metadata, creator string, logged int) formats.Info 
 	info := formats.Info{
 		Format:      name,
 		Size:        md.size,
+		SectorSize:  md.sector,
 		ClusterSize: md.blockSize,
 		Allocated:   formats.Unknown,
 		ID:          h.dataWrite.String(),

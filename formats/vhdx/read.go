@@ -14,6 +14,7 @@ type image struct {
 	geometry
 	layout *layout
 	bat    bat
+	holes  formats.Holes
 }
 
 // Info is the formats.Image method.
@@ -47,7 +48,7 @@ func (p *piece) join(q piece) bool {
 // Extent is the formats.Image method. It looks no further than the BAT's page and, where sectors count, the block.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	var pg page
-	p, err := m.piece(ctx, &pg, off, n)
+	p, err := m.refined(ctx, &pg, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
@@ -56,13 +57,24 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 		if !pg.has(index) || pg.entry(index).state() == partiallyPresent {
 			break
 		}
-		next, err := m.piece(ctx, &pg, p.end(), end-p.end())
+		next, err := m.refined(ctx, &pg, p.end(), end-p.end())
 		if err != nil || next.state != p.state { // the error is for those who ask for that block
 			break
 		}
 		p.n += next.n
 	}
 	return formats.Extent{Off: off, Len: p.n, State: p.state}, nil
+}
+
+// refined is piece, but data that lies in a hole of the file is zeros.
+func (m *image) refined(ctx context.Context, pg *page, off, n int64) (piece, error) {
+	p, err := m.piece(ctx, pg, off, n)
+	if err != nil || p.state != formats.Data {
+		return p, err
+	}
+	e, err := m.holes.Refine(ctx, formats.Extent{Off: off, Len: p.n, State: p.state}, p.file)
+	p.n, p.state = e.Len, e.State
+	return p, err
 }
 
 // ReadAt is the formats.Image method. Blocks that are neighbours in the file are read as one.

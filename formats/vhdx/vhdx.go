@@ -24,6 +24,8 @@ var (
 	_ formats.Driver  = Driver{}
 	_ formats.Checker = Driver{}
 	_ formats.Creator = Driver{}
+
+	_ formats.SectorKeeper = Driver{}
 )
 
 // Name is the formats.Driver method.

@@ -28,6 +28,9 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	if err != nil {
 		return nil, err
 	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return nil, err
+	}
 	switch {
 	case size <= 0 || size%sector != 0:
 		return nil, fmt.Errorf("vmdk: a disk of %d bytes: the size must be a positive multiple of 512", size)

@@ -41,6 +41,9 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
 	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return nil, err
+	}
 	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewChainEncoder(opts.Level)
 	if err != nil {

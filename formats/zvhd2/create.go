@@ -29,6 +29,9 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
 	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return nil, err
+	}
 	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
 	switch {
 	case size <= 0 || size%512 != 0:
