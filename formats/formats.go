@@ -111,7 +111,7 @@ const Unknown = -1
 // is followed is for others to decide.
 type Backing struct {
 	Paths  []string // as the image has them, the one to be tried first in front
-	Format string   // the driver's name, as the image says; "" if it does not
+	Format string   // in the image's words: a driver's name, or vpc, QEMU's word for vhd; "" if it names none
 	ID     string   // must be the backing image's Info.ID, if both are known
 }
 

@@ -43,3 +43,13 @@ func WantProblems(t testing.TB, found []formats.Problem, want ...[]string) {
 		}
 	}
 }
+
+// Problems returns the problems that the driver's check reports.
+func Problems(t testing.TB, d formats.Checker, src formats.Source, opts formats.OpenOptions) []formats.Problem {
+	t.Helper()
+	var found []formats.Problem
+	if err := d.Check(t.Context(), src, opts, func(p formats.Problem) { found = append(found, p) }); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}

@@ -21,6 +21,7 @@ type checker struct {
 	*file
 	geometry
 	size   int64 // of the source
+	data   int64 // of the file that has the clusters
 	stored *storedRefcounts
 	out    func(formats.Problem)
 
@@ -39,12 +40,12 @@ type extent struct{ off, n int64 }
 
 // Check is the formats.Checker method. It counts the references to each cluster and compares them with the refcounts, looks
 // at every table entry, and decodes the compressed clusters of the active state.
-func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
+func (d *Driver) Check(ctx context.Context, src formats.Source, opts formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{driver: d, src: src, size: src.Size(), out: report, first: true}
 	f, err := readFirst(ctx, src)
 	if err == nil {
 		c.file, c.geometry = f, f.geometry()
-		err = c.prepare(ctx)
+		err = c.prepare(ctx, opts.Files)
 	}
 	if err != nil {
 		err = c.damaged(err)
@@ -73,11 +74,15 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 }
 
 // prepare reads what all passes need. What is wrong with the snapshot table does not keep the rest from being checked.
-func (c *checker) prepare(ctx context.Context) error {
+func (c *checker) prepare(ctx context.Context, files formats.Files) error {
 	if c.incompatible&incompatCorrupt != 0 {
 		c.damage(offIncompatible, "header: the corrupt bit is set")
 	}
-	var err error
+	data, err := c.file.data(ctx, c.src, files)
+	if err != nil {
+		return err
+	}
+	c.data = data.Size()
 	c.snapshots, c.snapshotBytes, err = readSnapshots(ctx, c.src, &c.header)
 	if err := c.damaged(err); err != nil {
 		return err

@@ -31,7 +31,7 @@ func (c *checker) l2Entry(ctx context.Context, e entry, at int64, t l2Table) err
 	switch {
 	case problem != "":
 		c.entryDamage(at, "%s", problem)
-		if m.host > 0 && m.host < c.size { // what is there is not lost, too
+		if m.host > 0 && m.host < c.size && !c.dataFile { // what is there is not lost, too
 			c.refs.add(m.host>>c.clusterBits, 0, t.references)
 		}
 		return nil
@@ -45,12 +45,15 @@ func (c *checker) l2Entry(ctx context.Context, e entry, at int64, t l2Table) err
 	if e.descriptor&reserved != 0 {
 		c.entryDamage(at, "the descriptor %#016x has reserved bits set", e.descriptor)
 	}
-	if m.host == 0 {
+	if m.host == 0 && m.data == 0 {
 		return nil
 	}
-	if m.host >= c.size || m.host+c.needed(&m) > c.size {
-		c.entryDamage(at, "the cluster at %#x must lie within the file of %d bytes", m.host, c.size)
+	if m.host >= c.data || m.host+c.needed(&m) > c.data {
+		c.entryDamage(at, "the cluster at %#x must lie within the file of %d bytes", m.host, c.data)
 		return nil
+	}
+	if c.dataFile {
+		return nil // refcounts are of the clusters of the file itself
 	}
 	c.refs.add(m.host>>c.clusterBits, useData, t.references)
 	if c.first && t.active {

@@ -110,9 +110,5 @@ func (e *extensions) backingInfo() *formats.Backing {
 	if e.backing == "" {
 		return nil
 	}
-	format := e.backingFormat
-	if format == "vpc" { // QEMU's word for it
-		format = "vhd"
-	}
-	return &formats.Backing{Paths: []string{e.backing}, Format: format}
+	return &formats.Backing{Paths: []string{e.backing}, Format: e.backingFormat}
 }

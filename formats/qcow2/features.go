@@ -18,6 +18,7 @@ const (
 
 	compatLazyRefcounts = 1 << 0
 	autoclearBitmaps    = 1 << 0
+	autoclearRawData    = 1 << 1 // the data file is the disk, byte for byte
 )
 
 // Values of crypt_method and compression_type.
@@ -55,19 +56,10 @@ func (h *header) supported(ext *extensions) error {
 		return unsupported("encryption (LUKS)")
 	case h.cryptMethod != 0:
 		return unsupported("encryption (crypt_method %d)", h.cryptMethod)
-	case h.incompatible&incompatDataFile != 0:
-		return unsupported("an external data file%s", quoted(ext.dataFile))
 	case h.compressionType > compressionZstd:
 		return unsupported("compression_type %d", h.compressionType)
 	}
 	return nil
-}
-
-func quoted(s string) string {
-	if s == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", s)
 }
 
 // rule is what a field must say.

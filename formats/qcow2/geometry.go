@@ -5,6 +5,7 @@ type geometry struct {
 	version     uint32
 	clusterBits uint
 	extended    bool // L2 entries have a bitmap of subclusters
+	dataFile    bool // clusters lie in another file, where one may be at 0
 	entryBits   uint // of an L2 entry's size
 	l2Bits      uint // of the number of entries in an L2 table
 }

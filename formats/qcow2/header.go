@@ -131,7 +131,11 @@ func (h *header) encode() []byte {
 // diskSize is in whole sectors: QEMU leaves out what is behind them.
 func (h *header) diskSize() int64 { return int64(h.size) &^ (formats.SectorSize - 1) }
 
-func (h *header) geometry() geometry { return newGeometry(h.version, h.clusterBits, h.extended()) }
+func (h *header) geometry() geometry {
+	g := newGeometry(h.version, h.clusterBits, h.extended())
+	g.dataFile = h.incompatible&incompatDataFile != 0
+	return g
+}
 
 // readHeader reads the header and the rest of the first cluster with it. The header is not verified, but has a
 // version that is read and a cluster size that is possible.

@@ -17,19 +17,23 @@ const l1Bytes = 2 << 20
 type lookup struct {
 	geometry
 	file    int64 // size of the source
+	data    int64 // size of the file that has the clusters: the source, or an external data file
 	l1Table int64
 	l1Used  int64 // entries that are about the disk
 	// The tables have caches of their own, as one that lies over the other in a hostile file is read in other pieces.
 	l1, l2 *tables.Cache
-	holes  formats.Holes
-	whole  whole
+	holes  formats.Holes // of the clusters
+	// tableHoles are those of the source.
+	tableHoles formats.Holes
+	whole      whole
 }
 
-func newLookup(src formats.Source, g geometry, l1Table uint64, size int64) *lookup {
+// newLookup makes the lookup of a disk of size bytes, whose tables are in src and whose clusters in data.
+func newLookup(src, data formats.Source, g geometry, l1Table uint64, size int64) *lookup {
 	return &lookup{
-		geometry: g, file: src.Size(), l1Table: int64(l1Table), l1Used: g.l1Entries(size),
+		geometry: g, file: src.Size(), data: data.Size(), l1Table: int64(l1Table), l1Used: g.l1Entries(size),
 		l1: tables.New(src, name, l1Bytes, nil),
-		l2: tables.New(src, name, 0, nil), holes: formats.HolesOf(src).IfAny(),
+		l2: tables.New(src, name, 0, nil), holes: formats.HolesOf(data).IfAny(), tableHoles: formats.HolesOf(src).IfAny(),
 	}
 }
 
@@ -119,8 +123,8 @@ func (l *lookup) piece(e entry, off, n int64) (s stretch, problem string) {
 		}
 	default:
 		s.host = m.host + in
-		if s.host > l.file-s.n {
-			problem = fmt.Sprintf("its %d bytes at %#x must lie within the file of %d bytes", s.n, s.host, l.file)
+		if s.host > l.data-s.n {
+			problem = fmt.Sprintf("its %d bytes at %#x must lie within the file of %d bytes", s.n, s.host, l.data)
 		}
 	}
 	return s, problem

@@ -12,6 +12,7 @@ type image struct {
 	*lookup
 	driver      *Driver
 	src         formats.Source
+	data        formats.Source // src, or an external data file
 	info        formats.Info
 	compression uint8
 }
@@ -86,7 +87,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 		clear(p)
 		return nil
 	case !s.compressed:
-		return readAt(ctx, m.src, p, s.host, "data")
+		return readAt(ctx, m.data, p, s.host, "data")
 	case int64(len(p)) == m.cluster():
 		return m.decode(ctx, p, off, s)
 	}

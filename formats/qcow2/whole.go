@@ -108,6 +108,6 @@ func (m *image) skipL1(ctx context.Context, index int64, k kind) (int64, error) 
 	if k != (kind{}) || index%(tablePage/8) != 0 {
 		return 0, nil
 	}
-	n, err := m.holes.Zeros(ctx, m.l1Table+index*8, (m.l1Used-index)*8)
+	n, err := m.tableHoles.Zeros(ctx, m.l1Table+index*8, (m.l1Used-index)*8)
 	return n / 8, err
 }
