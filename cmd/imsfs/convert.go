@@ -40,6 +40,8 @@ raw or qcow2. Other formats are refused: in them a sector is 512 bytes, and the 
 DST appears complete or not at all: it gets its name at the end, when it is safely on disk. A DST that exists is only
 replaced with --force.
 
+A DST that is a block device is written to with --force, for raw only, from its start; it must be large enough and not in use.
+
 SRC - is standard input, in any format; it is kept in a file without a name, in TMPDIR or beside DST. DST - is standard
 output, for raw only; zeros are written out.
 
@@ -102,8 +104,11 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 		return err
 	}
 	defer img.Close()
-	if dstPath == standardStream {
+	if isStandardOutput(dstPath) {
 		return convertToStream(ctx, env, opts, img)
+	}
+	if isBlockDevice(dstPath) {
+		return convertToDevice(ctx, env, opts, img, dstPath)
 	}
 	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img, dstPath)
 	if err != nil {

@@ -26,8 +26,8 @@ type File struct {
 	done   bool
 }
 
-// Create prepares writing path. What exists is kept (iofs.ErrExist) unless force is given, and even then if it is one of
-// the sources or no regular file: a rename would put a file in a device's place.
+// Create prepares writing path. A file that exists is replaced only with force (iofs.ErrExist), and never if it is one of the
+// sources, not a regular file, or another user's bait: see destination.go.
 func Create(path string, sources []string, force bool) (*File, error) {
 	path, err := followLinks(path)
 	if err != nil {
@@ -77,48 +77,6 @@ func (o *File) openHidden() (err error) {
 
 func hiddenName(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text())
-}
-
-// followLinks makes sure that a link's target is replaced and not the link.
-func followLinks(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&iofs.ModeSymlink == 0 {
-		return path, nil // what is wrong with it shows in what comes next
-	}
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: a symbolic link that leads nowhere: %w", path, err)
-	}
-	return target, nil
-}
-
-func replaceable(path string, sources []string, force bool) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	for _, source := range sources {
-		src, err := os.Stat(source)
-		switch {
-		case errors.Is(err, iofs.ErrNotExist): // an image that the daemon has all of may have lost it
-		case err != nil:
-			return fmt.Errorf("%s: %w", source, err)
-		case os.SameFile(info, src) && source == sources[0]:
-			return fmt.Errorf("%s: is the source itself", path)
-		case os.SameFile(info, src):
-			return fmt.Errorf("%s: is a file that the source is based on", path)
-		}
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is not a regular file", path)
-	case !force:
-		return fmt.Errorf("%s: %w", path, iofs.ErrExist)
-	}
-	return nil
 }
 
 var _ formats.Preallocator = (*File)(nil)
