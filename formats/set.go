@@ -15,6 +15,8 @@ type Set struct {
 	// Foreign names well-known contents which no driver reads. They are refused by name, because
 	// taking a compressed or foreign image for a raw disk would serve garbage without an error.
 	Foreign []Signature
+	// Suffixes are endings of file names, such as ".qcow2", whose formats are always known by content: see FindFile.
+	Suffixes []string
 }
 
 // Signature is a magic number at a fixed offset. A negative offset counts from the file's end, for the
@@ -126,4 +128,19 @@ func (s Set) Find(ctx context.Context, src Source, name string) (Driver, error) 
 		return s.Named(name)
 	}
 	return s.Probe(ctx, src)
+}
+
+// FindFile is Find for a file with a name. If the name promises a format and no driver claims the content, the file is not
+// taken for a raw disk: it is more likely the page of a failed download, or something else with a wrong name.
+func (s Set) FindFile(ctx context.Context, src Source, format, file string) (Driver, error) {
+	d, err := s.Find(ctx, src, format)
+	if err != nil || format != "" || s.Fallback == nil || d.Name() != s.Fallback.Name() {
+		return d, err
+	}
+	for _, suffix := range s.Suffixes {
+		if strings.HasSuffix(strings.ToLower(file), suffix) {
+			return nil, &kindError{ErrCorrupt, fmt.Sprintf("its name ends in %s and its content is of no known format: it is damaged or not an image (format %s takes the bytes as they are)", suffix, d.Name())}
+		}
+	}
+	return d, nil
 }

@@ -37,7 +37,7 @@ func (h *header) backing(ctx context.Context, src formats.Source, at, end int64)
 	if found.err != nil {
 		return nil, found.err
 	}
-	paths := map[string][]string{"": {fromUTF16(binary.BigEndian, h.parentName[:])}}
+	paths := map[string][]string{"": {fromUTF16(nameOrder(h.parentName[:]), h.parentName[:])}}
 	for _, l := range h.locators {
 		code := string(l.code[:])
 		decode, ok := decoders[code]
@@ -103,6 +103,24 @@ func candidates(paths []string) []string {
 		}
 	}
 	return append(relative, absolute...)
+}
+
+// nameOrder returns the byte order of a parent's name in the header. The format has big-endian ones, but some writers do not;
+// a name has more characters with a high byte of zero, such as those of ".vhd", than with a low byte of zero.
+func nameOrder(b []byte) binary.ByteOrder {
+	swapped := 0
+	for ; len(b) >= 2 && (b[0] != 0 || b[1] != 0); b = b[2:] {
+		switch {
+		case b[0] == 0:
+			swapped--
+		case b[1] == 0:
+			swapped++
+		}
+	}
+	if swapped > 0 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
 }
 
 func fromUTF16(order binary.ByteOrder, b []byte) string {
