@@ -17,8 +17,8 @@ type checked struct {
 func check(img Image) (Image, error) {
 	info := img.Info()
 	switch {
-	case info.Size <= 0 || info.Size > MaxDiskSize:
-		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be 1 to %d", info.Size, int64(MaxDiskSize))
+	case info.Size < 0 || info.Size > MaxDiskSize:
+		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be at most %d", info.Size, int64(MaxDiskSize))
 	case info.ClusterSize <= 0 || info.ClusterSize > MaxClusterSize || bits.OnesCount64(uint64(info.ClusterSize)) != 1:
 		return nil, Corrupt(info.Format, 0, "clusters of %d bytes: the size must be a power of two up to %d", info.ClusterSize, MaxClusterSize)
 	case info.SectorSize != 0 && info.SectorSize != SectorSize && info.SectorSize != LargeSectorSize:

@@ -12,6 +12,9 @@ const FlatClusterSize = 64 << 10
 // holes (Sparse), they are Zero. info has the format's name and what else the driver knows; sizes are set here.
 func Flat(src Source, info Info) (Image, error) {
 	length := src.Size()
+	if length == 0 {
+		return nil, Corrupt(info.Format, 0, "the file is empty")
+	}
 	if length > MaxDiskSize {
 		return nil, Corrupt(info.Format, 0, "a file of %d bytes: a disk has at most %d", length, int64(MaxDiskSize))
 	}

@@ -89,7 +89,8 @@ func TestUnknownFormatListsTheKnown(t *testing.T) {
 
 func TestImpossibleDisksAreRefused(t *testing.T) {
 	for _, info := range []Info{
-		{Size: 0, ClusterSize: 512},
+		{Size: 4096 + 512, ClusterSize: 512, SectorSize: 4096},
+		{Size: 4096, ClusterSize: 512, SectorSize: 1024},
 		{Size: -1, ClusterSize: 512},
 		{Size: MaxDiskSize + 1, ClusterSize: 512},
 		{Size: 512, ClusterSize: 0},

@@ -256,6 +256,9 @@ func (r *Registry) found(rec *record, o *origin) (*disk, error) {
 		return nil, err
 	}
 	info := img.Info()
+	if info.Size == 0 {
+		return nil, errors.New("the disk has 0 bytes: there is nothing to serve")
+	}
 	rec.State = Active
 	files := o.files()
 	rec.Identity, rec.Beside = files[0].Identity, files[1:]

@@ -339,6 +339,32 @@ func flip(t *testing.T, path string, off int64) {
 	}
 }
 
+// TestEmptyDisks: images of disks of 0 bytes, as qemu-img makes them, are read.
+func TestEmptyDisks(t *testing.T) {
+	for _, format := range []string{"qcow2", "qed", "vdi", "vpc", "vhdx"} {
+		t.Run(format, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "disk")
+			qemuImg(t, "create", "-q", "-f", format, path, "0")
+			c := newConsole()
+			c.formats = all.Formats()
+			c.expect(t, 0, "info", path)
+			if !strings.Contains(c.out.String(), "virtual size: 0 B (0 bytes)") {
+				t.Errorf("info: %s", &c.out)
+			}
+			c.expect(t, 0, "check", path)
+			c.expect(t, 0, "map", "--json", path)
+			if c.out.String() != "[]\n" {
+				t.Errorf("map: %s", &c.out)
+			}
+			c.expect(t, 0, "compare", path, path)
+			c.expect(t, 1, "convert", "-O", "raw", path, path+".raw")
+			if !strings.Contains(c.err.String(), "positive multiple") {
+				t.Errorf("convert: %s", &c.err)
+			}
+		})
+	}
+}
+
 // TestInfoCountsAFileOnce: a VMDK may be its own extent, behind a header that has no capacity and a descriptor.
 func TestInfoCountsAFileOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "one.vmdk")

@@ -37,7 +37,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"L1 unaligned", 40, 8, 4097, formats.ErrCorrupt, []string{"l1_table_offset", "multiple of cluster_size"}},
 		{"L1 behind the file", 40, 8, 1 << 20, formats.ErrCorrupt, []string{"l1_table_offset", "lie within the file"}},
 		{"L1 far behind the file", 40, 8, 1<<64 - 4096, formats.ErrCorrupt, []string{"l1_table_offset", "lie within the file"}},
-		{"no image size", 48, 8, 0, formats.ErrCorrupt, []string{"image_size"}},
+		{"an odd image size", 48, 8, 511, formats.ErrCorrupt, []string{"image_size"}},
 		{"image size odd", 48, 8, 1000, formats.ErrCorrupt, []string{"image_size", "512"}},
 		{"image size beyond the tables", 48, 8, 1<<30 + 512, formats.ErrCorrupt, []string{"image_size", "1073741824"}},
 		{"image size huge", 48, 8, 1<<64 - 512, formats.ErrCorrupt, []string{"image_size"}},

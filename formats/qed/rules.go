@@ -52,7 +52,7 @@ func (h *header) layout() []rule {
 	nameEnd := uint64(h.backingNameOffset) + uint64(h.backingNameSize)
 	rules := []rule{
 		{atL1TableOffset, "l1_table_offset", h.l1TableOffset, misplaced == "", "that of a table: " + misplaced},
-		{atImageSize, "image_size", h.imageSize, h.imageSize > 0 && h.imageSize%formats.SectorSize == 0, "a multiple of 512, and not 0"},
+		{atImageSize, "image_size", h.imageSize, h.imageSize%formats.SectorSize == 0, "a multiple of 512"},
 		{atImageSize, "image_size", h.imageSize, h.imageSize <= h.maxImageSize(), fmt.Sprintf("at most %d, for which there are tables", h.maxImageSize())},
 	}
 	if h.features&featureBackingFile == 0 {

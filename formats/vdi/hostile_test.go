@@ -38,7 +38,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"data over the map", map[int64]uint32{0x158: 0x20b}, formats.ErrCorrupt, []string{"offset_data", "0x20c"}},
 		{"data at 0", map[int64]uint32{0x158: 0}, formats.ErrCorrupt, []string{"offset_data"}},
 		{"sectors of 4096", map[int64]uint32{0x168: 4096}, errors.ErrUnsupported, []string{"sector_size 4096"}},
-		{"an empty disk", map[int64]uint32{0x170: 0}, formats.ErrCorrupt, []string{"disk_size"}},
+		{"a huge disk", map[int64]uint32{0x174: 1 << 31}, formats.ErrCorrupt, []string{"disk_size"}},
 		{"a huge disk", map[int64]uint32{0x174: 0xffff_ffff}, formats.ErrCorrupt, []string{"disk_size"}},
 		{"no block size", map[int64]uint32{0x178: 0}, formats.ErrCorrupt, []string{"block_size"}},
 		{"block size 256", map[int64]uint32{0x178: 256}, formats.ErrCorrupt, []string{"block_size"}},

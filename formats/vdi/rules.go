@@ -64,7 +64,7 @@ func (h *header) layout() []rule {
 		{atOffsetBmap, "offset_bmap", uint64(h.offsetBmap), int64(h.offsetBmap) >= atHeaderSize+int64(h.headerSize), "behind the header"},
 		{atOffsetData, "offset_data", uint64(h.offsetData), int64(h.offsetData) >= end, fmt.Sprintf("behind the block map, which ends at %#x", end)},
 		{atBlockSize, "block_size", uint64(h.blockSize), validBlockSize(h.blockSize), fmt.Sprintf("a power of two from %d to %d", formats.SectorSize, formats.MaxClusterSize)},
-		{atDiskSize, "disk_size", h.diskSize, h.diskSize > 0 && h.diskSize <= formats.MaxDiskSize, fmt.Sprintf("1 to %d", int64(formats.MaxDiskSize))},
+		{atDiskSize, "disk_size", h.diskSize, h.diskSize <= formats.MaxDiskSize, fmt.Sprintf("at most %d", int64(formats.MaxDiskSize))},
 		{atBlocksInImage, "blocks_in_image", uint64(h.blocksInImage), size >= h.diskSize, fmt.Sprintf("enough for a disk of %d bytes in blocks of %d", h.diskSize, h.blockSize)},
 		{atOffsetBmap, "offset_bmap", uint64(h.offsetBmap), end <= h.fileSize, fmt.Sprintf("such that the block map of %d bytes lies within the file of %d", h.mapSize(), h.fileSize)},
 	}

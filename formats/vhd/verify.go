@@ -53,7 +53,7 @@ func (s *sealed) verify(end int64, report finding) {
 	if field == byGeometry {
 		got = s.geometry
 	}
-	rules := []rule{{field, got, size > 0, "of one sector at least"}}
+	rules := []rule{{field, got, size > 0 || s.currentSize == 0, "of one sector at least"}}
 	if s.diskType == typeFixed {
 		rules = append(rules, rule{field, got, size <= uint64(end), fmt.Sprintf("at most the %d bytes in front of the footer", end)})
 	} else {

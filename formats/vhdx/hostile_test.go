@@ -119,7 +119,6 @@ func TestHostileMetadata(t *testing.T) {
 		{"block size large", number(0, 512*mib), formats.ErrCorrupt, "block_size is 536870912"},
 		{"block size huge", number(0, 1<<31), formats.ErrCorrupt, "block_size is 2147483648"},
 		{"flags", value(0, func(v []byte) { v[4] = 8 }), errors.ErrUnsupported, "flags 0x8"},
-		{"size 0", number(1, 0), formats.ErrCorrupt, "virtual_disk_size is 0"},
 		{"size odd", number(1, 513), formats.ErrCorrupt, "virtual_disk_size is 513"},
 		{"size large", number(1, 64*tib+512), formats.ErrCorrupt, "up to 64 TiB"},
 		{"size huge", number(1, 1<<63), formats.ErrCorrupt, "up to 64 TiB"},

@@ -206,8 +206,8 @@ func decodeMetadata(b map[string][]byte, items map[string]item, report report) (
 		return refuse(logicalSectorSize, "metadata: logical_sector_size is %d, must be 512 or 4096", m.sector)
 	case m.physSector != 512 && m.physSector != 4096:
 		return refuse(physicalSectorSize, "metadata: physical_sector_size is %d, must be 512 or 4096", m.physSector)
-	case size == 0 || size > maxDiskSize || size%uint64(m.sector) != 0:
-		return refuse(virtualDiskSize, "metadata: virtual_disk_size is %d, must be a positive multiple of logical_sector_size, %d, up to 64 TiB", size, m.sector)
+	case size > maxDiskSize || size%uint64(m.sector) != 0:
+		return refuse(virtualDiskSize, "metadata: virtual_disk_size is %d, must be a multiple of logical_sector_size, %d, up to 64 TiB", size, m.sector)
 	}
 	m.size = int64(size)
 	return m, nil
