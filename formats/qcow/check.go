@@ -1,24 +1,18 @@
 package qcow
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxHeld bounds the findings that are held back to be reported in file order.
-const maxHeld = 10_000
-
 // checker is one Check under way. It goes through the file in passes, each of which keeps the claims of a window of it.
 type checker struct {
 	*lookup
+	formats.Findings
 	driver *Driver
 	src    formats.Source
 	out    func(formats.Problem)
@@ -28,8 +22,6 @@ type checker struct {
 	limit      int   // of claims
 	first      bool  // pass: the one that reports what is wrong with the tables
 	used       int64 // the file is accounted for up to here
-	held       []formats.Problem
-	lost       int // findings beyond maxHeld
 }
 
 // Check is the formats.Checker method. The format keeps no account of its space, so check makes one.
@@ -51,41 +43,16 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 		if err := c.account(ctx); err != nil {
 			return err
 		}
-		c.release(c.end)
+		c.Release(c.end, c.out)
 		c.start, c.first = c.end, false
 	}
 	c.leak(c.file)
-	c.release(math.MaxInt64)
-	if c.lost > 0 {
-		report(formats.Problem{Off: c.file, Text: fmt.Sprintf("%d more problems are not listed", c.lost)})
-	}
+	c.Report(report)
 	return nil
 }
 
 // sentence is an error's without the driver's name in front.
 func sentence(err error) string { return strings.TrimPrefix(err.Error(), name+": ") }
-
-func (c *checker) damage(off int64, format string, args ...any) {
-	c.hold(formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
-}
-
-func (c *checker) hold(p formats.Problem) {
-	if len(c.held) == maxHeld {
-		c.lost++
-		return
-	}
-	c.held = append(c.held, p)
-}
-
-// release reports, in order, what is held about the file up to an offset.
-func (c *checker) release(end int64) {
-	slices.SortStableFunc(c.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
-	n, _ := slices.BinarySearchFunc(c.held, end, func(p formats.Problem, end int64) int { return cmp.Compare(p.Off, end) })
-	for _, p := range c.held[:n] {
-		c.out(p)
-	}
-	c.held = slices.Delete(c.held, 0, n)
-}
 
 // walk goes through header and tables, and claims what they refer to.
 func (c *checker) walk(ctx context.Context) error {
@@ -128,7 +95,7 @@ func (c *checker) walk(ctx context.Context) error {
 
 func (c *checker) entryDamage(off int64, format string, args ...any) {
 	if c.first {
-		c.damage(off, format, args...)
+		c.Damage(off, format, args...)
 	}
 }
 
@@ -157,7 +124,7 @@ func (c *checker) account(ctx context.Context) error {
 	c.sort()
 	for _, k := range c.claims {
 		if k.n > 0 && k.off < c.used {
-			c.damage(k.off, "%s of %d bytes lies over something else, which ends at %#x", k.what(), k.n, c.used)
+			c.Damage(k.off, "%s of %d bytes lies over something else, which ends at %#x", k.what(), k.n, c.used)
 			c.used = max(c.used, k.off+k.n)
 			continue // a small file with many entries for one cluster would take a day to decode
 		}
@@ -166,11 +133,11 @@ func (c *checker) account(ctx context.Context) error {
 		if !k.compressed {
 			continue
 		}
-		whole := c.driver.buffer(c.cluster())
+		whole := c.driver.buffers.Get(c.cluster())
 		err := c.driver.decode(ctx, c.src, *whole, k.off, k.n)
 		c.driver.buffers.Put(whole)
 		if errors.Is(err, formats.ErrCorrupt) {
-			c.damage(k.off, "%s", sentence(err))
+			c.Damage(k.off, "%s", sentence(err))
 		} else if err != nil {
 			return err
 		}
@@ -182,6 +149,6 @@ func (c *checker) account(ctx context.Context) error {
 // the L1 table in whole sectors.
 func (c *checker) leak(next int64) {
 	if next-c.used >= c.cluster()+formats.SectorSize {
-		c.hold(formats.Problem{Off: c.used, Text: fmt.Sprintf("%d bytes belong to nothing", next-c.used), Leak: true})
+		c.Leak(c.used, next-c.used)
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -22,7 +20,7 @@ const name = "qcow"
 // Driver is the formats.Driver of qcow.
 type Driver struct {
 	deflate *codec.Deflate
-	buffers sync.Pool // *[]byte of a compressed or a decoded cluster, for all images
+	buffers codec.Buffers // of a compressed or a decoded cluster, for all images
 }
 
 var (
@@ -46,17 +44,6 @@ func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 		return false, err
 	}
 	return binary.BigEndian.Uint32(b[:]) == magic && binary.BigEndian.Uint32(b[4:]) == version, nil
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few clusters all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }
 
 func readAt(ctx context.Context, src formats.Source, p []byte, off int64, what string) error {

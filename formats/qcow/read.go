@@ -72,7 +72,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 	case int64(len(p)) == m.cluster():
 		return m.driver.decode(ctx, m.src, p, s.host, s.length)
 	}
-	whole := m.driver.buffer(m.cluster())
+	whole := m.driver.buffers.Get(m.cluster())
 	defer m.driver.buffers.Put(whole)
 	if err := m.driver.decode(ctx, m.src, *whole, s.host, s.length); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 
 // decode fills dst, a whole cluster, from its compressed bytes.
 func (d *Driver) decode(ctx context.Context, src formats.Source, dst []byte, host, length int64) error {
-	buf := d.buffer(length)
+	buf := d.buffers.Get(length)
 	defer d.buffers.Put(buf)
 	if err := readAt(ctx, src, *buf, host, "compressed cluster"); err != nil {
 		return err

@@ -36,7 +36,7 @@ func (c *checker) countBitmaps(ctx context.Context) error {
 
 func (c *checker) bitmapDamage(at int64, format string, args ...any) {
 	if c.first {
-		c.damage(at, format, args...)
+		c.Damage(at, format, args...)
 	}
 }
 

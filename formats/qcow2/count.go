@@ -132,10 +132,10 @@ func (c *checker) l1Entry(ctx context.Context, e uint64, at int64, active bool) 
 	sound := l2%c.cluster() == 0 && l2 <= c.size-c.cluster()
 	if c.first {
 		if e&l1Reserved != 0 {
-			c.damage(at, "L1 table: the entry %#016x has reserved bits set", e)
+			c.Damage(at, "L1 table: the entry %#016x has reserved bits set", e)
 		}
 		if !sound {
-			c.damage(at, "L1 table: the L2 table is at %#x, must be at a multiple of the cluster size within the file", l2)
+			c.Damage(at, "L1 table: the L2 table is at %#x, must be at a multiple of the cluster size within the file", l2)
 		} else if l2 != 0 && active {
 			err = c.copied(ctx, at, "L1 table", e, l2)
 		}
@@ -150,7 +150,7 @@ func (c *checker) l1Entry(ctx context.Context, e uint64, at int64, active bool) 
 func (c *checker) copied(ctx context.Context, at int64, what string, e uint64, host int64) error {
 	refcount, known, err := c.stored.get(ctx, host>>c.clusterBits)
 	if err == nil && known && (refcount == 1) != (e&flagCopied != 0) {
-		c.damage(at, "%s: the entry %#016x must have bit 63 set if, and only if, the cluster's refcount, which is %d, is 1", what, e, refcount)
+		c.Damage(at, "%s: the entry %#016x must have bit 63 set if, and only if, the cluster's refcount, which is %d, is 1", what, e, refcount)
 	}
 	return err
 }

@@ -64,7 +64,7 @@ func (c *checker) l2Entry(ctx context.Context, e entry, at int64, t l2Table) err
 
 func (c *checker) entryDamage(at int64, format string, args ...any) {
 	if c.first {
-		c.damage(at, "L2 table: "+format, args...)
+		c.Damage(at, "L2 table: "+format, args...)
 	}
 }
 
@@ -95,21 +95,21 @@ func (c *checker) compressedEntry(ctx context.Context, m *mapping, e entry, at i
 		return nil
 	}
 	if c.decoded += length; c.decoded > maxDecoded*c.size {
-		c.damage(at, "L2 table: compressed clusters overlap: together they are %d times as large as the file, and the rest is not decoded", maxDecoded)
+		c.Damage(at, "L2 table: compressed clusters overlap: together they are %d times as large as the file, and the rest is not decoded", maxDecoded)
 		return nil
 	}
 	return c.decodeEntry(ctx, m.host, length)
 }
 
 func (c *checker) decodeEntry(ctx context.Context, host, length int64) error {
-	src, dst := c.driver.buffer(length), c.driver.buffer(c.cluster())
+	src, dst := c.driver.buffers.Get(length), c.driver.buffers.Get(c.cluster())
 	defer c.driver.buffers.Put(src)
 	defer c.driver.buffers.Put(dst)
 	if err := readAt(ctx, c.src, *src, host, "compressed cluster"); err != nil {
 		return err
 	}
 	if err := c.driver.decode(*dst, *src, c.compressionType); err != nil {
-		c.damage(host, "compressed cluster: %v", err)
+		c.Damage(host, "compressed cluster: %v", err)
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ package qcow2
 import (
 	"context"
 	"encoding/binary"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -26,7 +24,7 @@ const (
 type Driver struct {
 	zstd    *codec.Zstd
 	deflate *codec.Deflate
-	buffers sync.Pool // *[]byte of a compressed or a decoded cluster, for all images
+	buffers codec.Buffers // of a compressed or a decoded cluster, for all images
 }
 
 var (
@@ -59,15 +57,4 @@ func (d *Driver) decode(dst, src []byte, compression uint8) error {
 		return d.zstd.DecodePrefix(dst, src)
 	}
 	return d.deflate.Decode(dst, src)
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few clusters all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

@@ -91,7 +91,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 	case int64(len(p)) == m.cluster():
 		return m.decode(ctx, p, off, s)
 	}
-	whole := m.driver.buffer(m.cluster())
+	whole := m.driver.buffers.Get(m.cluster())
 	defer m.driver.buffers.Put(whole)
 	if err := m.decode(ctx, *whole, off, s); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 
 // decode fills dst, a whole cluster, with the compressed one that holds the disk's byte at off.
 func (m *image) decode(ctx context.Context, dst []byte, off int64, s stretch) error {
-	buf := m.driver.buffer(s.length)
+	buf := m.driver.buffers.Get(s.length)
 	defer m.driver.buffers.Put(buf)
 	if err := readAt(ctx, m.src, *buf, s.host, "compressed cluster"); err != nil {
 		return err

@@ -168,7 +168,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 	}
 	found := checkImage(t, image)
 	last := found[len(found)-1]
-	if len(found) != maxHeld+1 || !strings.Contains(last.Text, "19999 more problems") {
+	if len(found) != formats.MaxFindings+1 || !strings.Contains(last.Text, "19999 more problems") {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

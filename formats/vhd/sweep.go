@@ -28,7 +28,7 @@ func (c *checker) table(ctx context.Context, t *bat, entries int64) ([]ref, erro
 			switch {
 			case sector == unused:
 			case !t.free(off):
-				t.verify(block, off, c.hold)
+				t.verify(block, off, c.Damage)
 			case len(refs) == maxRefs:
 				return nil, fmt.Errorf("vhd: more than %d stored blocks are not checked: %w", maxRefs, errors.ErrUnsupported)
 			default:
@@ -90,7 +90,7 @@ func (c *checker) sweep(ctx context.Context, t *bat, spans []span, refs []ref) e
 			refs = refs[1:]
 		}
 		if s.off < last.end() {
-			c.hold(s.off, "%s overlaps %s, [%#x, +%d)", s.what, last.what, last.off, last.n)
+			c.Damage(s.off, "%s overlaps %s, [%#x, +%d)", s.what, last.what, last.off, last.n)
 		}
 		c.leak(last.end(), s.off)
 		if s.end() > last.end() {
@@ -108,7 +108,7 @@ func (c *checker) tail(ctx context.Context, from, end int64) error {
 			return err
 		}
 		if s.fault == "" {
-			c.hold(from+footerSize, "%d bytes follow the footer", end-from-footerSize)
+			c.Damage(from+footerSize, "%d bytes follow the footer", end-from-footerSize)
 			return nil
 		}
 	}
@@ -137,7 +137,7 @@ func (c *checker) bitmaps(ctx context.Context, t *bat, refs []ref) error {
 				return err
 			}
 			if used {
-				c.hold(at, "sector bitmap of block %d: the sectors from %d on are called unused but hold data, which other programs may read as zeros", r.block, sector)
+				c.Damage(at, "sector bitmap of block %d: the sectors from %d on are called unused but hold data, which other programs may read as zeros", r.block, sector)
 				break
 			}
 			sector = next

@@ -80,7 +80,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 		f.entry(i, fullyPresent)
 	}
 	found := problems(t, formattest.Bytes(f.b))
-	if last := found[len(found)-1]; len(found) != maxHeld+1 || last.Text != "after 10000 problems nothing more was looked at" {
+	if last := found[len(found)-1]; len(found) != formats.MaxFindings+1 || last.Text != "after 10000 problems nothing more was looked at" {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

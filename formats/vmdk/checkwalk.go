@@ -27,7 +27,6 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 	if err := k.claims(ctx, func(c claim) { counts[bucket(c.start)]++ }); err != nil {
 		return err
 	}
-	k.order()
 	k.first = false
 	for from := int64(0); from < buckets; {
 		n, to := counts[from], from+1
@@ -53,7 +52,7 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 	if err := k.gap(ctx, end, claim{}); err != nil {
 		return err
 	}
-	k.emitAll()
+	k.held.Report(k.out)
 	return nil
 }
 
@@ -108,7 +107,7 @@ func (k *sparseCheck) visit(ctx context.Context, c claim, next int64) error {
 	}
 	if c.start < k.end {
 		// Not decoded: a small file with many entries for one grain would take for ever.
-		k.emit(c.start * sector)
+		k.held.Release(c.start*sector, k.out)
 		k.damage(c.start*sector, "%v overlaps %v, which ends at %#x", c, k.last, k.end*sector)
 		if end := c.start + k.room(c); end > k.end && !(c.kind() == aGrain && k.s.header.compressed()) {
 			k.end, k.last = end, c
@@ -118,7 +117,7 @@ func (k *sparseCheck) visit(ctx context.Context, c claim, next int64) error {
 	if err := k.gap(ctx, c.start, c); err != nil {
 		return err
 	}
-	k.emit(c.start*sector + 1)
+	k.held.Release(c.start*sector+1, k.out)
 	k.last, k.end = c, c.start+k.room(c)
 	if c.kind() == aGrain && k.s.header.compressed() {
 		return k.decode(ctx, c, next)
@@ -149,7 +148,7 @@ func (k *sparseCheck) room(c claim) int64 {
 // decode decodes a grain and learns from it where it ends. If it cannot, the grain goes as far as anything may be its own.
 func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	s, g := k.s, c.number()
-	stored := s.driver.buffer(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))
+	stored := s.driver.buffers.Get(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))
 	defer s.driver.buffers.Put(stored)
 	if err := s.file.read(ctx, *stored, c.start*sector, "grain"); err != nil {
 		return err
@@ -181,7 +180,7 @@ func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 		return nil // ESX sets space aside in larger pieces
 	}
 	end := min(to*sector, k.s.file.Size())
-	k.emit(from * sector)
+	k.held.Release(from*sector, k.out)
 	k.out(formats.Problem{Off: from * sector, Text: fmt.Sprintf("%s%d bytes belong to nothing", k.prefix(), end-from*sector), Leak: true})
 	return nil
 }
@@ -192,7 +191,7 @@ func (k *sparseCheck) marker(ctx context.Context, at int64, want marker, next cl
 		return err
 	}
 	if m := decodeMarker(b); m != want {
-		k.emit(at * sector)
+		k.held.Release(at*sector, k.out)
 		k.damage(at*sector, "marker in front of %v: %v, must be %v", next, m, want)
 	}
 	return nil

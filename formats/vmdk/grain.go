@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"math/bits"
 
 	"github.com/imsfs/imsfs/formats/codec"
 )
@@ -20,7 +19,7 @@ const slack = 4096
 func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
 	count := s.batch(entries, ceilDiv(in+int64(len(p)), s.grain))
 	start := gte(entries, 0)
-	stored := s.driver.buffer(s.guess(entries, count))
+	stored := s.driver.buffers.Get(s.guess(entries, count))
 	defer s.driver.buffers.Put(stored)
 	if problem := s.misplaced(start, 1); problem != "" {
 		return 0, s.file.corrupt(start*sector, "grain %d: %s", g, problem)
@@ -72,7 +71,7 @@ func (s *sparse) grainInto(ctx context.Context, p []byte, in, g, at int64, store
 		return err
 	}
 	if have := int64(len(stored)) - grainMarkerSize; compressed > have {
-		whole := s.driver.buffer(grainMarkerSize + compressed)
+		whole := s.driver.buffers.Get(grainMarkerSize + compressed)
 		defer s.driver.buffers.Put(whole)
 		if err := s.file.read(ctx, *whole, at*sector, "grain"); err != nil {
 			return err
@@ -110,7 +109,7 @@ func (s *sparse) decode(p []byte, in, g int64, compressed []byte) error {
 	if int64(len(p)) == s.grain {
 		return s.driver.zlib.DecodeFinished(p, compressed)
 	}
-	whole := s.driver.buffer(s.grain)
+	whole := s.driver.buffers.Get(s.grain)
 	defer s.driver.buffers.Put(whole)
 	err := s.driver.zlib.DecodeFinished(*whole, compressed)
 	// Some writers cut the last grain off at the disk's end.
@@ -131,15 +130,4 @@ func encodeGrain(b []byte, lba uint64) []byte {
 	binary.LittleEndian.PutUint64(b, lba)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-grainMarkerSize))
 	return append(b, make([]byte, -len(b)&(sector-1))...)
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few grains all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(max(n, 1)-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

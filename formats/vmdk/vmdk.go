@@ -9,8 +9,6 @@
 package vmdk
 
 import (
-	"sync"
-
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 )
@@ -20,7 +18,7 @@ const name = "vmdk"
 // Driver is the formats.Driver of VMDK.
 type Driver struct {
 	zlib    *codec.Zlib
-	buffers sync.Pool // *[]byte for stored and decoded grains, for all images
+	buffers codec.Buffers // for stored and decoded grains, for all images
 }
 
 var (

@@ -127,7 +127,7 @@ func (c *checker) lose() {
 
 // skip finds the next unit that begins like a chunk or like the copy of the header; -1 if there is none.
 func (c *checker) skip(ctx context.Context, at int64) (int64, error) {
-	buf := c.chunks.buffer(256 * unit)
+	buf := c.chunks.buffers.Get(256 * unit)
 	defer c.chunks.buffers.Put(buf)
 	for at <= c.src.Size()-unit {
 		b := (*buf)[:min(int64(len(*buf)), (c.src.Size()-at)/unit*unit)]

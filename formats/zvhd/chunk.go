@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -90,25 +88,13 @@ func checkStream(payload []byte) (problem string) {
 // chunkReader reads chunks into buffers of the driver's. It is safe for concurrent use.
 type chunkReader struct {
 	src     formats.Source
-	buffers *sync.Pool
-}
-
-// buffer takes n bytes from the pool; the caller puts them back into buffers. Capacities are powers of two, so that after
-// a few chunks all buffers fit.
-func (c *chunkReader) buffer(n int) *[]byte {
-	buf, _ := c.buffers.Get().(*[]byte)
-	if buf == nil || cap(*buf) < n {
-		fresh := make([]byte, 1<<bits.Len(uint(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
+	buffers *codec.Buffers
 }
 
 // read gives the payload of the i-th stored chunk, in a buffer that is the caller's to put back. What is wrong with the
 // chunk is told apart from what kept it from being read.
 func (c *chunkReader) read(ctx context.Context, i int64, r ref) (buf *[]byte, compressed []byte, problem string, err error) {
-	buf = c.buffer(int(r.size))
+	buf = c.buffers.Get(int64(r.size))
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
 		return buf, nil, "", fmt.Errorf("zvhd: chunk of block %d at %#x: %w", r.block, r.off, err)
 	}

@@ -79,7 +79,7 @@ func (m *image) readIndexed(ctx context.Context, x *index, p []byte, i int64, r 
 	if err := x.readWindow(ctx, from.Window, windowAt(i, first), s.sum); err != nil {
 		return err
 	}
-	buf := m.chunks.buffer(int(end - s.bit/8))
+	buf := m.chunks.buffers.Get(int64(end - s.bit/8))
 	defer m.chunks.buffers.Put(buf)
 	at := r.off + chunkHeaderSize + int64(s.bit/8)
 	if err := m.src.ReadAt(ctx, *buf, at); err != nil {

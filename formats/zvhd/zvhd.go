@@ -12,7 +12,6 @@ package zvhd
 
 import (
 	"context"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -23,7 +22,7 @@ const name = "zvhd"
 // Driver is the formats.Driver of ZVHD.
 type Driver struct {
 	inflate *codec.PlaceDecoder
-	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
+	buffers codec.Buffers // of a chunk, for all images
 }
 
 var (

@@ -2,25 +2,19 @@ package zvhd2
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/imsfs/imsfs/formats"
 )
-
-// maxHeld bounds the findings about the tables that are held back until the chunks in front of them are checked.
-const maxHeld = 10_000
 
 // checker is one Check under way.
 type checker struct {
 	src    formats.Source
 	out    func(formats.Problem)
 	chunks chunkReader
-	block  []byte // scratch for decoding
-	held   []formats.Problem
-	lost   int // findings beyond maxHeld
+	block  []byte           // scratch for decoding
+	tables formats.Findings // held back until the chunks before the tables are checked
 }
 
 func (c *checker) damage(off int64, format string, args ...any) {
@@ -30,25 +24,6 @@ func (c *checker) damage(off int64, format string, args ...any) {
 func (c *checker) leak(from, to int64) {
 	if from < to {
 		c.out(formats.Problem{Off: from, Text: fmt.Sprintf("%d bytes belong to nothing", to-from), Leak: true})
-	}
-}
-
-// hold is a report that keeps findings for release, to keep to the file's order.
-func (c *checker) hold(off int64, format string, args ...any) {
-	if len(c.held) == maxHeld {
-		c.lost++
-		return
-	}
-	c.held = append(c.held, formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
-}
-
-func (c *checker) release(end int64) {
-	slices.SortStableFunc(c.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
-	for _, p := range c.held {
-		c.out(p)
-	}
-	if c.lost > 0 {
-		c.damage(end, "%d more problems in the tables are not listed", c.lost)
 	}
 }
 
@@ -87,17 +62,17 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 // whole checks a file whose final footer is good.
 func (c *checker) whole(ctx context.Context, s *seals) error {
 	f := &s.final
-	if f.verify(s.finalAt, c.hold); len(c.held) > 0 {
+	if f.verify(s.finalAt, c.tables.Damage); !c.tables.Empty() {
 		return c.standAndRelease(ctx, s)
 	}
-	t, err := loadBitmap(ctx, c.src, f, c.hold)
+	t, err := loadBitmap(ctx, c.src, f, c.tables.Damage)
 	if err != nil {
 		return err
 	}
-	if len(c.held) > 0 { // the bitmap says which block an index entry is of
+	if !c.tables.Empty() { // the bitmap says which block an index entry is of
 		return c.standAndRelease(ctx, s)
 	}
-	if err := t.loadIndex(ctx, c.src, f, c.hold); err != nil {
+	if err := t.loadIndex(ctx, c.src, f, c.tables.Damage); err != nil {
 		return err
 	}
 	want := f.asHeader()
@@ -113,7 +88,7 @@ func (c *checker) whole(ctx context.Context, s *seals) error {
 	if err := c.copyOfHeader(ctx, end, int64(f.indexLBA)-unit, &want); err != nil {
 		return err
 	}
-	c.release(s.finalAt)
+	c.tables.Report(c.out)
 	c.leak(int64(f.indexLBA)+int64(f.indexSize), int64(f.bitmapLBA))
 	c.leak(int64(f.bitmapLBA)+int64(f.bitmapSize), s.finalAt)
 	return nil
@@ -192,7 +167,7 @@ func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
 	if _, err := c.stand(ctx, &s.final); err != nil {
 		return err
 	}
-	c.release(s.finalAt)
+	c.tables.Report(c.out)
 	return nil
 }
 

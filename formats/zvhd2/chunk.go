@@ -4,10 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/codec"
 )
 
 // chunkHead is what a chunk's header says of itself.
@@ -64,7 +63,7 @@ func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 type chunkReader struct {
 	src     formats.Source
 	codec   decoder
-	buffers *sync.Pool
+	buffers *codec.Buffers
 }
 
 // chunks makes a reader of chunks compressed by a compress_method that verify let through.
@@ -75,7 +74,7 @@ func (d *Driver) chunks(src formats.Source, method uint8) chunkReader {
 // decode fills dst, a whole block, with the plain bytes of the chunk that r names. What is wrong with the chunk is
 // told apart from what kept it from being read.
 func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem string, err error) {
-	buf := c.buffer(int(r.size))
+	buf := c.buffers.Get(int64(r.size))
 	defer c.buffers.Put(buf)
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
 		return "", fmt.Errorf("zvhd2: chunk of block %d at %#x: %w", r.block, r.off, err)
@@ -88,15 +87,4 @@ func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem st
 		return err.Error(), nil
 	}
 	return "", nil
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few chunks all buffers fit.
-func (c *chunkReader) buffer(n int) *[]byte {
-	buf, _ := c.buffers.Get().(*[]byte)
-	if buf == nil || cap(*buf) < n {
-		fresh := make([]byte, 1<<bits.Len(uint(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

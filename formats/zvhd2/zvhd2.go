@@ -9,7 +9,6 @@ package zvhd2
 
 import (
 	"context"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -21,7 +20,7 @@ const name = "zvhd2"
 type Driver struct {
 	zstd    *codec.Zstd
 	zlib    *codec.Zlib
-	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
+	buffers codec.Buffers // of a chunk, for all images
 }
 
 var (
