@@ -7,6 +7,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // checker is one Check under way.
@@ -53,7 +54,7 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 		h.verify(0, c.damage)
 	}
 	c.blocks = min(h.blocks(), 1<<32)
-	if h.originalSize > formats.MaxDiskSize {
+	if h.OriginalSize > formats.MaxDiskSize {
 		c.blocks = 1 << 32
 	}
 	if err := c.data(ctx, &s); err != nil {
@@ -83,7 +84,7 @@ func (c *checker) data(ctx context.Context, s *seals) error {
 			}
 			continue
 		}
-		r := ref{off: at, block: h.block, size: uint32(h.size())}
+		r := ref{off: at, block: h.Block, size: uint32(h.Size())}
 		if problem := order(last, r, c.blocks); problem != "" {
 			c.damage(r.off, "%s", problem)
 		}
@@ -135,7 +136,7 @@ func (c *checker) skip(ctx context.Context, at int64) (int64, error) {
 			return 0, fmt.Errorf("zvhd: chunks at %#x: %w", at, err)
 		}
 		for ; len(b) > 0; b = b[unit:] {
-			if bytes.HasPrefix(b, []byte(chunkCookie)) || bytes.HasPrefix(b, []byte(cookie)) {
+			if bytes.HasPrefix(b, []byte(zstream.ChunkCookie)) || bytes.HasPrefix(b, []byte(cookie)) {
 				return at, nil
 			}
 			at += unit
@@ -150,7 +151,7 @@ func (c *checker) copyOfHeader(ctx context.Context, s *seals, at int64) error {
 	if err := c.src.ReadAt(ctx, b, at); err != nil {
 		return fmt.Errorf("zvhd: copy of the header at %#x: %w", at, err)
 	}
-	if fault := checkSeal(b); fault != "" {
+	if fault := zstream.Fault(b, cookie); fault != "" {
 		c.damage(at, "copy of the header: %s", fault)
 	} else if s.headerFault == "" {
 		c.compare(b, s.header.encode(), at)
@@ -162,9 +163,9 @@ func (c *checker) copyOfHeader(ctx context.Context, s *seals, at int64) error {
 // compare reports the fields in which the copy at an offset differs from the header.
 func (c *checker) compare(have, want []byte, at int64) {
 	for _, f := range fields {
-		g, w := have[f.off:f.off+f.size], want[f.off:f.off+f.size]
-		if f.name != "checksum" && !bytes.Equal(g, w) {
-			c.damage(at+int64(f.off), "copy of the header: %s is %x, must be %x as in the header", f.name, g, w)
+		g, w := have[f.Off:f.Off+f.Size], want[f.Off:f.Off+f.Size]
+		if f.Name != "checksum" && !bytes.Equal(g, w) {
+			c.damage(at+int64(f.Off), "copy of the header: %s is %x, must be %x as in the header", f.Name, g, w)
 		}
 	}
 }

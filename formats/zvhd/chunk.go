@@ -2,11 +2,11 @@ package zvhd
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // ref is where the chunk of a block lies.
@@ -18,51 +18,17 @@ type ref struct {
 
 func (r ref) end() int64 { return r.off + int64(r.size) }
 
-// chunkHead is what a chunk's header says of itself.
-type chunkHead struct {
-	compressed uint32 // bytes behind the header
-	block      uint32
-}
-
-// size is the chunk's length on disk.
-func (h chunkHead) size() int64 {
-	return roundUp(chunkHeaderSize+int64(h.compressed)+int64(len(chunkTrailer)), unit)
-}
-
-// decodeChunkHead reads the header in b. What the vendor's tool leaves 0 is not looked at.
-func decodeChunkHead(b []byte) (h chunkHead, problem string) {
-	if got := b[:len(chunkCookie)]; string(got) != chunkCookie {
-		return h, fmt.Sprintf("cookie is %q, must be %q", got, chunkCookie)
-	}
-	return chunkHead{binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:])}, ""
-}
-
-// encodeChunk closes the chunk in b, whose first chunkHeaderSize bytes are zeros and whose rest is the compressed
-// block.
-func encodeChunk(b []byte, block uint32) []byte {
-	h := chunkHead{uint32(len(b) - chunkHeaderSize), block}
-	copy(b, chunkCookie)
-	binary.LittleEndian.PutUint32(b[12:], h.compressed)
-	binary.LittleEndian.PutUint32(b[16:], h.block)
-	padding := int(h.size()) - len(b) - len(chunkTrailer)
-	b = append(b, make([]byte, padding)...)
-	return append(b, chunkTrailer...)
-}
-
 // payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
 // looked at: the vendor's tool leaves there what its buffer held before.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
-	h, problem := decodeChunkHead(chunk)
+	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {
 	case problem != "":
 		return nil, problem
-	case h.block != r.block || h.size() != int64(r.size):
-		return nil, fmt.Sprintf("block number is %d and compressed size %d, which were others before", h.block, h.compressed)
+	case h.Block != r.block || h.Size() != int64(r.size):
+		return nil, fmt.Sprintf("block number is %d and compressed size %d, which were others before", h.Block, h.Compressed)
 	}
-	if got := chunk[len(chunk)-len(chunkTrailer):]; string(got) != chunkTrailer {
-		return nil, fmt.Sprintf("the last four bytes are %q, must be %q", got, chunkTrailer)
-	}
-	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
+	return h.Payload(chunk)
 }
 
 // streamStart is where decoding starts in the first chunk, behind the zlib header.

@@ -3,10 +3,10 @@ package zvhd
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // maxCreateSize is the largest disk whose blocks have numbers of 32 bits.
@@ -29,8 +29,7 @@ func (*Driver) Options() []formats.Option {
 	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
 }
 
-// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
-// written as the nearest it holds.
+// Create is the formats.Creator method.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	switch {
 	case size <= 0 || size%512 != 0:
@@ -44,26 +43,14 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	if err := formats.CheckSector(name, opts); err != nil {
 		return nil, err
 	}
-	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewChainEncoder(opts.Level)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd: %w", err)
 	}
 	e := &encoder{deflate: z, last: -1, end: unit, header: header{
-		cookie:         [8]byte([]byte(cookie)),
-		features:       featuresReserved,
-		version:        fileVersion,
-		dataOffset:     noDataOffset,
-		timestamp:      uint32(since),
-		creatorApp:     [4]byte([]byte(creatorApp)),
-		creatorVersion: creatorVersion,
-		originalSize:   uint64(size),
-		currentSize:    roundUp(uint64(size), currentSizeUnit),
-		geometry:       geometry(uint64(size)),
-		diskType:       diskType,
-		uuid:           opts.UUID,
+		Header: zstream.New(cookie, size, opts),
 	}}
-	e.header.checksum = headerSum(e.header.encode())
+	e.header.Checksum = zstream.Sum(e.header.encode())
 	return e, nil
 }
 
@@ -86,11 +73,11 @@ func (e *encoder) EncodeAfter(dst, plain []byte, ci int64, before []byte) ([]byt
 	if int64(len(plain)) != blockSize || ci < 0 || ci >= e.header.blocks() {
 		return nil, fmt.Errorf("zvhd: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, blockSize, e.header.blocks())
 	}
-	dst = append(dst[:0], make([]byte, chunkHeaderSize)...)
+	dst = append(dst[:0], make([]byte, zstream.ChunkHeaderSize)...)
 	if before == nil {
 		dst = append(dst, zlibHeader(e.deflate.Level())...)
 	}
-	return encodeChunk(e.deflate.Encode(dst, plain, before), uint32(ci)), nil
+	return zstream.EncodeChunk(e.deflate.Encode(dst, plain, before), uint32(ci)), nil
 }
 
 // zlibHeader begins a stream (RFC 1950, 2.2): deflate with a window of 32 KiB, and how hard it was tried.

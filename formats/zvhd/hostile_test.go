@@ -13,6 +13,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // openError opens an image that must be refused.
@@ -73,9 +74,9 @@ var sealedFields = []string{"cookie", "checksum"}
 func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 	good := readFile(t, "tiny.zvhd")
 	for _, f := range fields {
-		known := len(hostileFields[f.name]) > 0 || len(unsupportedFields[f.name]) > 0 || len(ignoredFields[f.name]) > 0 || slices.Contains(sealedFields, f.name)
+		known := len(hostileFields[f.Name]) > 0 || len(unsupportedFields[f.Name]) > 0 || len(ignoredFields[f.Name]) > 0 || slices.Contains(sealedFields, f.Name)
 		if !known {
-			t.Errorf("no test says what a hostile %s does", f.name)
+			t.Errorf("no test says what a hostile %s does", f.Name)
 		}
 	}
 	for _, set := range []struct {
@@ -165,7 +166,7 @@ func (e endless) ReadAt(_ context.Context, p []byte, off int64) error {
 		copy(p, (*header)(&e).encode())
 		return nil
 	}
-	copy(p, encodeChunk(make([]byte, chunkHeaderSize), uint32(off/unit-1)))
+	copy(p, zstream.EncodeChunk(make([]byte, zstream.ChunkHeaderSize), uint32(off/unit-1)))
 	return nil
 }
 
@@ -194,7 +195,7 @@ func rechain(t testing.TB, size int64, payloads ...[]byte) []byte {
 	e := newEncoder(t, size, formats.CreateOptions{})
 	var dst memory
 	for i, p := range payloads {
-		put(t, e, &dst, int64(i), encodeChunk(append(make([]byte, chunkHeaderSize), p...), uint32(i)))
+		put(t, e, &dst, int64(i), zstream.EncodeChunk(append(make([]byte, zstream.ChunkHeaderSize), p...), uint32(i)))
 	}
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
@@ -224,11 +225,11 @@ func TestHostileChunks(t *testing.T) {
 		{"block number behind the disk", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 8) }, []string{"block 8", "the disk has 8 blocks"}},
 		{"block number 2^32-1", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 1<<32-1) }, []string{"block 4294967295"}},
 		{"trailer", func(b []byte) { b[tinyBlock2-1] = 1 }, []string{"block 1", "last four bytes"}},
-		{"zlib method", func(b []byte) { b[unit+chunkHeaderSize] = 0x77 }, []string{"block 0", "zlib header: the method"}},
-		{"zlib window", func(b []byte) { b[unit+chunkHeaderSize] = 0x88 }, []string{"block 0", "zlib header: the method"}},
-		{"zlib check", func(b []byte) { b[unit+chunkHeaderSize+1] = 2 }, []string{"block 0", "zlib header", "31"}},
-		{"zlib dictionary", func(b []byte) { b[unit+chunkHeaderSize+1] = 0x20 }, []string{"block 0", "zlib header", "dictionary"}},
-		{"a bit of deflate", func(b []byte) { b[tinyBlock4+chunkHeaderSize] ^= 6 }, []string{"block 4", "deflate"}},
+		{"zlib method", func(b []byte) { b[unit+zstream.ChunkHeaderSize] = 0x77 }, []string{"block 0", "zlib header: the method"}},
+		{"zlib window", func(b []byte) { b[unit+zstream.ChunkHeaderSize] = 0x88 }, []string{"block 0", "zlib header: the method"}},
+		{"zlib check", func(b []byte) { b[unit+zstream.ChunkHeaderSize+1] = 2 }, []string{"block 0", "zlib header", "31"}},
+		{"zlib dictionary", func(b []byte) { b[unit+zstream.ChunkHeaderSize+1] = 0x20 }, []string{"block 0", "zlib header", "dictionary"}},
+		{"a bit of deflate", func(b []byte) { b[tinyBlock4+zstream.ChunkHeaderSize] ^= 6 }, []string{"block 4", "deflate"}},
 		{"compressed flag", func(b []byte) { b[tinyBlock4+20] = 1 }, nil},
 		{"original size", func(b []byte) { le.PutUint32(b[tinyBlock4+24:], 1) }, nil},
 		{"padding", func(b []byte) { b[tinyBlock5-5] ^= 0xff }, nil},
@@ -301,7 +302,7 @@ func TestNothingInFrontOfTheStream(t *testing.T) {
 // TestBlocksBehindDamageAreNotGuessed reads one whose window is lost.
 func TestBlocksBehindDamageAreNotGuessed(t *testing.T) {
 	image := readFile(t, "tiny.zvhd")
-	image[tinyBlock1+chunkHeaderSize] ^= 6
+	image[tinyBlock1+zstream.ChunkHeaderSize] ^= 6
 	img := openSource(t, formattest.Bytes(image))
 	p := make([]byte, 4096)
 	formattest.WantError(t, img.ReadAt(t.Context(), p, 7*blockSize), formats.ErrCorrupt, "block 1")

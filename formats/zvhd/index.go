@@ -12,6 +12,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/tables"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // The index, as docs/formats/zvhd.md has it: groups of stored blocks, each their windows and a page of entries; then the
@@ -60,7 +61,7 @@ func capacity(size, blocks int64) int64 {
 func indexSize(blocks int64) (size, top, tail int64) {
 	groups := ceilDiv(blocks, groupLen)
 	top = groups * groupSize
-	tail = top + roundUp(groups*4, unit)
+	tail = top + zstream.RoundUp(groups*4, unit)
 	return tail + unit, top, tail
 }
 

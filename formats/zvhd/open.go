@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // maxOpenWalk is how many chunks are looked at to open a file that does not end in a header.
@@ -52,7 +51,7 @@ func readSeal(ctx context.Context, src formats.Source, at int64, sum interface{ 
 		return h, "", fmt.Errorf("zvhd: header at %#x: %w", at, err)
 	}
 	_, err = sum.Write(b)
-	return decodeHeader(b), checkSeal(b), err
+	return decodeHeader(b), zstream.Fault(b, cookie), err
 }
 
 // believed is the header, or its copy if the header is damaged; at is where it stands.
@@ -130,18 +129,12 @@ func truncated(chunks int64) string {
 func (h *header) info() formats.Info {
 	return formats.Info{
 		Format:      name,
-		Size:        int64(h.currentSize),
+		Size:        int64(h.CurrentSize),
 		ClusterSize: pieceSize,
 		Allocated:   formats.Unknown,
 		Compression: "zlib",
-		Details: []formats.Detail{
-			{Key: "creator_app", Value: strings.Trim(strconv.QuoteToASCII(string(h.creatorApp[:3])), `"`)}, // hostile bytes escaped
-			{Key: "creator_version", Value: formatVersion(h.creatorVersion)},
-			{Key: "timestamp", Value: time.Unix(secondsTo2000+int64(h.timestamp), 0).UTC().Format(time.RFC3339)},
-			{Key: "uuid", Value: formatUUID(h.uuid)},
-			{Key: "original_size", Value: strconv.FormatUint(h.originalSize, 10)},
-			{Key: "geometry", Value: formatGeometry(h.geometry)},
+		Details: append(h.Details(), []formats.Detail{
 			{Key: "block_size", Value: strconv.Itoa(blockSize)},
-		},
+		}...),
 	}
 }

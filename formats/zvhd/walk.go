@@ -5,30 +5,31 @@ import (
 	"fmt"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // beforeFirst stands for a chunk in front of the first one: the header. No other ref is of no block and ends there.
 var beforeFirst = ref{off: 0, size: unit}
 
 // readHead reads the chunk header at the offset. end says that the header's copy stands there instead, behind the last chunk.
-func readHead(ctx context.Context, src formats.Source, at int64) (h chunkHead, end bool, problem string, err error) {
+func readHead(ctx context.Context, src formats.Source, at int64) (h zstream.ChunkHead, end bool, problem string, err error) {
 	if at > src.Size()-unit {
 		return h, false, fmt.Sprintf("the file of %d bytes ends where a chunk or the copy of the header must stand: it is truncated", src.Size()), nil
 	}
-	var b [chunkHeaderSize]byte
+	var b [zstream.ChunkHeaderSize]byte
 	if err := src.ReadAt(ctx, b[:], at); err != nil {
 		return h, false, "", fmt.Errorf("zvhd: chunk at %#x: %w", at, err)
 	}
 	if string(b[:len(cookie)]) == cookie {
 		return h, true, "", nil
 	}
-	h, problem = decodeChunkHead(b[:])
+	h, problem = zstream.DecodeChunkHead(b[:])
 	if problem != "" {
 		return h, false, "chunk: " + problem, nil
 	}
-	if h.size() > maxChunkSize || h.size() > src.Size()-at {
+	if h.Size() > maxChunkSize || h.Size() > src.Size()-at {
 		return h, false, fmt.Sprintf("chunk of block %d: compressed size is %d, must be such that the chunk lies within the file of %d bytes and takes at most %d",
-			h.block, h.compressed, src.Size(), maxChunkSize), nil
+			h.Block, h.Compressed, src.Size(), maxChunkSize), nil
 	}
 	return h, false, "", nil
 }
@@ -39,7 +40,7 @@ func nextRef(ctx context.Context, src formats.Source, last ref, blocks int64) (r
 	if err != nil || end || problem != "" {
 		return ref{}, end, problem, err
 	}
-	r = ref{off: last.end(), block: h.block, size: uint32(h.size())}
+	r = ref{off: last.end(), block: h.Block, size: uint32(h.Size())}
 	return r, false, order(last, r, blocks), nil
 }
 

@@ -105,12 +105,12 @@ func (f *footer) asHeader() footer {
 // compare reports the fields in which the structure at an offset differs from what the final footer implies, but
 // for the checksum: that of the header has been checked, that of its copy is stale.
 func (c *checker) compare(have, implied footer, at int64, what string) {
-	have.checksum = implied.checksum
+	have.Checksum = implied.Checksum
 	got, want := have.encode(), implied.encode()
 	for _, f := range fields {
-		g, w := got[f.off:f.off+f.size], want[f.off:f.off+f.size]
+		g, w := got[f.Off:f.Off+f.Size], want[f.Off:f.Off+f.Size]
 		if !bytes.Equal(g, w) {
-			c.damage(at+int64(f.off), "%s: %s is %x, must be %x to agree with the final footer", what, f.name, g, w)
+			c.damage(at+int64(f.Off), "%s: %s is %x, must be %x to agree with the final footer", what, f.Name, g, w)
 		}
 	}
 }

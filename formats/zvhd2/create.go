@@ -7,6 +7,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // encoder writes what the vendor's tool writes: 2 MiB blocks, zstd, an index of the stored blocks. footer is the
@@ -23,8 +24,7 @@ func (*Driver) Options() []formats.Option {
 	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
 }
 
-// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
-// written as the nearest it holds.
+// Create is the formats.Creator method.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
@@ -39,30 +39,18 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
 		return nil, formats.TooLarge("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
-	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd2: %w", err)
 	}
 	e := &encoder{zstd: z, end: unit, footer: footer{
-		cookie:         [8]byte([]byte(cookie)),
-		features:       featuresReserved,
-		version:        fileVersion,
-		dataOffset:     noDataOffset,
-		timestamp:      uint32(since),
-		creatorApp:     [4]byte([]byte(creatorApp)),
-		creatorVersion: creatorVersion,
-		originalSize:   uint64(size),
-		currentSize:    roundUp(uint64(size), currentSizeUnit),
-		geometry:       geometry(uint64(size)),
-		diskType:       diskType,
-		uuid:           opts.UUID,
+		Header:         zstream.New(cookie, size, opts),
 		zvhd2Version:   zvhd2Version,
 		blockSize:      defaultBlockSize,
 		maxBlkNum:      uint32(blocks),
 		compressMethod: methodZstd,
 	}}
-	e.footer.checksum = footerSum(e.footer.encode())
+	e.footer.Checksum = zstream.Sum(e.footer.encode())
 	return e, nil
 }
 
@@ -80,8 +68,8 @@ func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	if int64(len(plain)) != e.ClusterSize() || ci < 0 || ci >= int64(e.footer.maxBlkNum) {
 		return nil, fmt.Errorf("zvhd2: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, e.ClusterSize(), e.footer.maxBlkNum)
 	}
-	dst = append(dst[:0], make([]byte, chunkHeaderSize)...)
-	return encodeChunk(e.zstd.Encode(dst, plain), uint32(ci)), nil
+	dst = append(dst[:0], make([]byte, zstream.ChunkHeaderSize)...)
+	return zstream.EncodeChunk(e.zstd.Encode(dst, plain), uint32(ci)), nil
 }
 
 // Place is the formats.Encoder method.
@@ -122,7 +110,7 @@ func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	f.bitmapLBA = f.indexLBA + uint64(f.indexSize)
 	f.bitmapSegNum = uint32(ceilDiv(uint64(f.maxBlkNum), bitsPerSeg))
 	f.bitmapSize = f.bitmapSegNum * bitmapSegSize
-	f.checksum = footerSum(f.encode())
+	f.Checksum = zstream.Sum(f.encode())
 	if err := e.writeIndex(ctx, dst, int64(f.indexLBA)); err != nil {
 		return err
 	}
