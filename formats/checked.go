@@ -7,8 +7,9 @@ import (
 	"math/bits"
 )
 
-// checked keeps both sides of the contract of Image, so that no driver and no caller has to: requests lie
-// within the disk, extents lie within the request and are never empty, and a disk is of a possible size.
+// checked keeps both sides of the contract of Image, so that no driver and no caller has to:
+// requests lie within the disk, extents lie within the request and are never empty, and a disk is
+// of a possible size.
 type checked struct {
 	img  Image
 	info Info

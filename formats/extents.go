@@ -5,7 +5,8 @@ import (
 	"iter"
 )
 
-// Extents yields the maximal extents that tile [off, off+n) of the image, in order. An error ends it.
+// Extents yields the maximal extents that tile [off, off+n) of the image, in order. An error ends
+// it.
 func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var run Extent
@@ -35,7 +36,8 @@ func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, err
 	}
 }
 
-// DataBytes is how many bytes of an image are in data extents, counted by going through all of them.
+// DataBytes is how many bytes of an image are in data extents, counted by going through all of
+// them.
 func DataBytes(ctx context.Context, img Image) (n int64, err error) {
 	for e, err := range Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {

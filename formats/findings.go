@@ -9,11 +9,12 @@ import (
 	"slices"
 )
 
-// MaxFindings bounds the problems that Findings keeps: a file whose every entry is wrong is known to be damaged by then.
+// MaxFindings bounds the problems that Findings keeps: a file whose every entry is wrong is known
+// to be damaged by then.
 const MaxFindings = 10_000
 
-// Findings holds back the problems that a Checker finds, so that they are reported in the order of the file though tables are
-// walked in the order of the disk. The zero value is usable.
+// Findings holds back the problems that a Checker finds, so that they are reported in the order of
+// the file though tables are walked in the order of the disk. The zero value is usable.
 type Findings struct {
 	held   []Problem
 	sorted bool
@@ -77,7 +78,7 @@ type Usage struct {
 // NewUsage makes the record of a file of n units, none of which is used.
 func NewUsage(n int64) *Usage { return &Usage{make([]uint64, (n+63)/64), n} }
 
-// Use marks unit i, and tells whether it was marked before.
+// Use marks unit i and reports whether it was marked before.
 func (u *Usage) Use(i int64) (again bool) {
 	word, bit := &u.words[i/64], uint64(1)<<(i%64)
 	again = *word&bit != 0
@@ -102,7 +103,7 @@ func (u *Usage) Unused() iter.Seq2[int64, int64] {
 // next is the first unit from i on whose bit has the value, n if there is none.
 func (u *Usage) next(i int64, value uint64) int64 {
 	for i < u.n {
-		word := u.words[i/64] ^ (value - 1) // what is looked for is 1
+		word := u.words[i/64] ^ (value - 1) // the wanted bits are 1
 		if rest := word >> (i % 64); rest != 0 {
 			return min(i+int64(bits.TrailingZeros64(rest)), u.n)
 		}

@@ -3,17 +3,19 @@ package formats
 import "context"
 
 const (
-	// occupiedSteps bounds the walk of Occupied, and pageSteps is the cost of an extent so long that the driver has likely read
-	// a page of a table for it. Together they allow 64,000 short extents, or 128 MiB of tables.
+	// occupiedSteps bounds the walk of Occupied, and pageSteps is the cost of an extent so long
+	// that the driver has likely read a page of a table for it. Together they allow 64,000 short
+	// extents, or 128 MiB of tables.
 	occupiedSteps = 1 << 16
 	pageSteps     = 32
 	pageSpan      = 16 << 20
 )
 
-// Occupied returns how many bytes of the disk are Data: Info.Allocated, or, where that is Unknown, the sum over all extents.
-// A disk whose tables would take long to walk, or for which ctx ends meanwhile, is estimated from the part walked by then:
-// at least a sector, because programs take a file without any blocks for one of zeros, and less than Size if there was a hole,
-// because they look for holes only then.
+// Occupied returns how many bytes of the disk are Data: Info.Allocated, or, where that is Unknown,
+// the sum over all extents. A disk whose tables would take long to walk, or for which ctx ends
+// meanwhile, is estimated from the part walked by then: at least a sector, because programs take a
+// file without any blocks for one of zeros, and less than Size if there was a hole, because they
+// look for holes only then.
 func Occupied(ctx context.Context, img Image) (int64, error) {
 	info := img.Info()
 	if info.Allocated != Unknown {

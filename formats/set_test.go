@@ -149,7 +149,7 @@ func TestChecksDoNotHideAnIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := img.ReadAt(t.Context(), make([]byte, 1), 512); err == nil {
-			t.Error("a read behind the end was answered")
+			t.Error("a read after the end was answered")
 		}
 		ix, ok := img.(Indexed)
 		if _, want := d.(indexedWord); ok != want {

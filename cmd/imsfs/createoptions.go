@@ -69,7 +69,8 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 	return env.formats.Create(format, img.Info().Size, opts)
 }
 
-// warnOfSectors tells on stderr that the format does not record the size of the disk's sectors, if that matters.
+// warnOfSectors tells on stderr that the format does not record the size of the disk's sectors, if
+// that matters.
 func warnOfSectors(env *environment, format string, img *imageFile) error {
 	size := img.Info().SectorSize
 	if size == formats.SectorSize {
@@ -86,7 +87,8 @@ func warnOfSectors(env *environment, format string, img *imageFile) error {
 	return nil
 }
 
-// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.
+// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not
+// recorded.
 func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)

@@ -132,7 +132,8 @@ func (f facts) describeBacking(out io.Writer) {
 	}
 }
 
-// maxListed bounds the snapshots that are laid out for people: an image may have 65536, of names as long as it likes.
+// maxListed bounds the snapshots that are laid out for people: an image may have 65536, of names as
+// long as it likes.
 const maxListed = 1000
 
 func (f facts) describeSnapshots(out io.Writer) {
@@ -153,7 +154,8 @@ func (f facts) describeSnapshots(out io.Writer) {
 	}
 }
 
-// printable is a text from an image, which may hold anything, quoted if it could disturb a terminal.
+// printable is a text from an image, which may hold anything, quoted if it could disturb a
+// terminal.
 func printable(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(s)

@@ -93,7 +93,8 @@ type facts struct {
 	unfollowed error  // why
 }
 
-// facts are those of all layers that are open. If walk is set, data is counted where it is not known.
+// facts are those of all layers that are open. If walk is set, data is counted where it is not
+// known.
 func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	var list []facts
 	sources := f.Sources()
@@ -128,7 +129,8 @@ func space(files []chain.File) (n int64) {
 	return n
 }
 
-// locate finds the first name that may be followed and is there; the error is that of the first name.
+// locate finds the first name that may be followed and is there; the error is that of the first
+// name.
 func locate(ctx context.Context, src *chain.Source, names []string) (path string, err error) {
 	for _, name := range names {
 		path, failed := src.Locate(ctx, name)

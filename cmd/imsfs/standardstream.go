@@ -57,7 +57,8 @@ func spoolFile(dir string) (*os.File, error) {
 	return f, os.Remove(f.Name())
 }
 
-// keepStream keeps all that comes, blocks of zeros as holes. It does not wait for what does not come once nobody wants it.
+// keepStream keeps all that comes, blocks of zeros as holes. It does not wait for what does not
+// come once nobody wants it.
 func keepStream(ctx context.Context, f *os.File, r io.Reader) error {
 	end := make(chan error, 1)
 	go func() { end <- keep(contextReader{ctx, r}, f) }()
@@ -89,7 +90,8 @@ func keep(r io.Reader, f *os.File) error {
 	}
 }
 
-// isStandardOutput reports whether DST is a name of standard output. A file cannot take the place of the others.
+// isStandardOutput reports whether DST is a name of standard output. A file cannot take the place
+// of the others.
 func isStandardOutput(dst string) bool {
 	return slices.Contains([]string{standardStream, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, dst)
 }
@@ -109,7 +111,8 @@ func convertToStream(ctx context.Context, env *environment, opts convertOptions,
 	return nil
 }
 
-// streamTo writes the disk's bytes to w, which errors call dst, and returns their digest if opts have it.
+// streamTo writes the disk's bytes to w, which errors call dst, and returns their digest if opts
+// have it.
 func streamTo(ctx context.Context, env *environment, opts convertOptions, img *imageFile, dst string, w io.Writer) (digest []byte, err error) {
 	switch {
 	case opts.to != "raw":

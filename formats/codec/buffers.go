@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// Buffers keeps memory for compressed and decoded clusters, for all images of a driver. It is safe for concurrent use; the zero
-// value is usable.
+// Buffers keeps memory for compressed and decoded clusters, for all images of a driver. It is safe
+// for concurrent use; the zero value is usable.
 type Buffers struct{ pool sync.Pool }
 
-// Get returns a buffer of n bytes with any content, which the caller gives back by Put. Capacities are powers of two, so that
-// after a few clusters all buffers fit.
+// Get returns a buffer of n bytes with any content, which the caller gives back by Put. Capacities
+// are powers of two, so that after a few clusters all buffers fit.
 func (b *Buffers) Get(n int64) *[]byte {
 	buf, _ := b.pool.Get().(*[]byte)
 	if buf == nil || int64(cap(*buf)) < n {

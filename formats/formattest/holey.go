@@ -39,8 +39,8 @@ func (h Holey) Allocated() int64 {
 	return n
 }
 
-// testHoles reads the image from a file with holes: its extents tile the disk, those without data are zeros, and every byte
-// is the model's.
+// testHoles reads the image from a file with holes: its extents tile the disk, those without data
+// are zeros, and every byte is the model's.
 func (r *runner) testHoles(t *testing.T) {
 	img, err := r.set.Open(t.Context(), Holey{r.c.Image}, r.name, r.c.Open)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// checker is one Check under way. It goes through the file in passes, each of which keeps the claims of a window of it.
+// checker is one Check under way. It goes through the file in passes, each of which keeps the
+// claims of a window of it.
 type checker struct {
 	*lookup
 	formats.Findings
@@ -20,11 +21,11 @@ type checker struct {
 	start, end int64 // of the window: claims that begin in it are kept
 	claims     []claim
 	limit      int   // of claims
-	first      bool  // pass: the one that reports what is wrong with the tables
+	first      bool  // this pass reports wrong entries of the tables
 	used       int64 // the file is accounted for up to here
 }
 
-// Check is the formats.Checker method. The format keeps no account of its space, so check makes one.
+// Check accounts for the space of the file itself, because the format does not.
 func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	h, err := readHeader(ctx, src)
 	if errors.Is(err, formats.ErrCorrupt) {
@@ -51,10 +52,10 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 	return nil
 }
 
-// sentence is an error's without the driver's name in front.
+// sentence returns an error's text without the driver's name.
 func sentence(err error) string { return strings.TrimPrefix(err.Error(), name+": ") }
 
-// walk goes through header and tables, and claims what they refer to.
+// walk goes through header and tables, and claims every place they name.
 func (c *checker) walk(ctx context.Context) error {
 	c.claim(claim{off: 0, n: headerSize, table: true})
 	if c.backingOffset != 0 {
@@ -99,7 +100,8 @@ func (c *checker) entryDamage(off int64, format string, args ...any) {
 	}
 }
 
-// walkL2 claims what the L2 table at an offset refers to, which describes the disk's bytes at off.
+// walkL2 claims the clusters that the L2 table at an offset names. The table describes the disk's
+// bytes at off.
 func (c *checker) walkL2(table []byte, at, off int64) {
 	for i := int64(0); i < int64(len(table)); i, off = i+8, off+c.cluster() {
 		n := min(c.cluster(), c.diskSize()-off)
@@ -118,8 +120,8 @@ func (c *checker) walkL2(table []byte, at, off int64) {
 	}
 }
 
-// account goes through the window's claims in the order of the file: they must not overlap, and what is between them is lost
-// but for padding. Compressed clusters are decoded.
+// account goes through the window's claims in the order of the file. They must not overlap, and
+// gaps between them are leaks unless they are padding. Compressed clusters are decoded.
 func (c *checker) account(ctx context.Context) error {
 	c.sort()
 	for _, k := range c.claims {
@@ -145,8 +147,8 @@ func (c *checker) account(ctx context.Context) error {
 	return nil
 }
 
-// leak reports what is lost between what has been accounted for and the next claim. Up to a cluster is padding, and QEMU writes
-// the L1 table in whole sectors.
+// leak reports the gap between the accounted part and the next claim. Up to a cluster is padding,
+// and QEMU writes the L1 table in whole sectors.
 func (c *checker) leak(next int64) {
 	if next-c.used >= c.cluster()+formats.SectorSize {
 		c.Leak(c.used, next-c.used)

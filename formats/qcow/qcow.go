@@ -1,9 +1,9 @@
-// Package qcow reads and checks version 1 of QEMU's image format: clusters found through two levels of tables, perhaps
-// compressed on their own. Its successor is formats/qcow2. docs/formats/qcow.md describes every byte; the names here
-// are the format's own.
+// Package qcow reads and checks version 1 of QEMU's image format: clusters found through two levels
+// of tables, perhaps compressed on their own. Its successor is formats/qcow2. docs/formats/qcow.md
+// describes every byte; the names here are the format's own.
 //
-// header.go holds what the file begins with, lookup.go finds the bytes of the disk through the tables. On these
-// stand open.go and read.go (the image) and check.go.
+// header.go has the header, lookup.go finds the bytes of the disk through the tables. open.go and
+// read.go (the image) and check.go use both.
 package qcow
 
 import (
@@ -31,7 +31,6 @@ var (
 // New makes a driver.
 func New() *Driver { return &Driver{deflate: codec.NewDeflate()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
 // Probe claims a source with the magic number and version 1: the later versions are another format.

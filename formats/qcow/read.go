@@ -14,10 +14,9 @@ type image struct {
 	info   formats.Info
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info { return m.info }
 
-// Extent is the formats.Image method. The run is as long as one L2 table tells.
+// Extent goes as far as one L2 table.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	s, err := m.refined(ctx, off, n)
 	if err != nil {
@@ -28,7 +27,7 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	for e.End() < end {
 		s, err := m.refined(ctx, e.End(), end-e.End())
 		if err != nil || s.state != e.State || s.compressed != e.Compressed {
-			break // an error is met again by who asks for what is there
+			break // the next call returns the error
 		}
 		e.Len += s.n
 	}
@@ -46,7 +45,6 @@ func (l *lookup) refined(ctx context.Context, off, n int64) (stretch, error) {
 	return s, err
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		s, err := m.at(ctx, off, int64(len(p)))

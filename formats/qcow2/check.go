@@ -18,9 +18,10 @@ type checker struct {
 	data   int64 // of the file that has the clusters
 	stored *storedRefcounts
 
-	// The file is gone through in passes, each of which counts references within a window of clusters.
+	// The file is gone through in passes, each of which counts references within a window of
+	// clusters.
 	refs  *counter
-	first bool // pass: the one that reports what is wrong with the tables
+	first bool // this pass reports wrong entries of the tables
 
 	active  extent // of the active L1 table
 	decoded int64  // compressed bytes so far
@@ -29,8 +30,8 @@ type checker struct {
 // extent is [off, off+n) of the file.
 type extent struct{ off, n int64 }
 
-// Check is the formats.Checker method. It counts the references to each cluster and compares them with the refcounts, looks
-// at every table entry, and decodes the compressed clusters of the active state.
+// Check counts the references to each cluster and compares them with the refcounts. It looks at
+// every table entry, and decodes the compressed clusters of the active state.
 func (d *Driver) Check(ctx context.Context, src formats.Source, opts formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{driver: d, src: src, size: src.Size(), first: true}
 	f, err := readFirst(ctx, src)
@@ -61,7 +62,8 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, opts formats.Ope
 	return nil
 }
 
-// prepare reads what all passes need. What is wrong with the snapshot table does not keep the rest from being checked.
+// prepare reads the tables that all passes need. The rest is checked even if the snapshot table is
+// damaged.
 func (c *checker) prepare(ctx context.Context, files formats.Files) error {
 	if c.incompatible&incompatCorrupt != 0 {
 		c.Damage(offIncompatible, "header: the corrupt bit is set")

@@ -16,7 +16,8 @@ type mismatch struct {
 	stored, counted uint64
 }
 
-// compare reports the clusters of the window whose refcounts differ from what was counted, and those that are used twice.
+// compare reports the clusters of the window whose refcounts are wrong, and those that are used
+// twice.
 func (c *checker) compare(ctx context.Context) error {
 	var run mismatch
 	for _, key := range c.occupied() {

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked: each once, however many snapshots
-// share it.
+// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked: each
+// once, however many snapshots share it.
 const maxBatch = 1 << 18
 
 // l2Table is an L2 table that L1 tables refer to.
@@ -45,7 +45,8 @@ func (c *checker) area(e extent, n uint32) {
 	}
 }
 
-// areas does so for extents that may overlap, in a time that depends on the file's size and not on their number.
+// areas does so for extents that may overlap, in a time that depends on the file's size and not on
+// their number.
 func (c *checker) areas(extents []extent) {
 	var whole []extent
 	for _, e := range extents {
@@ -82,7 +83,7 @@ func (c *checker) countTables(ctx context.Context) error {
 	return c.walkBatch(ctx, batch)
 }
 
-// pages reads an extent in pieces. What is visited must not be kept.
+// pages reads an extent in pieces. visit must not keep them.
 func (c *checker) pages(ctx context.Context, e extent, what string, visit func(page []byte, at int64) error) error {
 	buf := make([]byte, min(e.n, tablePage))
 	for e.n > 0 {
@@ -146,7 +147,8 @@ func (c *checker) l1Entry(ctx context.Context, e uint64, at int64, active bool) 
 	return l2, err
 }
 
-// copied checks the flag of an entry of the active state, which says that the cluster has no other reference.
+// copied checks the flag of an entry of the active state, which says that the cluster has no other
+// reference.
 func (c *checker) copied(ctx context.Context, at int64, what string, e uint64, host int64) error {
 	refcount, known, err := c.stored.get(ctx, host>>c.clusterBits)
 	if err == nil && known && (refcount == 1) != (e&flagCopied != 0) {

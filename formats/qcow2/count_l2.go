@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// maxDecoded bounds, as a multiple of the file's size, the compressed bytes that are decoded: a small file of entries that
-// overlap could keep a processor busy for days.
+// maxDecoded bounds, as a multiple of the file's size, the compressed bytes that are decoded: a
+// small file of entries that overlap could keep a processor busy for days.
 const maxDecoded = 3
 
 // walkL2 counts the clusters that an L2 table refers to.
@@ -25,13 +25,13 @@ func (c *checker) walkL2(ctx context.Context, off int64, t l2Table) error {
 	})
 }
 
-// l2Entry checks the L2 entry at an offset, and counts what it refers to.
+// l2Entry checks the L2 entry at an offset and counts its reference.
 func (c *checker) l2Entry(ctx context.Context, e entry, at int64, t l2Table) error {
 	m, problem := c.mapping(e)
 	switch {
 	case problem != "":
 		c.entryDamage(at, "%s", problem)
-		if m.host > 0 && m.host < c.size && !c.dataFile { // what is there is not lost, too
+		if m.host > 0 && m.host < c.size && !c.dataFile { // so that it is not reported as lost, too
 			c.refs.add(m.host>>c.clusterBits, 0, t.references)
 		}
 		return nil
@@ -68,8 +68,9 @@ func (c *checker) entryDamage(at int64, format string, args ...any) {
 	}
 }
 
-// needed is how many bytes of a cluster must be in the file: up to its last allocated subcluster, but not what is behind the
-// disk's end in its last cluster. Which one that is the table does not tell, so that much may be missing in any.
+// needed is how many bytes of a cluster must be in the file: up to its last allocated subcluster,
+// without the bytes after the disk's end in its last cluster. The table does not say which cluster
+// is the last, so that much may be missing in any.
 func (c *checker) needed(m *mapping) int64 {
 	n := int64(bits.Len32(m.data)) * c.subcluster()
 	if in := c.diskSize() % c.cluster(); in != 0 {
@@ -78,7 +79,8 @@ func (c *checker) needed(m *mapping) int64 {
 	return n
 }
 
-// compressedEntry checks and counts a compressed cluster, and decodes it if it is of the active state.
+// compressedEntry checks and counts a compressed cluster, and decodes it if it is of the active
+// state.
 func (c *checker) compressedEntry(ctx context.Context, m *mapping, e entry, at int64, t l2Table) error {
 	if e.descriptor&flagCopied != 0 {
 		c.entryDamage(at, "bit 63 of the descriptor %#016x must not be set, as the cluster is compressed", e.descriptor)

@@ -38,7 +38,7 @@ type mapping struct {
 	data, zero uint32 // subclusters in that state, by bit; those in neither are unallocated
 }
 
-// mapping decodes an entry, or says what is wrong with it.
+// mapping decodes an entry, or says why it is wrong.
 func (g *geometry) mapping(e entry) (m mapping, problem string) {
 	if e.descriptor&flagCompressed != 0 {
 		return g.compressed(e.descriptor)

@@ -1,6 +1,7 @@
 package qcow2
 
-// geometry is how a disk's bytes are divided among tables, clusters and subclusters. It only computes.
+// geometry is how a disk's bytes are divided among tables, clusters and subclusters. It only
+// computes.
 type geometry struct {
 	version     uint32
 	clusterBits uint
@@ -51,5 +52,5 @@ func (g *geometry) pageSize() int64 { return min(g.cluster(), tablePage) }
 // pageSpan is how many bytes of the disk a page of an L2 table describes.
 func (g *geometry) pageSpan() int64 { return g.pageSize() >> g.entryBits << g.clusterBits }
 
-// tablePage is what is read at once of tables that may be large.
+// tablePage is the unit in which large tables are read.
 const tablePage = 64 << 10

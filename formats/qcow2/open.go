@@ -8,7 +8,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// file is what the first cluster and the snapshot table say of an image file.
+// file is the facts in an image's first cluster and snapshot table.
 type file struct {
 	header
 	ext           extensions
@@ -33,7 +33,7 @@ func readFirst(ctx context.Context, src formats.Source) (*file, error) {
 	return f, err
 }
 
-// Open is the formats.Driver method. Of the tables it reads none but that of the snapshots.
+// Open reads no tables but that of the snapshots.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	f, err := readFirst(ctx, src)
 	if err != nil {

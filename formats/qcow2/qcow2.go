@@ -1,10 +1,12 @@
-// Package qcow2 reads, checks and writes qcow2, QEMU's image format, versions 2 and 3: clusters found through two levels
-// of tables, perhaps compressed on their own, perhaps of 32 subclusters, with internal snapshots that share them.
-// docs/formats/qcow2.md describes every byte; the names here are the format's own.
+// Package qcow2 reads, checks and writes qcow2, QEMU's image format, versions 2 and 3: clusters
+// found through two levels of tables, perhaps compressed on their own, perhaps of 32 subclusters,
+// with internal snapshots that share them. docs/formats/qcow2.md describes every byte; the names
+// here are the format's own.
 //
-// header.go and extensions.go hold what the first cluster says, features.go what of it is refused, snapshots.go the
-// snapshot table, geometry.go and entry.go the arithmetic of the tables. On these stand lookup.go (where a byte of
-// the disk is), open.go and read.go (the image), check.go and what it names, create.go and what it names.
+// header.go and extensions.go decode the first cluster, features.go refuses features that are not
+// read, snapshots.go the snapshot table, geometry.go and entry.go the arithmetic of the tables.
+// lookup.go finds a byte of the disk. open.go and read.go (the image), check.go and create.go use
+// them.
 package qcow2
 
 import (
@@ -35,11 +37,10 @@ var (
 // New makes a driver that decodes with z, which may serve others too.
 func New(z *codec.Zstd) *Driver { return &Driver{zstd: z, deflate: codec.NewDeflate()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
-// Probe claims a source with the magic number and any version but 1, which is the older format qcow: Open tells those
-// that are not read.
+// Probe claims a source with the magic number and any version but 1, which is the older format
+// qcow: Open tells those that are not read.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	var b [8]byte
 	if src.Size() < int64(len(b)) {

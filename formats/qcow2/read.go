@@ -17,7 +17,6 @@ type image struct {
 	compression uint8
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
@@ -25,7 +24,7 @@ func (m *image) Info() formats.Info {
 	return info
 }
 
-// Extent is the formats.Image method. It goes on as long as that costs no read of an L2 table.
+// Extent goes on as long as that costs no read of an L2 table.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	s, err := m.refined(ctx, off, n)
 	if err != nil {
@@ -47,7 +46,7 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 		}
 		s, err := m.refined(ctx, pos, min(off+n, pos-pos%m.pageSpan()+m.pageSpan())-pos)
 		if err != nil || same != (kind{s.state, s.compressed}) {
-			break // an error is met again by who asks for what is there
+			break // the next call returns the error
 		}
 		e.Len += s.n
 	}
@@ -65,7 +64,6 @@ func (m *image) refined(ctx context.Context, off, n int64) (stretch, error) {
 	return s, err
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		s, err := m.at(ctx, off, int64(len(p)))

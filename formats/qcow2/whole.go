@@ -17,8 +17,9 @@ type kind struct {
 	compressed bool
 }
 
-// whole remembers pages of L2 tables whose entries are all of one kind, by their offsets in the file. A file in which many L1
-// entries name one table is a huge disk, and with what is known of that table it is walked in the time that its L1 table takes.
+// whole remembers pages of L2 tables whose entries are all of one kind, by their offsets in the
+// file. If many L1 entries name one table, a small file is a huge disk. The known pages let Extent
+// walk such a disk in the time that its L1 table takes.
 type whole struct {
 	mu     sync.Mutex
 	pages  map[int64]kind
@@ -76,8 +77,8 @@ func (m *image) learn(ctx context.Context, e formats.Extent) error {
 	return nil
 }
 
-// wholeTables returns how many of the n bytes at off, where a page of an L2 table begins, are known to be of a kind without
-// reading L2 tables. It looks no further than one page of the L1 table.
+// wholeTables returns how many of the n bytes at off, where a page of an L2 table begins, are known
+// to be of a kind without reading L2 tables. It looks no further than one page of the L1 table.
 func (m *image) wholeTables(ctx context.Context, off, n int64, k kind) (more int64, err error) {
 	index := m.l1Index(off)
 	if skipped, err := m.skipL1(ctx, index, k); err != nil || skipped > 0 {
@@ -102,8 +103,8 @@ func (m *image) wholeTables(ctx context.Context, off, n int64, k kind) (more int
 	return min(more, n), nil
 }
 
-// skipL1 returns how many L1 entries from index on are known to be empty because they lie in a hole of the file: a large L1
-// table of a disk that is mostly empty.
+// skipL1 returns how many L1 entries from index on are known to be empty because they lie in a hole
+// of the file: a large L1 table of a disk that is mostly empty.
 func (m *image) skipL1(ctx context.Context, index int64, k kind) (int64, error) {
 	if k != (kind{}) || index%(tablePage/8) != 0 {
 		return 0, nil

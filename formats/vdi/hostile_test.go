@@ -49,7 +49,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"no blocks", map[int64]uint32{0x180: 0}, formats.ErrCorrupt, []string{"blocks_in_image"}},
 		{"more blocks than qemu takes", map[int64]uint32{0x180: maxBlocks + 1}, errors.ErrUnsupported, []string{"blocks_in_image"}},
 		{"a map longer than the file", map[int64]uint32{0x180: maxBlocks, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
-		{"a map behind the file", map[int64]uint32{0x154: 0xffff_0000, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
+		{"a map after the file", map[int64]uint32{0x154: 0xffff_0000, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// Open is the formats.Driver method.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -44,7 +43,6 @@ type image struct {
 	holes formats.Holes
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	return formats.Info{
 		Format:      name,
@@ -56,7 +54,7 @@ func (m *image) Info() formats.Info {
 	}
 }
 
-// id is what a differencing image has for its parent.
+// id is the name by which a differencing image knows its parent.
 func (h *header) id() string {
 	if h.uuidImage == (uuid{}) {
 		return ""
@@ -87,7 +85,7 @@ func (h *header) typeName() string {
 	return "dynamic"
 }
 
-// shown escapes what a hostile text may hold.
+// shown escapes a text, which may be hostile.
 func shown(s string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strconv.QuoteToASCII(s), `"`), `"`)
 }

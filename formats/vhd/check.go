@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// maxRefs bounds the stored blocks that are looked at: 64 MiB of refs, more than 2 TiB of blocks of 256 KiB.
+	// maxRefs bounds the stored blocks that are looked at: 64 MiB of refs, more than 2 TiB of
+	// blocks of 256 KiB.
 	maxRefs = formats.MaxTables / 8
-	// padding is what writers leave between structures to have sectors begin on a page: less is no leak.
+	// padding is the gap that writers leave between structures so that sectors begin on a page. A
+	// smaller gap is not a leak.
 	padding = 4096
 )
 
@@ -30,7 +32,7 @@ func (c *checker) leak(from, to int64) {
 	}
 }
 
-// finds runs a verification and tells whether it found anything.
+// finds runs a verification and reports whether it found anything.
 func (c *checker) finds(verify func(finding)) bool {
 	found := false
 	verify(func(off int64, format string, args ...any) {
@@ -40,7 +42,6 @@ func (c *checker) finds(verify func(finding)) bool {
 	return found
 }
 
-// Check is the formats.Checker method.
 func (Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	s, err := readSeals(ctx, src)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 // fixedCluster is a choice: a fixed disk has no blocks.
 const fixedCluster = 64 << 10
 
-// fixed is a disk that lies in front of its footer as it is. Holes of the file are zeros of the disk, as with a raw one.
+// fixed is a disk that lies before its footer as it is. Holes of the file are zeros of the disk, as
+// with a raw one.
 type fixed struct {
 	src   formats.Source
 	holes formats.Holes
@@ -26,10 +27,8 @@ func newFixed(src formats.Source, info formats.Info) *fixed {
 	return &fixed{src, formats.HolesOf(src), info}
 }
 
-// Info is the formats.Image method.
 func (m *fixed) Info() formats.Info { return cloned(m.info) }
 
-// Extent is the formats.Image method.
 func (m *fixed) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	if err := ctx.Err(); err != nil {
 		return formats.Extent{}, err
@@ -37,7 +36,6 @@ func (m *fixed) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	return m.holes.Refine(ctx, formats.Extent{Off: off, Len: n, State: formats.Data}, off)
 }
 
-// ReadAt is the formats.Image method.
 func (m *fixed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.src.ReadAt(ctx, p, off)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Open is the formats.Driver method.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -84,7 +83,7 @@ func (s *sealed) info(all *seals) formats.Info {
 	}
 }
 
-// footerDetail tells what is odd about where the footer was found.
+// footerDetail says if the footer was found in an unusual place.
 func (s *sealed) footerDetail(all *seals) []formats.Detail {
 	switch {
 	case all.end.fault != "":

@@ -12,7 +12,6 @@ const (
 	alignOption     = "align"
 )
 
-// Options is the formats.Creator method.
 func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: subformatOption, Help: "dynamic (the usual one) or fixed"},
@@ -22,7 +21,7 @@ func (Driver) Options() []formats.Option {
 	}
 }
 
-// choices are what a writer is asked for.
+// choices are the options of a writer.
 type choices struct {
 	size     int64 // of the disk, padded
 	diskType uint32
@@ -63,8 +62,8 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 	return c, nil
 }
 
-// footer is that of a new disk. The creator is one whose disks are as large as current_size says, for all readers: qemu
-// marks its own that are not by geometry as "qem2", which others do not know.
+// footer is that of a new disk. The creator is one whose disks are as large as current_size says,
+// for all readers: qemu marks its own that are not by geometry as "qem2", which others do not know.
 func (c *choices) footer(opts formats.CreateOptions) footer {
 	f := footer{
 		features:       featuresFixed,

@@ -7,11 +7,12 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// checker is one Check under way. It ends when Findings is full, because a hostile file can have millions of wrong entries.
+// checker is one Check under way. It ends when Findings is full, because a hostile file can have
+// millions of wrong entries.
 type checker struct{ formats.Findings }
 
-// Check is the formats.Checker method. It looks at all structures, with the log replayed in memory, and at where every
-// block lies; nothing says what payload must be like. A log that can be replayed is no damage.
+// Check looks at all structures, with the log replayed in memory, and at the place of every block.
+// The format has no rules for payload. A log that can be replayed is not damage.
 func (Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{}
 	m, err := load(ctx, src, c.Damage)
@@ -116,8 +117,8 @@ func (c *checker) payloadBlock(m *image, s *space, index, block int64, e entry) 
 	}
 }
 
-// bitmapBlock checks a sector bitmap block, which a disk without a parent does not have: what its entry says there is
-// of no matter, and qemu before 8.0 leaves all kinds of things in it.
+// bitmapBlock checks a sector bitmap block, which a disk without a parent does not have: what its
+// entry says there is of no matter, and qemu before 8.0 leaves all kinds of things in it.
 func (c *checker) bitmapBlock(m *image, s *space, index int64, e entry, neededBy int64) {
 	if !m.parent || e.state() == notPresent && neededBy < 0 {
 		return

@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	// clusterSize is a choice, not a fact of the format: the granularity at which written files are sparse, within a block too.
+	// clusterSize is a choice, not a fact of the format: the granularity at which written files are
+	// sparse, within a block too.
 	clusterSize  = 64 * kib
 	blockOption  = "block_size"
 	sectorOption = "logical_sector_size"
@@ -21,8 +22,8 @@ const (
 	writtenBAT      = 3 * mib
 )
 
-// encoder writes dynamic disks. Blocks lie in the file in the disk's order, each from the first of its clusters that is
-// not all zeros, so that one bit a block says all of the BAT.
+// encoder writes dynamic disks. Blocks lie in the file in the disk's order, each from the first of
+// its clusters that is not all zeros, so that one bit a block says all of the BAT.
 type encoder struct {
 	geometry
 	id     guid // as CreateOptions has it; the others are derived from it
@@ -31,7 +32,6 @@ type encoder struct {
 	last   int64 // cluster placed last, -1 before the first
 }
 
-// Options is the formats.Creator method.
 func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"},
@@ -40,7 +40,7 @@ func (Driver) Options() []formats.Option {
 	}
 }
 
-// Create is the formats.Creator method. The format records no time.
+// Create ignores the time, which the format does not record.
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	switch {
 	case size <= 0 || size%formats.SectorSize != 0:
@@ -98,10 +98,9 @@ func usualBlockSize(size int64) int64 {
 	return 8 * mib
 }
 
-// ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return clusterSize }
 
-// Encode is the formats.Encoder method. It returns plain itself.
+// Encode returns plain itself.
 func (e *encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	if len(plain) != clusterSize || !e.onDisk(ci) {
 		return nil, fmt.Errorf("vhdx: %d bytes for cluster %d: clusters are %d bytes and the disk has %d", len(plain), ci, clusterSize, e.size)
@@ -111,10 +110,10 @@ func (e *encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 
 func (e *encoder) onDisk(ci int64) bool { return ci >= 0 && ci <= (e.size-1)/clusterSize }
 
-// Place is the formats.Encoder method. What is never written of a block stays a hole.
+// Place leaves holes in blocks for the clusters that are never placed.
 func (e *encoder) Place(ci int64, n int) (int64, error) {
 	if ci <= e.last || !e.onDisk(ci) || n != clusterSize {
-		return 0, fmt.Errorf("vhdx: %d bytes for cluster %d behind cluster %d: clusters are %d bytes, placed in ascending order, and the disk has %d", n, ci, e.last, clusterSize, e.size)
+		return 0, fmt.Errorf("vhdx: %d bytes for cluster %d after cluster %d: clusters are %d bytes, placed in ascending order, and the disk has %d", n, ci, e.last, clusterSize, e.size)
 	}
 	e.last = ci
 	block, in := ci*clusterSize/e.blockSize, ci*clusterSize%e.blockSize
@@ -130,7 +129,8 @@ func (e *encoder) blockAt(n int64) int64 { return writtenBAT + e.batSize() + n*e
 
 func (e *encoder) batSize() int64 { return roundUp(e.entries()*8, mib) }
 
-// derived is a GUID of the file, of version 8 (RFC 9562): one of its own for each purpose and each id.
+// derived is a GUID of the file, of version 8 (RFC 9562): one of its own for each purpose and each
+// id.
 func (e *encoder) derived(purpose string) guid {
 	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs vhdx %s\x00%s", purpose, e.id))
 	u := guid(sum[:16])

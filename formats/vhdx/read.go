@@ -17,7 +17,6 @@ type image struct {
 	holes  formats.Holes
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
@@ -27,7 +26,8 @@ func (m *image) Info() formats.Info {
 	return info
 }
 
-// piece is a part of one block whose bytes are all in one state and, if they are data, lie together in the file.
+// piece is a part of one block whose bytes are all in one state and, if they are data, lie together
+// in the file.
 type piece struct {
 	off, n int64 // in the disk
 	state  formats.State
@@ -45,7 +45,7 @@ func (p *piece) join(q piece) bool {
 	return true
 }
 
-// Extent is the formats.Image method. It looks no further than the BAT's page and, where sectors count, the block.
+// Extent ends with the BAT's page or, where sectors count, with the block.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	var pg page
 	p, err := m.refined(ctx, &pg, off, n)
@@ -77,7 +77,7 @@ func (m *image) refined(ctx context.Context, pg *page, off, n int64) (piece, err
 	return p, err
 }
 
-// ReadAt is the formats.Image method. Blocks that are neighbours in the file are read as one.
+// ReadAt reads blocks that are neighbours in the file as one.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	var pg page
 	run := piece{off: off}
@@ -138,7 +138,7 @@ func (m *image) piece(ctx context.Context, pg *page, off, n int64) (piece, error
 	return p, nil
 }
 
-// payloadFault says what is wrong with the entry of a payload block, "" if nothing is.
+// payloadFault says why the entry of a payload block is wrong, or "".
 func (m *image) payloadFault(block int64, e entry) string {
 	switch e.state() {
 	case notPresent, undefined, zero, unmapped, unmappedOld:

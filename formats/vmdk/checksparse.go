@@ -10,14 +10,15 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sparseCheck is the check of one sparse extent. Whatever claims a place in the file is brought into the file's order, so that
-// overlaps and what belongs to nothing show: see claims.go and checkwalk.go.
+// sparseCheck is the check of one sparse extent. Whatever claims a place in the file is brought
+// into the file's order, so that overlaps and what belongs to nothing show: see claims.go and
+// checkwalk.go.
 type sparseCheck struct {
 	*checker
 	s         *sparse
 	redundant *directory // nil if there is none that can be read
 	shared    bool       // grain tables overlap, so that grains are not looked at
-	first     bool       // this pass over the tables reports what it finds
+	first     bool       // this pass over the tables reports problems
 	most      int64      // claims in memory at once
 
 	held  formats.Findings // about headers and tables
@@ -76,7 +77,8 @@ func (k *sparseCheck) run(ctx context.Context, s *sparse) error {
 	return k.passes(ctx)
 }
 
-// footer compares the header with the footer, which is believed, and looks for the end-of-stream marker.
+// footer compares the header with the footer, which is believed, and looks for the end-of-stream
+// marker.
 func (k *sparseCheck) footer(ctx context.Context) error {
 	b := make([]byte, headerSize)
 	if err := k.s.file.read(ctx, b, 0, "header"); err != nil {
@@ -158,7 +160,8 @@ func (k *sparseCheck) ignore(err error) error {
 	return err
 }
 
-// overlap tells whether two tables share bytes. A small file could make one table stand for any number of grains.
+// overlap reports whether two tables share bytes. If they may, one table of a small file can stand
+// for any number of grains.
 func overlap(d *directory) bool {
 	var starts []uint32
 	for j := range d.len() {

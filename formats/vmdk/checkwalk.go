@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxClaims bounds what is in memory at once, 32 MiB. A file with more is looked through in several passes, each over all
-	// tables and for the claims of one stretch of the file.
+	// maxClaims bounds the claims in memory, 32 MiB. A file with more is checked in several passes,
+	// each over all tables and for the claims of one stretch of the file.
 	maxClaims = 2 << 20
 	// A bucket is the unit of stretches: 2^bucketShift sectors.
 	bucketShift = 16
@@ -56,7 +56,8 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 	return nil
 }
 
-// endOfStream accounts for the marker that ends a stream without a footer, a sector of zeros at the file's end.
+// endOfStream accounts for the marker that ends a stream without a footer, a sector of zeros at the
+// file's end.
 func (k *sparseCheck) endOfStream(ctx context.Context, end int64) error {
 	if k.s.header.flags&flagMarkers == 0 || k.s.headerAt > 0 || k.s.file.Size() != end*sector || k.end >= end {
 		return nil
@@ -100,7 +101,7 @@ func (k *sparseCheck) stretch(ctx context.Context, from, to, n int64) error {
 	return nil
 }
 
-// visit looks at one claim, behind which the next starts at a sector.
+// visit checks one claim. next is the sector at which the next claim starts.
 func (k *sparseCheck) visit(ctx context.Context, c claim, next int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -145,7 +146,8 @@ func (k *sparseCheck) room(c claim) int64 {
 	return 1
 }
 
-// decode decodes a grain and learns from it where it ends. If it cannot, the grain goes as far as anything may be its own.
+// decode decodes a grain and learns from it where it ends. If it cannot, the grain goes as far as
+// anything may be its own.
 func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	s, g := k.s, c.number()
 	stored := s.driver.buffers.Get(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))
@@ -165,8 +167,8 @@ func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	return nil
 }
 
-// gap is about what lies between the claims walked so far and the next one, which starts at a sector: a marker, or a leak. What
-// is in front of overHead is room for metadata.
+// gap checks the sectors between the claims so far and the next one: they are a marker, or a leak.
+// Those before overHead are room for metadata.
 func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 	from := max(k.end, min(int64(k.s.header.overHead), to))
 	if from >= to {
@@ -192,12 +194,12 @@ func (k *sparseCheck) marker(ctx context.Context, at int64, want marker, next cl
 	}
 	if m := decodeMarker(b); m != want {
 		k.held.Release(at*sector, k.out)
-		k.damage(at*sector, "marker in front of %v: %v, must be %v", next, m, want)
+		k.damage(at*sector, "marker before %v: %v, must be %v", next, m, want)
 	}
 	return nil
 }
 
-// markerOf is the type of the marker that may stand in front of a claim.
+// markerOf returns the type of the marker that may precede a claim.
 func markerOf(c claim) (kind uint32, ok bool) {
 	switch c.kind() {
 	case aTable:
@@ -210,7 +212,8 @@ func markerOf(c claim) (kind uint32, ok bool) {
 	return 0, false
 }
 
-// marked is what a claim's marker says of its sectors: the footer's does not count the end-of-stream marker.
+// marked returns the number of sectors in a claim's marker. The footer's does not count the
+// end-of-stream marker.
 func (k *sparseCheck) marked(c claim) int64 {
 	if c.kind() == aFooter {
 		return 1

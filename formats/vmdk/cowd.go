@@ -11,8 +11,9 @@ const (
 	cowdTableGrains   = 4096
 )
 
-// readCOWD reads the header of a vmfsSparse extent, as ESX 3 to 6 makes them for snapshots of disks up to 2 TiB. The result is
-// a header of the usual kind, because directory and tables work alike: only their sizes differ.
+// readCOWD reads the header of a vmfsSparse extent, as ESX 3 to 6 makes them for snapshots of disks
+// up to 2 TiB. The result is a header of the usual kind, because directory and tables work alike:
+// only their sizes differ.
 func readCOWD(ctx context.Context, f file) (*header, error) {
 	b := make([]byte, 32)
 	if f.Size() < cowdHeaderSectors*sector {

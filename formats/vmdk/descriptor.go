@@ -15,7 +15,7 @@ const (
 	maxExtents = 4096
 )
 
-// descriptor is the text that says what a disk consists of.
+// descriptor is the text that lists a disk's extents.
 type descriptor struct {
 	cid, parentCID uint32
 	createType     string
@@ -27,8 +27,8 @@ type descriptor struct {
 // shownDDB are the entries of the disk data base worth showing.
 var shownDDB = []string{"adaptertype", "virtualhwversion", "toolsversion", "uuid"}
 
-// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte is padding; where all of it is,
-// there is room for a descriptor and none, and the result is nil.
+// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte
+// is padding; where all of it is, there is room for a descriptor and none, and the result is nil.
 func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, error) {
 	if size > maxDescriptorSize {
 		return nil, f.corrupt(off, "descriptor: %d bytes, at most %d are read", size, maxDescriptorSize)

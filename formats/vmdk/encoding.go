@@ -17,8 +17,8 @@ var windowsNames = map[string]string{
 	"windows-950": "big5", "cp950": "big5", "ms950": "big5",
 }
 
-// decodeNames turns the file names of the descriptor into UTF-8. They are in the code page that the line encoding= names, as
-// in encoding="GBK"; the rest of the text is ASCII in all of them.
+// decodeNames turns the file names of the descriptor into UTF-8. They are in the code page that the
+// line encoding= names, as in encoding="GBK"; the rest of the text is ASCII in all of them.
 func (p *parser) decodeNames(at int64) error {
 	names := []*string{&p.d.parentHint}
 	for i := range p.d.extents {

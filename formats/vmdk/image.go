@@ -14,7 +14,7 @@ import (
 // flatCluster is a choice: the granularity at which a disk of flat extents is treated.
 const flatCluster = 64 << 10
 
-// image is an open VMDK: extents that lie one behind the other. It is immutable.
+// image is an open VMDK: extents that follow one another. It is immutable.
 type image struct {
 	info  formats.Info
 	parts []part
@@ -31,7 +31,8 @@ func newImage(r *front, parts []part) *image {
 	return m
 }
 
-// clusters gives the cluster size of the disk, that of the extents which must be decoded if there are any, and their codec.
+// clusters gives the cluster size of the disk, that of the extents which must be decoded if there
+// are any, and their codec.
 func clusters(parts []part) (size int64, codec string) {
 	var compressed, plain int64
 	for _, p := range parts {
@@ -57,14 +58,12 @@ func clusters(parts []part) (size int64, codec string) {
 
 func formatCID(id uint32) string { return fmt.Sprintf("%08x", id) }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
 	return info
 }
 
-// Extent is the formats.Image method.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	p := m.part(off)
 	e, err := p.extent.extent(ctx, off-p.start, min(n, p.end-off))
@@ -72,7 +71,6 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	return e, err
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		x := m.part(off)
@@ -93,7 +91,7 @@ func (m *image) part(off int64) *part {
 // maxShown bounds the extents that details list.
 const maxShown = 16
 
-// details are what the descriptor and the extents' headers say.
+// details returns the facts in the descriptor and in the extents' headers.
 func (r *front) details(parts []part) []formats.Detail {
 	d := []formats.Detail{
 		{Key: "cid", Value: formatCID(r.desc.cid)},
@@ -112,7 +110,7 @@ func (r *front) details(parts []part) []formats.Detail {
 	return d
 }
 
-// shown keeps a hostile value from doing harm to who looks at it.
+// shown escapes a text, which may be hostile.
 func shown(s string) string {
 	return strings.Replace(strings.TrimSuffix(shorten(s)[1:], `"`), `"…`, "…", 1)
 }

@@ -11,8 +11,8 @@ import (
 // frontSize is how much of a file decides its kind.
 const frontSize = 1024
 
-// Probe claims sparse extents of all kinds by their magic numbers, and descriptors by their text. A file that Open refuses
-// is claimed too if it is clearly VMDK.
+// Probe claims sparse extents of all kinds by their magic numbers, and descriptors by their text. A
+// file that Open refuses is claimed too if it is clearly VMDK.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	b := make([]byte, min(src.Size(), frontSize))
 	if err := src.ReadAt(ctx, b, 0); err != nil {
@@ -33,7 +33,8 @@ const (
 	utf16File // a descriptor in UTF-16, which is not read
 )
 
-// kindOf returns the kind of a file that begins with b, which has frontSize bytes or all of the file.
+// kindOf returns the kind of a file that begins with b, which has frontSize bytes or all of the
+// file.
 func kindOf(b []byte) kind {
 	switch {
 	case bytes.HasPrefix(b, []byte(magic)):
@@ -50,8 +51,9 @@ func kindOf(b []byte) kind {
 	return unknown
 }
 
-// isDescriptor reports whether b is the front of a descriptor: text with one of the lines that no other file has. Programs
-// differ in the first line: "# Disk DescriptorFile" with or without its spaces, other comments, or none.
+// isDescriptor reports whether b is the front of a descriptor: text with one of the lines that no
+// other file has. Programs differ in the first line: "# Disk DescriptorFile" with or without its
+// spaces, other comments, or none.
 func isDescriptor(b []byte) bool {
 	text, ok := textOf(b)
 	if !ok {
@@ -78,8 +80,8 @@ const firstLineSquashed = "#diskdescriptorfile"
 
 const byteOrderMark = "\ufeff"
 
-// textOf returns the text at the start of a file, up to the first zero byte, without a byte order mark. ok is false if it has
-// bytes that no text has.
+// textOf returns the text at the start of a file, up to the first zero byte, without a byte order
+// mark. ok is false if it has bytes that no text has.
 func textOf(b []byte) (text string, ok bool) {
 	b, _, _ = bytes.Cut(b, []byte{0})
 	b = bytes.TrimPrefix(b, []byte(byteOrderMark))
@@ -87,7 +89,8 @@ func textOf(b []byte) (text string, ok bool) {
 	return string(b), !bytes.ContainsFunc(b, control)
 }
 
-// narrowed returns every other byte of UTF-16 text that has a byte order mark, nil of anything else.
+// narrowed returns every other byte of UTF-16 text that has a byte order mark, nil of anything
+// else.
 func narrowed(b []byte) []byte {
 	var low int
 	switch {

@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// front is what the opened source itself says: a descriptor, and, if it is an extent too, a header.
+// front is the descriptor of the opened source, and the header if it is an extent too.
 type front struct {
 	file     file
 	header   *header // nil if the descriptor is all there is
@@ -19,7 +19,6 @@ type front struct {
 	descSize int64 // 0 if there is none
 }
 
-// Open is the formats.Driver method.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -40,11 +39,11 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 	return newImage(front, parts), nil
 }
 
-// first is for who gives up at the first fault.
+// first is for callers that stop at the first fault.
 func first(faults []error) error { return faults[0] }
 
-// readFront finds out what the source is and verifies its header, if it has one; faults, of which there is one at least, become
-// the error that failed makes of them.
+// readFront finds the kind of a source and verifies its header, if it has one. If there are faults,
+// the error is failed's.
 func readFront(ctx context.Context, f file, failed func(faults []error) error) (*front, error) {
 	b := make([]byte, min(f.Size(), frontSize))
 	if err := f.read(ctx, b, 0, "first bytes"); err != nil {
@@ -84,7 +83,7 @@ func readFront(ctx context.Context, f file, failed func(faults []error) error) (
 	return nil, otherKind(f, b)
 }
 
-// otherKind is the error about a file that begins with b and is no sparse extent that is read.
+// otherKind is the error about a file that begins with b and is not a sparse extent that is read.
 func otherKind(f file, b []byte) error {
 	switch kindOf(b) {
 	case seSparseFile:
@@ -139,9 +138,9 @@ type part struct {
 
 // extent is a piece of a disk of one kind. Offsets are within it.
 type extent interface {
-	// extent is formats.Image's Extent.
+	// extent does the work of formats.Image's Extent.
 	extent(ctx context.Context, off, n int64) (formats.Extent, error)
-	// readAt is formats.Image's ReadAt.
+	// readAt does the work of formats.Image's ReadAt.
 	readAt(ctx context.Context, p []byte, off int64) error
 }
 

@@ -30,7 +30,6 @@ const (
 	maxFileName      = 255 // bytes, as Linux has it
 )
 
-// Options is the formats.Creator method.
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: subformatOption, Help: "monolithicSparse, for virtual machines, or streamOptimized, compressed for transport; monolithicSparse if not given"},
@@ -90,7 +89,8 @@ func contentID(uuid [16]byte) uint32 {
 	return fresh
 }
 
-// descriptorText is the descriptor of a disk of so many sectors. Some readers, such as libvmdk, look for its extent by the name.
+// descriptorText is the descriptor of a disk of so many sectors. Some readers, such as libvmdk,
+// look for its extent by the name.
 func (c choices) descriptorText(sectors uint64, opts formats.CreateOptions) string {
 	heads := uint64(255)
 	if c.adapter == "ide" {

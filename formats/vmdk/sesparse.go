@@ -25,8 +25,8 @@ const (
 	seHeaderSectors = 2 // constant and volatile
 )
 
-// seSparse is an extent that ESX makes for snapshots on VMFS 6, and for those of disks larger than 2 TiB: a directory, tables
-// and grains of 4 KiB, each kind in an area of its own.
+// seSparse is an extent that ESX makes for snapshots on VMFS 6, and for those of disks larger than
+// 2 TiB: a directory, tables and grains of 4 KiB, each kind in an area of its own.
 type seSparse struct {
 	file     file
 	size     int64 // of the extent, bytes
@@ -65,7 +65,7 @@ func openSESparse(ctx context.Context, f file, sectors, left, cacheBytes int64) 
 	case !inside(u64(80), 1, fileSectors):
 		return nil, f.corrupt(80, "header: volatile_header_offset is %d, must be within the file", u64(80))
 	case !inside(u64(128), uint64(ceilDiv(need, sector)), fileSectors):
-		return nil, f.corrupt(128, "header: grain_dir_offset is %d, must be such that %d bytes lie behind the header and within the file", u64(128), need)
+		return nil, f.corrupt(128, "header: grain_dir_offset is %d, must be such that %d bytes lie after the header and within the file", u64(128), need)
 	case !inside(u64(144), 0, fileSectors):
 		return nil, f.corrupt(144, "header: grain_tables_offset is %d, must be within the file", u64(144))
 	case !inside(u64(192), 0, fileSectors):
@@ -109,7 +109,8 @@ func (s *seSparse) tableAt(j int64) (at int64, ok bool, err error) {
 	return at, true, nil
 }
 
-// grain decodes the entry of a grain: its state and, of Data, where it lies. problem says what is wrong with it.
+// grain decodes the entry of a grain into its state and, of Data, its place. problem says why the
+// entry is wrong.
 func (s *seSparse) grain(e uint64) (state formats.State, at int64, problem string) {
 	switch {
 	case e == 0:
@@ -133,7 +134,7 @@ type sePiece struct {
 	at    int64
 }
 
-// piece finds what is at off, at most n bytes and no further than one table goes.
+// piece finds the run of one state at off, at most n bytes and within one table.
 func (s *seSparse) piece(ctx context.Context, off, n int64) (sePiece, error) {
 	j := off / seTableSpan
 	at, ok, err := s.tableAt(j)

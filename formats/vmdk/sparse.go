@@ -132,7 +132,8 @@ func (s *sparse) readAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// readPlain reads what p wants of the grains from g on that lie one upon another, and returns how much that was.
+// readPlain reads what p wants of the grains from g on that lie one upon another, and returns how
+// much that was.
 func (s *sparse) readPlain(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
 	start, count := gte(entries, 0), s.together(entries, ceilDiv(in+int64(len(p)), s.grain))
 	n := min(int64(len(p)), count*s.grain-in)

@@ -1,11 +1,13 @@
-// Package vmdk reads, checks and writes VMDK, VMware's disk format: a descriptor, which is a short text, and extents, which have
-// the bytes. A sparse extent has grains (clusters) behind a grain directory and grain tables; in a stream-optimized one they are
-// compressed and the directory is at the end. Descriptor and extent are one file, or the descriptor names others, which
-// formats.Files opens. docs/formats/vmdk.md describes every byte; the names here are the format's own.
+// Package vmdk reads, checks and writes VMDK, VMware's disk format: a descriptor, which is a short
+// text, and extents, which have the bytes. A sparse extent has grains (clusters), found by a grain
+// directory and grain tables; in a stream-optimized one they are compressed and the directory is at
+// the end. Descriptor and extent are one file, or the descriptor names others, which formats.Files
+// opens. docs/formats/vmdk.md describes every byte; the names here are the format's own.
 //
-// layout.go holds the structures as bytes, verify.go what a header must say, descriptor.go and extentline.go the text. On these
-// stand directory.go, sparse.go, grain.go and flat.go (the kinds of extent), open.go and image.go (the disk they make up), the
-// check*.go and the writers, create.go and the files beside it.
+// kind.go recognises files, layout.go decodes the structures, verify.go has the rules for a header,
+// descriptor.go, extentline.go and encoding.go read the text. directory.go, sparse.go and grain.go,
+// cowd.go, sesparse.go and flat.go are the kinds of extent, open.go and image.go the disk that they
+// make up. The check*.go check, the create*.go write.
 package vmdk
 
 import (
@@ -29,5 +31,4 @@ var (
 // New makes a driver.
 func New() *Driver { return &Driver{zlib: codec.NewZlib()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }

@@ -22,8 +22,8 @@ func (h ChunkHead) Size() int64 {
 	return RoundUp(ChunkHeaderSize+int64(h.Compressed)+int64(len(ChunkTrailer)), Unit)
 }
 
-// DecodeChunkHead reads the header in b, or says what is wrong with it. The compressed flag and the original size are ignored,
-// because the vendor's tool writes 0 and ignores them too.
+// DecodeChunkHead reads the header in b, or says why it is wrong. The compressed flag and the
+// original size are ignored, because the vendor's tool writes 0 and ignores them too.
 func DecodeChunkHead(b []byte) (h ChunkHead, problem string) {
 	if got := b[:len(ChunkCookie)]; string(got) != ChunkCookie {
 		return h, fmt.Sprintf("cookie is %q, must be %q", got, ChunkCookie)
@@ -42,8 +42,9 @@ func EncodeChunk(b []byte, block uint32) []byte {
 	return append(b, ChunkTrailer...)
 }
 
-// Payload returns the compressed bytes of a whole chunk with that header, or says what is wrong with its end. The bytes between
-// them and the trailer are ignored: the vendor's tool leaves there the former content of its buffer.
+// Payload returns the compressed bytes of a whole chunk with that header, or says why its end is
+// wrong. The bytes between them and the trailer are ignored: the vendor's tool leaves there the
+// former content of its buffer.
 func (h ChunkHead) Payload(chunk []byte) (compressed []byte, problem string) {
 	if got := chunk[len(chunk)-len(ChunkTrailer):]; string(got) != ChunkTrailer {
 		return nil, fmt.Sprintf("the last four bytes are %q, must be %q", got, ChunkTrailer)

@@ -1,5 +1,6 @@
-// Package zstream has the structures that ZVHD and ZVHD2 share: the vendor's header, which looks like the footer of a VHD and is
-// little-endian, and the chunks that hold compressed blocks. docs/formats/zvhd.md and docs/formats/zvhd2.md describe every byte.
+// Package zstream has the structures that ZVHD and ZVHD2 share: the vendor's header, which looks
+// like the footer of a VHD and is little-endian, and the chunks that hold compressed blocks.
+// docs/formats/zvhd.md and docs/formats/zvhd2.md describe every byte.
 package zstream
 
 import (
@@ -21,7 +22,7 @@ const (
 
 	featuresReserved = 2           // VHD's bit that is always set
 	fileVersion      = 0x0001_0000 // 1.0
-	noDataOffset     = ^uint64(0)  // there is no further header
+	noDataOffset     = ^uint64(0)  // there is not another header
 	creatorApp       = "tap\x00"
 	creatorVersion   = 0x0001_0004 // 1.4
 	diskType         = 4
@@ -77,8 +78,8 @@ func FieldOffset(fields []Field, name string) int64 {
 	panic("zstream: no field " + name) // bug: rules name fields of the tables only
 }
 
-// New returns the header of a new disk of size bytes, without a checksum. A timestamp before 2000 or after 2136 is written as
-// the nearest that the format can hold.
+// New returns the header of a new disk of size bytes, without a checksum. A timestamp before 2000
+// or after 2136 is written as the nearest that the format can hold.
 func New(cookie string, size int64, opts formats.CreateOptions) Header {
 	return Header{
 		Cookie:         [8]byte([]byte(cookie)),
@@ -140,8 +141,8 @@ func (h *Header) Append(b []byte) []byte {
 	return append(b, h.Saved, h.Hidden, h.Align64)
 }
 
-// Sum returns the checksum that the header in b must have: NOT of the sum of its 512 bytes, the checksum's own four taken as
-// zeros.
+// Sum returns the checksum that the header in b must have: NOT of the sum of its 512 bytes, the
+// checksum's own four taken as zeros.
 func Sum(b []byte) uint32 {
 	var sum uint32
 	for i, c := range b[:HeaderSize] {
@@ -167,7 +168,8 @@ func Fault(b []byte, cookie string) string {
 	return fmt.Sprintf("checksum is %#08x, must be %#08x", h.Checksum, sum)
 }
 
-// OtherVersion returns the version of a header that is not of the one that is read, "" of one that is.
+// OtherVersion returns the version of a header that is not of the one that is read, "" of one that
+// is.
 func (h *Header) OtherVersion() string {
 	if h.Version == fileVersion {
 		return ""
@@ -175,7 +177,8 @@ func (h *Header) OtherVersion() string {
 	return fmt.Sprintf("version %s is not read, only %s", formatVersion(h.Version), formatVersion(fileVersion))
 }
 
-// Rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on the earlier ones.
+// Rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on
+// the earlier ones.
 type Rule struct {
 	Field string
 	Got   uint64
@@ -213,8 +216,8 @@ func (h *Header) Details() []formats.Detail {
 
 func formatVersion(v uint32) string { return fmt.Sprintf("%d.%d", v>>16, v&0xffff) }
 
-// geometry returns VHD's cylinders, heads and sectors per track for a disk of size bytes (Virtual Hard Disk Image Format
-// Specification, appendix "CHS calculation"), packed as the header has them.
+// geometry returns VHD's cylinders, heads and sectors per track for a disk of size bytes (Virtual
+// Hard Disk Image Format Specification, appendix "CHS calculation"), packed as the header has them.
 func geometry(size uint64) uint32 {
 	sectors := min(size/512, 65535*16*255)
 	spt, heads := uint64(17), uint64(0)

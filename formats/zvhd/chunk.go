@@ -18,8 +18,8 @@ type ref struct {
 
 func (r ref) end() int64 { return r.off + int64(r.size) }
 
-// payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
-// looked at: the vendor's tool leaves there what its buffer held before.
+// payload finds the compressed bytes in the chunk that r names. What lies between them and the
+// trailer is not looked at: the vendor's tool leaves there what its buffer held before.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {
@@ -31,10 +31,10 @@ func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	return h.Payload(chunk)
 }
 
-// streamStart is where decoding starts in the first chunk, behind the zlib header.
+// streamStart is where decoding starts in the first chunk, after the zlib header.
 var streamStart = codec.Place{Bit: 16}
 
-// checkStream looks at the zlib header in front of the first chunk's payload (RFC 1950, 2.2).
+// checkStream checks the zlib header at the start of the first chunk's payload (RFC 1950, 2.2).
 func checkStream(payload []byte) (problem string) {
 	if len(payload) < 2 {
 		return "the payload has no room for a zlib header"
@@ -57,8 +57,8 @@ type chunkReader struct {
 	buffers *codec.Buffers
 }
 
-// read gives the payload of the i-th stored chunk, in a buffer that is the caller's to put back. What is wrong with the
-// chunk is told apart from what kept it from being read.
+// read returns the payload of the i-th stored chunk. The caller puts buf back. problem is about the
+// chunk, err about the source.
 func (c *chunkReader) read(ctx context.Context, i int64, r ref) (buf *[]byte, compressed []byte, problem string, err error) {
 	buf = c.buffers.Get(int64(r.size))
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {

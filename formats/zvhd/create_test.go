@@ -195,7 +195,7 @@ func TestBlocksCompressTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(behind) > len(alone)/3 {
-		t.Errorf("%d bytes alone, %d behind the same", len(alone), len(behind))
+		t.Errorf("%d bytes alone, %d after the same", len(alone), len(behind))
 	}
 }
 

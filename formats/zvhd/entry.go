@@ -46,7 +46,8 @@ func (e entry) putPlace(p int, s indexed) {
 	le.PutUint32(b[12:], s.sum)
 }
 
-// windowLen is the length of the window of a place in chunk i: full, but near the start of the stream.
+// windowLen is the length of the window of a place in chunk i: full, but near the start of the
+// stream.
 func windowLen(i int64, plain uint32) int {
 	if i == 0 {
 		return int(min(windowSize, plain))

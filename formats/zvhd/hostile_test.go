@@ -217,12 +217,12 @@ func TestHostileChunks(t *testing.T) {
 		{"compressed size 0", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 0) }, []string{"at 0x79000", "cookie"}},
 		{"compressed size, less", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 9523) }, []string{"block 7", "deflate"}},
 		{"compressed size, more", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 9525) }, []string{"block 7", "deflate"}},
-		{"compressed size behind the file", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 20000) }, []string{"block 7", "compressed size is 20000"}},
+		{"compressed size after the file", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 20000) }, []string{"block 7", "compressed size is 20000"}},
 		{"compressed size 2^32-1", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 1<<32-1) }, []string{"compressed size is 4294967295"}},
 		{"compressed size to the end", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 4*unit-52) }, []string{"truncated"}},
 		{"block number twice", func(b []byte) { le.PutUint32(b[tinyBlock5+16:], 4) }, []string{"at 0x75000", "block 4", "ascend"}},
 		{"block number going back", func(b []byte) { le.PutUint32(b[tinyBlock5+16:], 3) }, []string{"block 3", "ascend"}},
-		{"block number behind the disk", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 8) }, []string{"block 8", "the disk has 8 blocks"}},
+		{"block number after the disk", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 8) }, []string{"block 8", "the disk has 8 blocks"}},
 		{"block number 2^32-1", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 1<<32-1) }, []string{"block 4294967295"}},
 		{"trailer", func(b []byte) { b[tinyBlock2-1] = 1 }, []string{"block 1", "last four bytes"}},
 		{"zlib method", func(b []byte) { b[unit+zstream.ChunkHeaderSize] = 0x77 }, []string{"block 0", "zlib header: the method"}},
@@ -271,7 +271,7 @@ func TestHostileStreams(t *testing.T) {
 		{"a finished stream", [][]byte{final, second}, []string{"block 0", "finished"}},
 		{"no sync flush", [][]byte{first[:len(first)-4], second}, []string{"block 0"}},
 		{"half a sync flush", [][]byte{first[:len(first)-1], second}, []string{"block 0", "between two blocks"}},
-		{"a byte behind the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},
+		{"a byte after the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},
 		{"short", [][]byte{append(head, piece(plain[:blockSize-1], nil)...), second}, []string{"block 0", "2097151 bytes"}},
 		{"long", [][]byte{append(head, piece(plain[:blockSize+1], nil)...), second}, []string{"block 0", "more than"}},
 		{"a bomb", [][]byte{append(head, piece(make([]byte, 16<<20), nil)...), second}, []string{"block 0", "more than"}},
@@ -307,6 +307,6 @@ func TestBlocksBehindDamageAreNotGuessed(t *testing.T) {
 	p := make([]byte, 4096)
 	formattest.WantError(t, img.ReadAt(t.Context(), p, 7*blockSize), formats.ErrCorrupt, "block 1")
 	if err := img.ReadAt(t.Context(), p, 0); err != nil {
-		t.Errorf("the block in front of the damage: %v", err)
+		t.Errorf("the block before the damage: %v", err)
 	}
 }

@@ -12,8 +12,8 @@ const (
 	pieces    = 8 // a block has: what decoding one costs stands in docs/formats/zvhd.md
 	pieceSize = blockSize / pieces
 
-	// maxChunkSize is the limit we set for a chunk on disk. Deflate grows incompressible data by less than a hundredth, so
-	// twice the block is generous.
+	// maxChunkSize is the limit we set for a chunk on disk. Deflate grows incompressible data by
+	// less than a hundredth, so twice the block is generous.
 	maxChunkSize = 2 * blockSize
 )
 

@@ -27,8 +27,8 @@ func (c *checker) leak(from, to int64) {
 	}
 }
 
-// Check is the formats.Checker method. Where footer or tables are too damaged to follow, it walks the chunks
-// from the header on and lists those that stand.
+// Check walks the chunks from the header on and lists the good ones, if footer or tables are too
+// damaged to follow.
 func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	s, err := readSeals(ctx, src)
 	if err != nil {
@@ -102,8 +102,8 @@ func (f *footer) asHeader() footer {
 	return h
 }
 
-// compare reports the fields in which the structure at an offset differs from what the final footer implies, but
-// for the checksum: that of the header has been checked, that of its copy is stale.
+// compare reports the fields of the structure at an offset that do not agree with the final footer.
+// The checksum is left out: the header's has been checked, and its copy's is stale.
 func (c *checker) compare(have, implied footer, at int64, what string) {
 	have.Checksum = implied.Checksum
 	got, want := have.encode(), implied.encode()
@@ -115,12 +115,14 @@ func (c *checker) compare(have, implied footer, at int64, what string) {
 	}
 }
 
-// data checks the chunks, in file order, and the space between them. It returns where the last one ends.
+// data checks the chunks, in file order, and the space between them. It returns where the last one
+// ends.
 func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
 	end = unit
 	for _, r := range refs {
 		if r.off < end {
-			// Not decoded: a small file with a hundred thousand entries for one chunk would take a day.
+			// Not decoded: a small file with a hundred thousand entries for one chunk would take a
+			// day.
 			c.damage(r.off, "the chunk of block %d overlaps another, which ends at %#x", r.block, end)
 			end = max(end, r.end())
 			continue
@@ -134,7 +136,7 @@ func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
 	return end, nil
 }
 
-// chunk reads and decodes one chunk and reports what is wrong with it.
+// chunk reads and decodes one chunk and reports damage in it.
 func (c *checker) chunk(ctx context.Context, r ref) error {
 	problem, err := c.chunks.decode(ctx, c.block, r)
 	c.chunkDamage(r, problem)
@@ -162,7 +164,8 @@ func (c *checker) copyOfHeader(ctx context.Context, end, at int64, want *footer)
 	return nil
 }
 
-// standAndRelease lists the chunks that stand and then what is held: the tables cannot be followed.
+// standAndRelease lists the good chunks and then the problems of the tables, which cannot be
+// followed.
 func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
 	if _, err := c.stand(ctx, &s.final); err != nil {
 		return err
@@ -171,8 +174,8 @@ func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
 	return nil
 }
 
-// stand lists the good chunks that follow the header, without the index, in runs of blocks, and reports the
-// damaged ones among them. It returns the number of both.
+// stand lists the good chunks that follow the header, without the index, in runs of blocks, and
+// reports the damaged ones among them. It returns the number of both.
 func (c *checker) stand(ctx context.Context, f *footer) (whole int64, err error) {
 	var first, last ref // the run so far, if last is not empty
 	for r, err := range walk(ctx, c.src, f) {

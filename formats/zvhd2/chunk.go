@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
-// looked at: the vendor's tool leaves there what its buffer held before.
+// payload finds the compressed bytes in the chunk that r names. What lies between them and the
+// trailer is not looked at: the vendor's tool leaves there what its buffer held before.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {
@@ -24,7 +24,8 @@ func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	return h.Payload(chunk)
 }
 
-// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's buffers.
+// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's
+// buffers.
 type chunkReader struct {
 	src     formats.Source
 	codec   decoder
@@ -36,8 +37,8 @@ func (d *Driver) chunks(src formats.Source, method uint8) chunkReader {
 	return chunkReader{src, d.decoder(method), &d.buffers}
 }
 
-// decode fills dst, a whole block, with the plain bytes of the chunk that r names. What is wrong with the chunk is
-// told apart from what kept it from being read.
+// decode fills dst, a whole block, with the plain bytes of the chunk that r names. problem is about
+// the chunk, err about the source.
 func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem string, err error) {
 	buf := c.buffers.Get(int64(r.size))
 	defer c.buffers.Put(buf)

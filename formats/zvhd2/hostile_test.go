@@ -173,7 +173,7 @@ func TestUnsealedFooter(t *testing.T) {
 		{"checksum", func(b []byte) []byte { b[at+64] ^= 1; return b }, []string{"checksum", "truncated", "6 whole chunks"}},
 		{"covered byte", func(b []byte) []byte { b[at+300] ^= 1; return b }, []string{"checksum", "6 whole chunks"}},
 		{"cut in the bitmap", func(b []byte) []byte { return b[:at-1] }, []string{"truncated", "6 whole chunks"}},
-		{"cut behind the copy", func(b []byte) []byte { return b[:438272] }, []string{"checksum", "truncated", "6 whole chunks"}},
+		{"cut after the copy", func(b []byte) []byte { return b[:438272] }, []string{"checksum", "truncated", "6 whole chunks"}},
 		{"cut before the copy", func(b []byte) []byte { return b[:434176] }, []string{"truncated", "6 whole chunks"}},
 		{"cut in a chunk", func(b []byte) []byte { return b[:368640+53248-1] }, []string{"truncated", "2 whole chunks"}},
 		{"cut in the first", func(b []byte) []byte { return b[:4200] }, []string{"truncated", "0 whole chunks"}},
@@ -231,9 +231,9 @@ func TestHostileTables(t *testing.T) {
 		change func(b []byte)
 		words  []string
 	}{
-		{"offset behind the data", func(b []byte) { le.PutUint64(b[tinyIndex+16:], tinyIndex) }, []string{"index entry 1", "block 1", "outside the data area"}},
+		{"offset after the data", func(b []byte) { le.PutUint64(b[tinyIndex+16:], tinyIndex) }, []string{"index entry 1", "block 1", "outside the data area"}},
 		{"odd offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1) }, []string{"index entry 1", "multiples of 4096"}},
-		{"offset behind the file", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<40) }, []string{"index entry 1", "outside"}},
+		{"offset after the file", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<40) }, []string{"index entry 1", "outside"}},
 		{"offset that overflows", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<64-4096) }, []string{"index entry 1", "outside"}},
 		{"negative offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<63) }, []string{"index entry 1", "outside"}},
 		{"no offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 0) }, []string{"index entry 1", "no chunk"}},
@@ -248,7 +248,7 @@ func TestHostileTables(t *testing.T) {
 		{"bit too many", func(b []byte) { b[tinyBitmap] |= 1 << 3 }, []string{"bitmap", "7 bits", "non_zero_blk_num is 6"}},
 		{"bit too few", func(b []byte) { b[tinyBitmap] &^= 1 << 7 }, []string{"bitmap", "5 bits"}},
 		{"bit moved", func(b []byte) { b[tinyBitmap] ^= 1<<3 | 1<<4 }, []string{"index entry 3", "block number is 4, must be 3"}},
-		{"bit behind the disk", func(b []byte) { b[tinyBitmap+1] |= 1 }, []string{"bitmap", "block 8", "max_blk_num is 8"}},
+		{"bit after the disk", func(b []byte) { b[tinyBitmap+1] |= 1 }, []string{"bitmap", "block 8", "max_blk_num is 8"}},
 		{"last bit of the segment", func(b []byte) { b[tinyBitmap+4095] |= 0x80 }, []string{"bitmap", "block 32767"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

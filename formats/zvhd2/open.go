@@ -11,8 +11,8 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// seals are the two footers by which a file is known: the header at 0 and the final footer in the last unit. A
-// footer with a fault is not to be believed.
+// seals are the two footers by which a file is known: the header at 0 and the final footer in the
+// last unit. A footer with a fault is not to be believed.
 type seals struct {
 	header, final           footer
 	headerFault, finalFault string
@@ -46,7 +46,6 @@ func readSeal(ctx context.Context, src formats.Source, at int64) (f footer, faul
 	return decodeFooter(b), zstream.Fault(b, cookie), nil
 }
 
-// Open is the formats.Driver method.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -109,7 +108,8 @@ func truncated(whole int64) string {
 	return fmt.Sprintf("the file is truncated or its end is damaged; its header is good and %d whole chunks are present", whole)
 }
 
-// walk yields the whole chunks that follow the header one upon another, without the index, as far as they go.
+// walk yields the whole chunks that follow the header one upon another, without the index, as far
+// as they go.
 func walk(ctx context.Context, src formats.Source, header *footer) iter.Seq2[ref, error] {
 	return func(yield func(ref, error) bool) {
 		largest := maxChunkSize(maxBlockSize)

@@ -35,12 +35,12 @@ func (f *footer) supported() error {
 	return nil
 }
 
-// final tells the final footer from the header and its copy, whose index fields are all zeros. A bitmap is in
-// every whole file.
+// final tells the final footer from the header and its copy, whose index fields are all zeros. A
+// bitmap is in every whole file.
 func (f *footer) final() bool { return f.bitmapLBA != 0 || f.indexLBA != 0 || f.bitmapSegNum != 0 }
 
-// verify reports every field of the final footer at offset at that breaks a rule. Sums and products are of values
-// below 2^61 once the earlier rules hold, and harmless while they do not.
+// verify reports every field of the final footer at offset at that breaks a rule. Sums and products
+// are of values below 2^61 once the earlier rules hold, and harmless while they do not.
 func (f *footer) verify(at int64, report report) {
 	for _, r := range append(f.diskRules(), f.tableRules(uint64(at))...) {
 		if !r.OK {
@@ -94,9 +94,9 @@ func validBlockSize(n uint32) bool {
 	return n >= minBlockSize && n <= maxBlockSize && n&(n-1) == 0
 }
 
-// inside tells whether [off, off+n) lies in [from, to), without overflowing.
+// inside reports whether [off, off+n) lies in [from, to), without overflowing.
 func inside(off, n, from, to uint64) bool { return off >= from && off <= to && n <= to-off }
 
-// maxChunkSize is the limit we set for the bytes of a chunk on disk. Codecs grow incompressible data by less
-// than a hundredth, so twice the block is generous.
+// maxChunkSize is the limit we set for the bytes of a chunk on disk. Codecs grow incompressible
+// data by less than a hundredth, so twice the block is generous.
 func maxChunkSize(blockSize uint32) int64 { return 2 * int64(blockSize) }

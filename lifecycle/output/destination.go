@@ -13,11 +13,11 @@ import (
 // maxLinks is how many symbolic links are followed, as by Linux.
 const maxLinks = 40
 
-// followLinks returns the path of the file that a path leads to, so that a link's target is replaced and not the link. The
-// file need not exist unless it is a link's target.
+// followLinks returns the path of the file that a path leads to, so that a link's target is
+// replaced and not the link. The file need not exist unless it is a link's target.
 //
-// Links are read here and not by the kernel, because a rename, unlike open(2), has no protection against links that another
-// user placed in a directory such as /tmp.
+// Links are read here and not by the kernel, because a rename, unlike open(2), has no protection
+// against links that another user placed in a directory such as /tmp.
 func followLinks(path string) (string, error) {
 	at := path
 	for range maxLinks {
@@ -59,9 +59,9 @@ func readLink(path string) (string, error) {
 	return string(target[:max(n, 0)]), err
 }
 
-// isBait reports whether a file may have been placed for this process to stumble upon: it is another user's, in a directory
-// where anyone may create files and only owners may replace them. This is the kernel's rule of fs.protected_symlinks and
-// fs.protected_regular.
+// isBait reports whether a file may have been placed for this process to stumble upon: it is
+// another user's, in a directory where anyone may create files and only owners may replace them.
+// This is the kernel's rule of fs.protected_symlinks and fs.protected_regular.
 func isBait(path string, st *unix.Stat_t) (bool, error) {
 	var dir unix.Stat_t
 	if err := unix.Stat(filepath.Dir(path), &dir); err != nil {

@@ -1,6 +1,7 @@
-// Package output makes files that appear whole: what is written goes to a file without a name, or with a hidden one in the
-// same directory, which takes its own name once it is complete and on stable storage. So no half file ever bears the name,
-// whatever ends the program. The commands on image files and the daemon's exports write in this way.
+// Package output makes files that appear whole: what is written goes to a file without a name, or
+// with a hidden one in the same directory, which takes its own name once it is complete and on
+// stable storage. So no half file ever bears the name, whatever ends the program. The commands on
+// image files and the daemon's exports write in this way.
 package output
 
 import (
@@ -16,8 +17,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// File is a file that takes its name only once it is complete: until then it has none, so that nothing is left of it whatever
-// happens, or where the file system cannot do that, one that is hidden. It is a formats.Target.
+// File is a file that takes its name only once it is complete: until then it has none, so that
+// nothing is left of it whatever happens, or where the file system cannot do that, one that is
+// hidden. It is a formats.Target.
 type File struct {
 	*os.File
 	path   string
@@ -26,8 +28,9 @@ type File struct {
 	done   bool
 }
 
-// Create prepares writing path. A file that exists is replaced only with force (iofs.ErrExist), and never if it is one of the
-// sources, not a regular file, or another user's bait: see destination.go.
+// Create prepares writing path. A file that exists is replaced only with force (iofs.ErrExist), and
+// never if it is one of the sources, not a regular file, or another user's bait: see
+// destination.go.
 func Create(path string, sources []string, force bool) (*File, error) {
 	path, err := followLinks(path)
 	if err != nil {
@@ -156,7 +159,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Settle brings what was written to stable storage and out of the page cache, so that who reads it back sees what is stored.
+// Settle brings what was written to stable storage and out of the page cache, so that who reads it
+// back sees what is stored.
 func (o *File) Settle() error {
 	if err := o.Sync(); err != nil {
 		return err
