@@ -7,7 +7,6 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
@@ -84,36 +83,6 @@ func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 		}
 	}
 	return r.cfg.Store.Trim(ctx)
-}
-
-// dropStrays deletes the disks and indexes of images and volumes that a kill did not let be deleted.
-func (r *Registry) dropStrays() error {
-	known := func(id uint64) bool {
-		return slices.ContainsFunc(r.Images(), func(img *Image) bool { return img.id == id }) ||
-			slices.ContainsFunc(r.Volumes(), func(v *Volume) bool {
-				return slices.ContainsFunc(v.rec.rests(), func(rec record) bool { return rec.ID == id })
-			})
-	}
-	if r.cfg.Indexes != nil {
-		if err := r.cfg.Indexes.Sweep(known); err != nil {
-			return err
-		}
-	}
-	if r.cfg.Store == nil {
-		return nil
-	}
-	disks, err := r.cfg.Store.Disks()
-	if err != nil {
-		return err
-	}
-	for _, disk := range disks {
-		if !known(disk) {
-			if err := r.cfg.Store.Delete(disk); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // note is what a rebuild of the store without its database can tell of the image.

@@ -41,6 +41,9 @@ func (v *Volume) save(ctx context.Context, j *job, frozen *overlay.Frozen, rec *
 	if below != nil {
 		s.base = below.Size
 	}
+	if err := v.r.provisional(rec.ID); err != nil {
+		return err
+	}
 	if err := s.begin(below, rec); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/formats"
 )
 
@@ -225,6 +226,9 @@ func TestIndexGoesWithItsImage(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := h.db.Update(func(tx *kv.WriteTx) error { return drop(tx, 77) }); err != nil {
+		t.Fatal(err)
 	}
 	h.reopen()
 	entries, err := os.ReadDir(dir)

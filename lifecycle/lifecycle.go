@@ -269,7 +269,9 @@ func (r *Registry) remove(img *Image) error {
 			return err
 		}
 	}
-	if err := r.write(rec.erase); err != nil {
+	loose := r.dropImage(rec.ID)
+	err := r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.erase(tx), loose(tx)) })
+	if err != nil {
 		return err
 	}
 	r.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -89,7 +90,7 @@ func (rec record) put(tx *kv.WriteTx) error {
 	if err != nil {
 		return err
 	}
-	return tx.Set(rec.key(), b)
+	return errors.Join(tx.Set(rec.key(), b), tx.Delete(droppedKey(rec.ID)))
 }
 
 func (rec record) erase(tx *kv.WriteTx) error { return tx.Delete(rec.key()) }

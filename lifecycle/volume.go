@@ -175,7 +175,7 @@ func volumeAttrs(v *Volume) []any {
 	return []any{slog.Uint64("id", rec.ID), slog.String("volume", rec.Name)}
 }
 
-// openDeltas makes the directory of deltas be there, renews the volumes' notes, and then removes the deltas that no volume has.
+// openDeltas makes the directory of deltas be there and renews the volumes' notes.
 func (r *Registry) openDeltas() (err error) {
 	if r.cfg.Volumes == "" {
 		return nil
@@ -183,20 +183,5 @@ func (r *Registry) openDeltas() (err error) {
 	if r.deltas, err = overlay.OpenDir(r.cfg.Volumes); err != nil {
 		return err
 	}
-	if err := r.renewNotes(); err != nil {
-		return err
-	}
-	there, err := r.deltas.List()
-	if err != nil {
-		return err
-	}
-	for _, n := range there {
-		known := slices.ContainsFunc(r.Volumes(), func(v *Volume) bool { return slices.Contains(v.rec.Deltas, n) })
-		if !known {
-			if err := r.deltas.Remove(n); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return r.renewNotes()
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
@@ -18,6 +17,9 @@ import (
 // record as it was, nil for a new volume.
 func (r *Registry) putVolume(old *volumeRecord, now volumeRecord, more ...func(*kv.WriteTx) error) error {
 	noted := false
+	if old != nil {
+		more = append(more, r.dropLeft(*old, now))
+	}
 	err := r.write(func(tx *kv.WriteTx) error {
 		for _, put := range append(more, now.put) {
 			if err := put(tx); err != nil {
@@ -49,19 +51,7 @@ func (r *Registry) putNote(rec volumeRecord) error {
 
 // renewNotes makes the notes say what the database has. Where that fails the volume does not suffer.
 func (r *Registry) renewNotes() error {
-	there, err := r.deltas.Notes()
-	if err != nil {
-		return err
-	}
-	volumes := r.Volumes()
-	for _, n := range there {
-		if !slices.ContainsFunc(volumes, func(v *Volume) bool { return v.id == n }) {
-			if err := r.deltas.RemoveNote(n); err != nil {
-				return err
-			}
-		}
-	}
-	for _, v := range volumes {
+	for _, v := range r.Volumes() {
 		want, err := json.Marshal(v.rec)
 		if err != nil {
 			return err

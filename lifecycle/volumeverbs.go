@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
 var volumeVerbs = []verb[*Volume]{
@@ -130,7 +131,9 @@ func (v *Volume) delete(ctx context.Context, _ []string) error {
 		return err
 	}
 	defer v.use.giveTurn()
-	if err := v.r.write(rec.erase); err != nil {
+	loose := v.r.dropLeft(rec, volumeRecord{})
+	err := v.r.write(func(tx *kv.WriteTx) error { return errors.Join(rec.erase(tx), loose(tx)) })
+	if err != nil {
 		return err
 	}
 	v.r.mu.Lock()
