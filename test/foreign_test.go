@@ -19,7 +19,7 @@ import (
 func TestProgramsFillAVolume(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("half.raw"), mib, 41)
-	half := first(t, m.path)
+	half := readFile(t, m.path)
 	for name, script := range map[string]string{
 		"dd":                 `dd if="$1" of="$2" bs=64k status=none`,
 		"dd without O_TRUNC": `dd if="$1" of="$2" bs=64k status=none conv=notrunc`,
@@ -32,7 +32,7 @@ func TestProgramsFillAVolume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			volume := strings.ReplaceAll(name, " ", "-")
-			d.tell(t, "", "create "+volume+" size="+strconv.Itoa(2*mib))
+			d.run(t, "", "create "+volume+" size="+strconv.Itoa(2*mib))
 			rest := bytes.Repeat([]byte{0xaa}, mib)
 			writeAt(t, d.volume(volume, "disk"), rest, mib)
 			if name == "cp of holes" { // it leaves out the zeros of the source
@@ -41,7 +41,7 @@ func TestProgramsFillAVolume(t *testing.T) {
 			if r := sh(t, script, m.path, d.volume(volume, "disk")); r.code != 0 {
 				t.Fatalf("%+v", r)
 			}
-			if got := first(t, d.volume(volume, "disk")); !bytes.Equal(got, append(bytes.Clone(half), rest...)) {
+			if got := readFile(t, d.volume(volume, "disk")); !bytes.Equal(got, append(bytes.Clone(half), rest...)) {
 				t.Errorf("it has %d bytes, and other ones than were written", len(got))
 			}
 		})
@@ -54,16 +54,16 @@ func TestProgramsFillAVolume(t *testing.T) {
 func writeAt(t *testing.T, path string, p []byte, off int64) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	_, err = f.WriteAt(p, off)
-	check(t, err)
+	must(t, err)
 }
 
 // TestOneProcessWrites: a volume lets one process open its disk for writing, as often as it likes.
 func TestOneProcessWrites(t *testing.T) {
 	d := serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(256*mib))
+	d.run(t, "", "create one size="+strconv.Itoa(256*mib))
 	disk := d.volume("one", "disk")
 	for _, step := range []string{
 		`mkfs.ext4 -qF "$1" 100M`, `e2fsck -fy "$1"`, `resize2fs "$1"`, `e2fsck -fn "$1"`, `mkfs.btrfs -qf "$1"`,
@@ -73,18 +73,18 @@ func TestOneProcessWrites(t *testing.T) {
 		}
 	}
 	mine, err := os.OpenFile(disk, os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	again, err := os.OpenFile(disk, os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	r := sh(t, `exec 3<>"$1"`, disk)
 	if r.code == 0 || !strings.Contains(r.stderr, "busy") {
 		t.Errorf("a second process: %+v", r)
 	}
-	check(t, mine.Close())
+	must(t, mine.Close())
 	if r := sh(t, `exec 3<>"$1"`, disk); r.code == 0 {
 		t.Error("a second process while the first has one of two files open")
 	}
-	check(t, again.Close())
+	must(t, again.Close())
 	if r := sh(t, `exec 3<>"$1"`, disk); r.code != 0 {
 		t.Errorf("a process after the first: %+v", r)
 	}
@@ -95,7 +95,7 @@ func TestBackupOfTheTree(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("web.raw"), mib, 42)
 	d.register(t, "web", m.path)
-	d.tell(t, "web", "clone data")
+	d.run(t, "web", "clone data")
 	for name, script := range map[string]string{
 		"tar":   `tar -C "$1" -cf "$2/t.tar" . && tar -tf "$2/t.tar" ./images/web/ctl`,
 		"rsync": `rsync -a "$1/" "$2/rsync" && cmp "$1/images/web/disk" "$2/rsync/images/web/disk"`,
@@ -117,7 +117,7 @@ func TestFreeSpace(t *testing.T) {
 		t.Errorf("df does not show the mount:\n%s", r.stdout)
 	}
 	var st unix.Statfs_t
-	check(t, unix.Statfs(d.mnt, &st))
+	must(t, unix.Statfs(d.mnt, &st))
 	if size := st.Blocks * uint64(st.Frsize); size != 64*mib || st.Bavail > st.Blocks || st.Namelen != 255 || st.Bsize == 0 {
 		t.Errorf("of a store with a limit of 64 MiB: %+v", st)
 	}
@@ -125,8 +125,8 @@ func TestFreeSpace(t *testing.T) {
 	m := makeModel(t, p.file("web.raw"), mib, 43)
 	opened := p.openImage(t, m.path)
 	var host unix.Statfs_t
-	check(t, unix.Statfs(p.dir, &host))
-	check(t, unix.Statfs(p.mnt, &st))
+	must(t, unix.Statfs(p.dir, &host))
+	must(t, unix.Statfs(p.mnt, &st))
 	if st.Blocks*uint64(st.Frsize) != host.Blocks*uint64(host.Frsize) || st.Bsize == 0 {
 		t.Errorf("of a single image: %+v, and the image's file system has %+v", st, host)
 	}
@@ -139,7 +139,7 @@ func TestQemuOnAnOddSize(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("odd.raw"), mib+3*512, 44)
 	d.register(t, "odd", m.path)
-	d.tell(t, "odd", "clone one")
+	d.run(t, "odd", "clone one")
 	for _, aio := range []string{"threads", "native", "io_uring"} {
 		opts := ",cache.direct=on,file.aio=" + aio
 		r := sh(t, `qemu-io --image-opts -c "write -P 7 1049600 512" -c "read -P 7 1049600 512" "driver=raw,file.driver=file,file.filename=$1" &&

@@ -14,21 +14,21 @@ func TestKilledWhileMounting(t *testing.T) {
 	p := newPlace(t)
 	for round := range 40 {
 		cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
-		check(t, cmd.Start())
+		must(t, cmd.Start())
 		for !p.mounted(t) { // as soon as it can be seen
 			if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
 				t.Fatal("the server has ended before it mounted")
 			}
 		}
 		<-time.After(time.Duration(round) * 100 * time.Microsecond) // and up to some milliseconds later
-		check(t, cmd.Process.Kill())
+		must(t, cmd.Process.Kill())
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		select {
 		case <-ended:
 		case <-time.After(patience):
 			t.Errorf("round %d: the server cannot end", round)
-			do(t, "umount", "-f", p.mnt)
+			mustRun(t, "umount", "-f", p.mnt)
 			return
 		}
 	}
@@ -53,8 +53,8 @@ func inAnotherNamespace(t *testing.T) (end func()) {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 1000")
 	out, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
+	must(t, err)
+	must(t, cmd.Start())
 	ended := false
 	end = func() {
 		if !ended {

@@ -30,12 +30,12 @@ func images(reg *lifecycle.Registry, is Thing) Dir {
 
 func imageDir(img *lifecycle.Image, images Key) Dir {
 	is := Thing{images.Numbered(img.ID()), img.Registered()}
-	return fixed(is, img, imageRows(), func() bool { return img.State() != lifecycle.Deleted })
+	return fixed(is, img, imageRows(), func() bool { return !img.Deleted() })
 }
 
 func imageRows() []row[*lifecycle.Image] {
 	return []row[*lifecycle.Image]{
-		{"ctl", KindControl, func(img *lifecycle.Image, is Thing) Node { return Control{is, commands{img}} }},
+		{"ctl", KindControl, func(img *lifecycle.Image, is Thing) Node { return Control{is, img} }},
 		{"digest", KindText, lines((*lifecycle.Image).Digest)},
 		{"disk", KindDisk, func(img *lifecycle.Image, is Thing) Node {
 			return Disk{Thing: is, Name: img.Name(), File: imageFile{img}, Constant: true}
@@ -44,6 +44,7 @@ func imageRows() []row[*lifecycle.Image] {
 		{"job", KindText, lines((*lifecycle.Image).Job)},
 		{"meta", KindDir, func(img *lifecycle.Image, is Thing) Node { return attributes(img, is) }},
 		{"status", KindText, text((*lifecycle.Image).Status)},
+		{"tags", KindDir, tags},
 	}
 }
 

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"slices"
 
 	"github.com/imsfs/imsfs/lifecycle"
@@ -9,6 +10,7 @@ import (
 
 // described is an image or a volume, as far as people describe it.
 type described interface {
+	Commander
 	Meta() []lifecycle.Attribute
 }
 
@@ -32,6 +34,9 @@ func attributes(of described, is Thing) Dir {
 				Content: func(command.Actor) string {
 					v, _ := value(of, name)
 					return line(v)
+				},
+				Set: func(ctx context.Context, by command.Actor, text string) error {
+					return of.Do(ctx, command.Call{Line: command.Quote("set", name, text), By: by})
 				},
 			}, true
 		},

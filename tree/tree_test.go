@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"maps"
 	"os"
@@ -143,7 +144,7 @@ func TestNamesOfTheStore(t *testing.T) {
 	for path, want := range map[string]string{
 		"":             "README ctl error images job status volumes",
 		"images":       "web",
-		"images/web":   "ctl digest disk error job meta status",
+		"images/web":   "ctl digest disk error job meta status tags",
 		"volumes":      "data",
 		"volumes/data": "ctl disk error job meta status",
 	} {
@@ -231,7 +232,7 @@ func TestDisks(t *testing.T) {
 	again, err := file.OpenWriter(t.Context(), one)
 	must(t, err)
 	for _, by := range []command.Process{two, {}} {
-		if _, err := file.OpenWriter(t.Context(), by); !errors.Is(err, lifecycle.ErrBusy) {
+		if _, err := file.OpenWriter(t.Context(), by); !errors.Is(err, command.ErrBusy) {
 			t.Errorf("a second process %v that writes: %v", by, err)
 		}
 	}
@@ -275,4 +276,59 @@ func TestSingle(t *testing.T) {
 	if d := get[Disk](t, single, "disk"); d.File.Size() != 1<<20 || d.Name != "web.raw" {
 		t.Errorf("the disk is %v", d)
 	}
+}
+
+func TestTags(t *testing.T) {
+	root, _ := newStore(t)
+	dir := get[Dir](t, root, "images/web/tags")
+	by := command.Actor{}
+	write := func(key, value string) error {
+		tag, err := dir.Edit.Create(t.Context(), by, key)
+		if err != nil {
+			return err
+		}
+		return tag.Set(t.Context(), by, value)
+	}
+	t.Run("are texts that are created, written and removed", func(t *testing.T) {
+		if err := errors.Join(write("team", "ops"), write("stage", "")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(names(dir), " "); got != "stage team" {
+			t.Errorf("tags %q", got)
+		}
+		if got := get[Text](t, root, "images/web/tags/team").Content(by); got != "ops\n" {
+			t.Errorf("team is %q", got)
+		}
+		if err := errors.Join(write("team", "dev"), dir.Edit.Remove(t.Context(), by, "stage")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(names(dir), " "); got != "team" || get[Text](t, root, "images/web/tags/team").Content(by) != "dev\n" {
+			t.Errorf("tags %q", got)
+		}
+		if err := dir.Edit.Remove(t.Context(), by, "stage"); !errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("removing it again: %v", err)
+		}
+	})
+	t.Run("that are out of their limits are refused", func(t *testing.T) {
+		for key, value := range map[string]string{
+			strings.Repeat("k", 37): "", "a b": "", "ä": "", "a.b": "", "long": strings.Repeat("v", 44), "slash": "a/b",
+		} {
+			if err := write(key, value); !errors.Is(err, iofs.ErrInvalid) {
+				t.Errorf("tag %q=%q: %v", key, value, err)
+			}
+		}
+	})
+	t.Run("are ten at most", func(t *testing.T) {
+		for n := range 9 {
+			if err := write(fmt.Sprint("k", n), strings.Repeat("v", 43)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := write("eleventh", "x"); !errors.Is(err, iofs.ErrInvalid) || !strings.Contains(err.Error(), "at most 10") {
+			t.Errorf("the eleventh: %v", err)
+		}
+		if err := write("k0", "changed"); err != nil {
+			t.Errorf("changing one of ten: %v", err)
+		}
+	})
 }

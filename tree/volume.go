@@ -36,7 +36,7 @@ func volumeDir(v *lifecycle.Volume, volumes Key) Dir {
 
 func volumeRows() []row[*lifecycle.Volume] {
 	return []row[*lifecycle.Volume]{
-		{"ctl", KindControl, func(v *lifecycle.Volume, is Thing) Node { return Control{is, commands{v}} }},
+		{"ctl", KindControl, func(v *lifecycle.Volume, is Thing) Node { return Control{is, v} }},
 		{"disk", KindDisk, func(v *lifecycle.Volume, is Thing) Node {
 			return Disk{Thing: is, Name: v.Name(), File: volumeFile{v}}
 		}},
@@ -51,7 +51,7 @@ func volumeRows() []row[*lifecycle.Volume] {
 type volumeFile struct{ *lifecycle.Volume }
 
 func (f volumeFile) Open(ctx context.Context) (OpenDisk, error) {
-	h, err := f.Volume.Open(ctx, false)
+	h, err := f.Volume.Open(ctx)
 	if err != nil {
 		return nil, err // not h: a nil handle in the interface would not be nil
 	}

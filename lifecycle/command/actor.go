@@ -1,11 +1,9 @@
-// Package command holds the lines that images, volumes and the store take, and their callers.
 package command
 
-// Actor is the process that makes a request, as the kernel reports it. The zero value stands for
-// the daemon itself.
+// Actor is the process that made a call. The zero value is the daemon itself.
 type Actor struct{ UID, GID, PID uint32 }
 
-// Call is one command line and the process that wrote it.
+// Call is one command line and its maker.
 type Call struct {
 	Line string
 	By   Actor
