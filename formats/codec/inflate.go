@@ -13,9 +13,9 @@ var (
 	errDeflateBlock   = errors.New("deflate: a block of the reserved type")
 	errDeflateStored  = errors.New("deflate: the length of a stored block and its complement differ")
 	errDeflateCode    = errors.New("deflate: a Huffman code that is not complete or has too many words")
-	errDeflateLengths = errors.New("deflate: code lengths that cannot be")
-	errDeflateSymbol  = errors.New("deflate: a word that is not in the code")
-	errDeflateFar     = errors.New("deflate: a reference to what is before the output's beginning")
+	errDeflateLengths = errors.New("deflate: impossible code lengths")
+	errDeflateSymbol  = errors.New("deflate: a word outside the code")
+	errDeflateFar     = errors.New("deflate: a reference to bytes before the start of the output")
 )
 
 // inflater decodes raw deflate (RFC 1951) from one slice into another. Libraries decode streams,

@@ -22,7 +22,7 @@ type Scan struct {
 	Passed func(Place)
 }
 
-var errFinal = errors.New("deflate: the stream is finished, where it must go on")
+var errFinal = errors.New("deflate: the stream ends and must go on")
 
 // Decode fills dst with the plain bytes from offset off on; off+len(dst) is at most s.End.
 func (s *Scan) Decode(dst []byte, off int64) error {

@@ -26,6 +26,11 @@ type encoder struct {
 	l2Tables int64
 }
 
+var (
+	_ formats.Encoder   = (*encoder)(nil)
+	_ formats.Estimator = (*encoder)(nil)
+)
+
 var _ formats.Creator = (*Driver)(nil)
 
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
@@ -92,7 +97,7 @@ func (e *encoder) Place(ci int64, n int) (off int64, err error) {
 	case n <= 0 || int64(n) > e.cluster():
 		return 0, fmt.Errorf("qcow2: a chunk of %d bytes for cluster %d: it must be at most a cluster, %d", n, ci, e.cluster())
 	case e.space.end > e.maxEnd():
-		return 0, fmt.Errorf("qcow2: a file of %d bytes is all that refcounts have room for with clusters of %d bytes: larger ones have more", e.space.end, e.cluster())
+		return 0, fmt.Errorf("qcow2: the file would have more than %d bytes, the most that refcounts allow with clusters of %d bytes: choose a larger cluster_size", e.space.end, e.cluster())
 	}
 	if e.last < 0 || ci>>e.l2Bits != e.last>>e.l2Bits {
 		e.l2Tables++

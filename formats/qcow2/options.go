@@ -45,7 +45,7 @@ func parseOptions(opts formats.CreateOptions) (choices, error) {
 		}
 	case "deflate", "zlib":
 		if opts.Level != 0 {
-			return c, fmt.Errorf("qcow2: compression level %d: deflate has only one here, zstd has several", opts.Level)
+			return c, fmt.Errorf("qcow2: compression level %d: deflate has one level only; zstd has several", opts.Level)
 		}
 		c.compress, c.compression = true, compressionZlib
 	case "zstd":

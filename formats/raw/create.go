@@ -48,6 +48,8 @@ type encoder struct {
 	allocate bool // holes too
 }
 
+var _ formats.Encoder = encoder{}
+
 func (e encoder) Room(data int64) int64 {
 	if e.allocate {
 		return e.size

@@ -38,7 +38,7 @@ const (
 
 // ErrStale is what every error about a map that was made of another state of the file is
 // (errors.Is).
-var ErrStale = errors.New("the map is of another state of the file")
+var ErrStale = errors.New("the map was made of another state of the file")
 
 // Stale makes an error that is ErrStale of a sentence.
 func Stale(format string, args ...any) error { return &staleError{fmt.Sprintf(format, args...)} }

@@ -17,6 +17,8 @@ type blocks struct {
 	info   formats.Info
 }
 
+var _ formats.Image = (*blocks)(nil)
+
 func (m *blocks) Info() formats.Info { return cloned(m.info) }
 
 // Extent ends with a page of the BAT, or with a block whose bitmap counts.

@@ -18,6 +18,8 @@ type fixed struct {
 	info  formats.Info
 }
 
+var _ formats.Image = (*fixed)(nil)
+
 func newFixed(src formats.Source, info formats.Info) *fixed {
 	info.ClusterSize, info.Allocated = fixedCluster, info.Size
 	sparse, ok := src.(formats.Sparse)

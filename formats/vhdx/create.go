@@ -32,6 +32,8 @@ type encoder struct {
 	last   int64 // cluster placed last, -1 before the first
 }
 
+var _ formats.Encoder = (*encoder)(nil)
+
 func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: blockOption, Help: "a power of two from 1MiB to 256MiB; by the disk's size as qemu-img if not given: 8MiB up to 1 GiB, 16MiB up to 100 GiB, 32MiB up to 32 TiB, else 64MiB"},

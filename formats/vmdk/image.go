@@ -20,6 +20,8 @@ type image struct {
 	parts []part
 }
 
+var _ formats.Image = (*image)(nil)
+
 func newImage(r *front, parts []part) *image {
 	m := &image{parts: parts, info: formats.Info{
 		Format: name, Size: parts[len(parts)-1].end, Allocated: formats.Unknown, ID: formatCID(r.desc.cid), Details: r.details(parts),

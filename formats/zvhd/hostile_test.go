@@ -268,7 +268,7 @@ func TestHostileStreams(t *testing.T) {
 		{"nothing", [][]byte{{}, second}, []string{"block 0", "zlib header"}},
 		{"no zlib header", [][]byte{first[2:], second}, []string{"block 0", "zlib header"}},
 		{"a second zlib header", [][]byte{first, append(head, second...)}, []string{"block 1", "deflate"}},
-		{"a finished stream", [][]byte{final, second}, []string{"block 0", "finished"}},
+		{"a finished stream", [][]byte{final, second}, []string{"block 0", "must go on"}},
 		{"no sync flush", [][]byte{first[:len(first)-4], second}, []string{"block 0"}},
 		{"half a sync flush", [][]byte{first[:len(first)-1], second}, []string{"block 0", "between two blocks"}},
 		{"a byte after the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},
