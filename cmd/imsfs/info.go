@@ -84,7 +84,7 @@ func info(ctx context.Context, env *environment, opts infoOptions, path string) 
 	return nil
 }
 
-// facts is what is known of one layer.
+// facts are those of one layer.
 type facts struct {
 	formats.Info
 	path       string
