@@ -19,7 +19,7 @@ const choiceHelp = "help"
 
 // choicesFlag adds the flag for the options of the written format.
 func choicesFlag(cmd *cobra.Command, words *[]string) {
-	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: how DST is written, by its format (can be repeated); help lists what there is")
+	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: options of DST's format (can be repeated); help lists them")
 }
 
 // splitChoices takes apart what -o was given.
