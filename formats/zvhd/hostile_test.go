@@ -193,14 +193,14 @@ func TestOldChecksumQuirk(t *testing.T) {
 func rechain(t testing.TB, size int64, payloads ...[]byte) []byte {
 	t.Helper()
 	e := newEncoder(t, size, formats.CreateOptions{})
-	var dst memory
+	var dst formattest.Memory
 	for i, p := range payloads {
 		put(t, e, &dst, int64(i), zstream.EncodeChunk(append(make([]byte, zstream.ChunkHeaderSize), p...), uint32(i)))
 	}
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
 // TestHostileChunks damages chunks of tiny.zvhd: it opens, as no chunk is looked at, and the read that needs the chunk fails.
