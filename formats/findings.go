@@ -50,6 +50,9 @@ func (f *Findings) Full() bool { return len(f.held) == MaxFindings }
 
 // Release reports the problems before an offset of the file, and keeps the others.
 func (f *Findings) Release(end int64, report func(Problem)) {
+	if len(f.held) == 0 {
+		return
+	}
 	if !f.sorted {
 		slices.SortStableFunc(f.held, func(a, b Problem) int { return cmp.Compare(a.Off, b.Off) })
 		f.sorted = true
