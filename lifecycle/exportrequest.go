@@ -39,6 +39,7 @@ func (r *Registry) exportRequest(rec record, words []string) (exportRequest, err
 	if err := q.opts.Choose(q.format, creator.Options(), choices); err != nil {
 		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level, space_check and verify", err)
 	}
+	q.opts.Name = filepath.Base(q.dest)
 	if q.opts.UUID == [16]byte{} {
 		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Source), rec.Identity.Size, rec.Size, q.opts.Timestamp)
 	}

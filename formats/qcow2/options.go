@@ -22,7 +22,7 @@ func (*Driver) Options() []formats.Option {
 	}
 }
 
-// choices are what CreateOptions.Set says.
+// choices are the options in CreateOptions.Set.
 type choices struct {
 	clusterBits uint32
 	compress    bool

@@ -10,7 +10,7 @@ import (
 
 const (
 	preallocation = "preallocation"
-	// allocateStep keeps one call of the target short, so that who gives up does not wait.
+	// allocateStep keeps one call of the target short, so that the writer can be cancelled.
 	allocateStep = 1 << 30
 )
 

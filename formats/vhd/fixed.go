@@ -42,7 +42,7 @@ func (m *fixed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.src.ReadAt(ctx, p, off)
 }
 
-// cloned keeps callers from changing each other's.
+// cloned returns a copy that callers can change.
 func cloned(info formats.Info) formats.Info {
 	info.Details = slices.Clone(info.Details)
 	if info.Backing != nil {
