@@ -40,6 +40,9 @@ type page struct {
 	words [pageWords]atomic.Uint64
 	dirty atomic.Bool // differs from what is in the file, or will
 
+	torn   bool // one of its slots is broken
+	isLost bool // both are
+
 	seq uint64 // of its slot in the file, 0 if it has none
 	sum uint32 // that slot's checksum
 }
@@ -96,7 +99,7 @@ func decode(slot []byte, seq uint64) *page {
 
 // lost is a page that cannot be read.
 func lost() *page {
-	p := &page{}
+	p := &page{isLost: true}
 	for i := range p.words {
 		p.words[i].Store(damaged.everywhere())
 	}
@@ -130,7 +133,9 @@ func (p *page) set(u, end int64, s state) (more int64) {
 	return more
 }
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // slotSum is the checksum that a slot bears.
 func slotSum(slot []byte) uint32 { return binary.LittleEndian.Uint32(slot) }
