@@ -432,8 +432,10 @@ func (d *delta) set(u, end int64, s state) {
 		p = at.Load()
 	}
 	first := u / pageUnits * pageUnits
-	d.units.Add(p.set(u-first, end-first, s))
-	d.dirty.Store(true)
+	if more, changed := p.set(u-first, end-first, s); changed {
+		d.units.Add(more)
+		d.dirty.Store(true)
+	}
 }
 
 // pagesSum is the checksum of what the file has: each page's number, sequence number and checksum.

@@ -115,8 +115,9 @@ func (p *page) written() (n int64) {
 	return n
 }
 
-// set puts the units [u, end) of the page into a state, and returns how many more of them are written then.
-func (p *page) set(u, end int64, s state) (more int64) {
+// set puts the units [u, end) of the page into a state. It returns how many more of them are written then, and whether
+// anything changed.
+func (p *page) set(u, end int64, s state) (more int64, changed bool) {
 	for u < end {
 		n := min(wordUnits-u%wordUnits, end-u)
 		mask := ^uint64(0) >> (64 - 2*n) << (2 * (u % wordUnits))
@@ -125,12 +126,15 @@ func (p *page) set(u, end int64, s state) (more int64) {
 		now := old&^mask | s.everywhere()&mask
 		if now != old {
 			w.Store(now)
+			changed = true
 			more += int64(bits.OnesCount64(now&^(now>>1)&absentMask) - bits.OnesCount64(old&^(old>>1)&absentMask))
 		}
 		u += n
 	}
-	p.dirty.Store(true)
-	return more
+	if changed {
+		p.dirty.Store(true)
+	}
+	return more, changed
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
