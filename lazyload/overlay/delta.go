@@ -25,6 +25,8 @@ type delta struct {
 	damage   error                  // what was found and got over
 	failed   error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
 
+	budget atomic.Int64 // bytes that may be written before the free space is looked at again
+
 	unsummed sync.Mutex
 	partial  map[int64]struct{} // units that lack a sum since a part of them was written; guarded by unsummed
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Dir is a directory of deltas, each of them two files called after its number.
@@ -62,6 +64,7 @@ func (d Dir) open(n uint64, flags int) (Files, error) {
 	if sums, err := os.OpenFile(d.file(n, sumsSuffix), flags|os.O_CREATE, 0o600); err == nil {
 		files.Sums = osFile{sums}
 	}
+	files.Free, files.Floor = d.free, Floor
 	boot, err := os.ReadFile(bootID)
 	if err == nil {
 		files.Boot = strings.TrimSpace(string(boot))
@@ -69,8 +72,37 @@ func (d Dir) open(n uint64, flags int) (Files, error) {
 	return files, nil
 }
 
+// Floor is what writes to deltas leave free on their file system, so that commands that free space, a stop and a start of
+// the daemon still work.
+const Floor = 40 << 20
+
+func (d Dir) free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.path, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", d.path, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
 // bootID is different after each start of the kernel.
 const bootID = "/proc/sys/kernel/random/boot_id"
+
+// Aside lists the directories that SetAside made, in order.
+func (d Dir) Aside() ([]string, error) {
+	return filepath.Glob(d.path + ".old-*")
+}
+
+// DropAside deletes a directory that SetAside made. It is the only way in which what was set aside is deleted.
+func (d Dir) DropAside(path string) error {
+	there, err := d.Aside()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(there, path) {
+		return fmt.Errorf("%s: nothing was set aside there: %w", path, iofs.ErrNotExist)
+	}
+	return os.RemoveAll(path)
+}
 
 // Remove deletes a delta; one that is not there, or only half, is no error.
 func (d Dir) Remove(n uint64) error {

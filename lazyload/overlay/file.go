@@ -30,6 +30,10 @@ type Files struct {
 	Data, Bitmap File
 	Sums         File   // nil: the delta has no checksums, and a kill loses what was not flushed
 	Boot         string // identifies the run of the kernel: what it holds in memory survives a kill
+
+	// Free returns how many bytes the file system has left. Writes to new units stop at Floor; nil: they stop when it is full.
+	Free  func() (int64, error)
+	Floor int64
 }
 
 // Close closes them.

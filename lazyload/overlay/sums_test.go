@@ -195,3 +195,37 @@ func TestFileCut(t *testing.T) {
 	}
 	must(t, d.Close())
 }
+
+// TestVerify finds the one unit that was changed behind the disk's back.
+func TestVerify(t *testing.T) {
+	x := newExerciser(t, seed(t), nil, 1<<20, 1<<20, newFiles)
+	_, err := x.disk.WriteAt(t.Context(), make([]byte, 40*Unit), 0)
+	must(t, err)
+	must(t, x.disk.Flush())
+	x.files[0].Data.(*memory).bytes[7*Unit+5] ^= 8
+	var found []error
+	v, err := x.disk.Verify(t.Context(), nil, func(err error) { found = append(found, err) })
+	must(t, err)
+	if v != (Verified{Units: 40, Broken: 1}) || len(found) != 1 {
+		t.Errorf("%+v, %v", v, found)
+	}
+}
+
+// TestFloor: writes to new units stop before the file system is full; those to units that are there go on.
+func TestFloor(t *testing.T) {
+	f := newFiles()
+	left := int64(3 * Unit)
+	f.Free, f.Floor = func() (int64, error) { return left, nil }, 2*Unit
+	must(t, Create(f, 1<<20, 1<<20))
+	d, err := Open([]Files{f}, nil, false)
+	must(t, err)
+	_, err = d.WriteAt(t.Context(), make([]byte, Unit), 0)
+	must(t, err)
+	left -= Unit
+	if _, err := d.WriteAt(t.Context(), make([]byte, Unit), 8*Unit); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a write below the floor: %v", err)
+	}
+	_, err = d.WriteAt(t.Context(), []byte("again"), 5)
+	must(t, err)
+	must(t, d.Close())
+}

@@ -2,7 +2,10 @@ package overlay
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteAt writes p at off; all of it must be inside the disk. It returns how much was written before an error. What is
@@ -102,11 +105,37 @@ func (d *Disk) writeUnits(ctx context.Context, p []byte, off int64) (int64, erro
 	if tail := (off + n) % Unit; tail != 0 && off+n < top.size && last > u && top.state(last) != written {
 		n -= tail
 	}
+	if state, run := top.run(u, units(off+n)); state != written || run < units(off+n)-u {
+		if err := top.room(n); err != nil {
+			return 0, err
+		}
+	}
 	if err := d.writeData(p[:n], off); err != nil {
 		return 0, err
 	}
 	top.set(u, units(off+n), written)
 	return n, nil
+}
+
+// budgetStep is how much is written between two looks at the free space.
+const budgetStep = 1 << 20
+
+// room returns an error if the file system has no room for n more bytes of new units.
+func (d *delta) room(n int64) error {
+	if d.Free == nil || d.budget.Add(-n) >= 0 {
+		return nil
+	}
+	free, err := d.Free()
+	if err != nil {
+		return err
+	}
+	if free < d.Floor+n {
+		d.budget.Store(0)
+		return fmt.Errorf("write: %s: its file system has %d MiB free, and %d are kept for what frees space: %w",
+			d.Name, free>>20, d.Floor>>20, unix.ENOSPC)
+	}
+	d.budget.Store(min(budgetStep, free-d.Floor-n))
+	return nil
 }
 
 // writeData writes p and its units' words. Units that p covers partly are written already. The caller holds the region's lock.
@@ -153,6 +182,9 @@ func (d *Disk) makeWhole(ctx context.Context, u int64, p []byte, off int64) erro
 		return err
 	}
 	copy(whole[off-u*Unit:], p)
+	if err := top.room(int64(len(whole))); err != nil {
+		return err
+	}
 	if err := d.writeData(whole, u*Unit); err != nil {
 		return err
 	}
