@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Key names a cluster: the disk, by a number that is never used twice, and its offset in the disk.
@@ -35,7 +37,8 @@ type Decoder interface {
 // Cache is safe for concurrent use.
 type Cache struct {
 	limit int64
-	slots chan struct{} // holds a token a load that has its memory
+	loads int64               // clusters of a usual size that are loaded at once
+	slots *semaphore.Weighted // of loads: a load that has its memory holds some
 
 	mu      sync.Mutex
 	entries map[Key]*entry
@@ -66,7 +69,7 @@ type entry struct {
 // Clusters that are being loaded or read at the moment count, but are never refused: with a limit smaller than they
 // are, the cache holds just those.
 func New(limit int64, loads int) *Cache {
-	return &Cache{limit: limit, slots: make(chan struct{}, loads), entries: map[Key]*entry{}, lru: list.New(), free: map[int][]*Buffer{}}
+	return &Cache{limit: limit, loads: int64(loads), slots: semaphore.NewWeighted(int64(loads)), entries: map[Key]*entry{}, lru: list.New(), free: map[int][]*Buffer{}}
 }
 
 // Get returns the cluster of n bytes, by d if it is not there. Concurrent calls for one key share one load, which
@@ -138,8 +141,9 @@ func (c *Cache) begin(key Key, n int) *entry {
 // run loads when it is the entry's turn, and publishes: the entry's references, one for the cache and one for each
 // waiter, are all made here, so that no waiter can find its buffer gone.
 func (c *Cache) run(e *entry, d Decoder) {
-	c.slots <- struct{}{}
-	defer func() { <-c.slots }()
+	weight := c.weight(e.n)
+	_ = c.slots.Acquire(context.Background(), weight) // a load goes to its end
+	defer c.slots.Release(weight)
 	buf, err := c.load(e, d)
 	defer func() { d.Done(e.key.Off, err) }()
 	c.mu.Lock()
@@ -155,6 +159,12 @@ func (c *Cache) run(e *entry, d Decoder) {
 	}
 	buf.refs.Store(1 + e.waiting)
 	e.buf, e.elem = buf, c.lru.PushFront(e)
+}
+
+// weight returns how many of the loads that may run at once a cluster of n bytes stands for. Clusters that fill the cache
+// are loaded one at a time.
+func (c *Cache) weight(n int) int64 {
+	return max(1, min(c.loads, int64(n)*c.loads/max(c.limit, 1)))
 }
 
 // load decodes the entry's cluster into memory that it takes. Only now: what waits for its turn has none.
