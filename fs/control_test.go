@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/tree"
 )
 
 // clerk is a Commander that notes what it was told.
@@ -26,10 +27,11 @@ type clerk struct {
 }
 
 func (c *clerk) Do(_ context.Context, call command.Call) error {
+	line := call.Line
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lines = append(c.lines, call.Line)
-	switch verb, _, _ := strings.Cut(strings.TrimSpace(call.Line), " "); verb {
+	c.lines = append(c.lines, line)
+	switch verb, _, _ := strings.Cut(strings.TrimSpace(line), " "); verb {
 	case "ok":
 		return nil
 	case "taken":
@@ -50,7 +52,7 @@ func (c *clerk) Verbs() string { return "ok\ntaken NAME\n" }
 
 func TestControlFile(t *testing.T) {
 	c := &clerk{}
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: c, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: c}})
 	ctl := filepath.Join(at, "ctl")
 	if verbs, err := os.ReadFile(ctl); err != nil || string(verbs) != c.Verbs() {
 		t.Errorf("reading ctl: %q, %v", verbs, err)
@@ -84,7 +86,7 @@ func TestControlFile(t *testing.T) {
 }
 
 func TestControlFileAnswersItsWriter(t *testing.T) {
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: &clerk{}, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: &clerk{}}})
 	a, b := open(t, filepath.Join(at, "ctl"), os.O_RDWR), open(t, filepath.Join(at, "ctl"), os.O_RDWR)
 	a.WriteString("taken web\n")
 	b.WriteString("frob\n")
@@ -104,7 +106,7 @@ func TestControlFileAnswersItsWriter(t *testing.T) {
 
 func TestTextIsOnePieceFromItsOpening(t *testing.T) {
 	var version atomic.Int64
-	at := mount(t, Config{}, child{"status", 2, &text{content: func() string {
+	at := mount(t, Config{}, nodes{"status": tree.Text{Thing: is("status"), Content: func(command.Actor) string {
 		return strings.Repeat(fmt.Sprintf("version %d\n", version.Load()), 1000)
 	}}})
 	f := open(t, filepath.Join(at, "status"), os.O_RDONLY)
@@ -140,7 +142,7 @@ func (s stuck) Verbs() string { return "long\nshort\n" }
 
 func TestCommandDoesNotWaitForAnother(t *testing.T) {
 	s := stuck{make(chan struct{}), make(chan struct{})}
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: s, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: s}})
 	long, short := open(t, filepath.Join(at, "ctl"), os.O_RDWR), open(t, filepath.Join(at, "ctl"), os.O_WRONLY|os.O_TRUNC)
 	done := make(chan error)
 	go func() {

@@ -56,7 +56,7 @@ func (v *Volume) checkQuiesced(c commitment) error {
 
 // commitAs is the job.
 func (v *Volume) commitAs(ctx context.Context, j *job.Job, c commitment) error {
-	h, err := v.Open(ctx, Reading)
+	h, err := v.Open(ctx)
 	if err != nil {
 		return err
 	}

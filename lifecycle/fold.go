@@ -94,7 +94,7 @@ func (v *Volume) runFold() {
 		return
 	}
 	j, err := v.reg.runner.Start(claim, func(ctx context.Context, _ *job.Job) error {
-		h, err := v.Open(ctx, Reading)
+		h, err := v.Open(ctx)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func TestFailuresLeaveNoDeltas(t *testing.T) {
 	h.open()
 	h.do(h, "create", "one", "size=1048576")
 	v, disk, dir := h.volume("one"), padded("", 1<<20), t.TempDir()
-	d, err := v.Open(t.Context(), 1)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestCancelledExportsLeaveNoDeltas(t *testing.T) {
 // first unit.
 func (h *house) pile(v *Volume, deltas int) (disk string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), 1)
+	d, err := v.OpenWriter(h.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestTooManyDeltas(t *testing.T) {
 	h.open()
 	h.do(h, "create", "one", "size=131072")
 	v := h.volume("one")
-	d, err := v.Open(t.Context(), Reading) // before the damage, which it would find
+	d, err := v.Open(t.Context()) // before the damage, which it would find
 	if err != nil {
 		t.Fatal(err)
 	}

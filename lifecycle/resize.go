@@ -21,7 +21,7 @@ func (v *Volume) resize(ctx context.Context, args *command.Args) (plan, error) {
 	case size < was:
 		return v.shrink(ctx, size)
 	}
-	h, err := v.Open(ctx, Reading)
+	h, err := v.Open(ctx)
 	if err != nil {
 		return plan{}, err
 	}

@@ -61,6 +61,9 @@ func tagCharacter(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }
 
+// CheckTag refuses what cannot be the key of a tag; iofs.ErrInvalid.
+func CheckTag(key string) error { return command.CheckOption([]command.Option{{Key: "tag", Rule: tagKey{}}}, "tag", key) }
+
 // tag is the verb: it adds a tag, or changes one.
 func (i *Image) tag(_ context.Context, args *command.Args) (plan, error) {
 	key, value := args.Text("KEY"), args.Text("VALUE")

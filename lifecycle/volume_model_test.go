@@ -175,7 +175,7 @@ func (s *shop) change(vol string) error {
 	now := s.volumes[vol].now
 	off := s.rng.IntN(len(now))
 	n := min(1+s.rng.IntN(1<<(s.rng.IntN(18)+1)), len(now)-off)
-	d, err := s.house.volume(vol).Open(s.t.Context(), 1)
+	d, err := s.house.volume(vol).OpenWriter(s.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		return err
 	}

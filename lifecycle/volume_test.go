@@ -47,7 +47,7 @@ func (h *house) clone(img *Image, name string, more ...string) *Volume {
 // write writes to a volume, and flushes.
 func (h *house) write(v *Volume, off int64, text string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), 1)
+	d, err := v.OpenWriter(h.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func (h *house) write(v *Volume, off int64, text string) {
 // has compares all of a volume's disk.
 func (h *house) has(v *Volume, want string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), Reading)
+	d, err := v.Open(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestVolumesShareTheImagesDisk(t *testing.T) {
 	one, two := h.clone(img, "one"), h.clone(img, "two", "size=524288")
 	h.write(one, 10, "one's")
 	held := mustOpen(t, img)
-	d, err := two.Open(t.Context(), Reading)
+	d, err := two.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestDeletingTheLastEndsTheDisk(t *testing.T) {
 func TestQuiesce(t *testing.T) {
 	h := newVolumes(t)
 	v := h.clone(h.register("web", padded("hello", 4096)), "one")
-	d, err := v.Open(t.Context(), 1)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

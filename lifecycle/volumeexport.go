@@ -21,7 +21,7 @@ func (v *Volume) export(_ context.Context, args *command.Args) (plan, error) {
 }
 
 func (v *Volume) exportAs(ctx context.Context, j *job.Job, e *export, salvage bool) (err error) {
-	h, err := v.Open(ctx, Reading)
+	h, err := v.Open(ctx)
 	if err != nil {
 		return err
 	}

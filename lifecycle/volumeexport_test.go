@@ -26,7 +26,7 @@ func TestExportOfAVolume(t *testing.T) {
 	h.open()
 	disk := sectors("v")
 	v := h.clone(h.register("web", disk), "one")
-	d, err := v.Open(t.Context(), 1)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

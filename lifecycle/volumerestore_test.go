@@ -15,6 +15,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // loseDatabase closes the registry and opens another on what a rebuild makes of the store, which has forgotten what was not complete.
@@ -157,11 +158,11 @@ func TestWhatWasCommittedIsLost(t *testing.T) {
 		if status := one.Status(); value(t, status, "state") != "error" || !strings.Contains(value(t, status, "error"), "the committed blocks are lost") {
 			t.Errorf("status\n%s", status)
 		}
-		if _, err := one.Open(t.Context(), 1); !errors.Is(err, syscall.EROFS) {
+		if _, err := one.OpenWriter(t.Context(), command.Process{PID: 1}); !errors.Is(err, syscall.EROFS) {
 			t.Errorf("opening it for writing: %v", err)
 		}
 	}
-	d, err := one.Open(t.Context(), Reading)
+	d, err := one.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

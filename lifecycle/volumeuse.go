@@ -23,30 +23,25 @@ type use struct {
 	disk    *overlay.Disk
 	base    *pool.Handle // what the disk lies on, nil if that is nothing
 	handles int
-	writers map[Writer]int // handles for writing, by their process
+	writers map[command.Process]int // handles for writing
 	// deltaBytes is what the deltas had when the disk was closed; less than 0: not known yet.
 	deltaBytes int64
 	changed    chan struct{} // closed and made anew when a handle is given back
 }
 
 func newUse() use {
-	return use{turn: make(chan struct{}, 1), writers: map[Writer]int{}, deltaBytes: -1, changed: make(chan struct{})}
+	return use{turn: make(chan struct{}, 1), writers: map[command.Process]int{}, deltaBytes: -1, changed: make(chan struct{})}
 }
 
-// Writer is the process that opens a disk for writing: its number. Reading opens it for reading only,
-// and Daemon for the daemon's own writing.
-type Writer int64
-
-// Writers that are not a process.
-const (
-	Reading Writer = -1
-	Daemon  Writer = 0
-)
-
-// admits reports whether a disk may be opened: for reading always, for writing by one process at a
-// time, which may open it more than once; the caller holds mu.
-func (u *use) admits(w Writer, shared bool) bool {
-	return w == Reading || shared || len(u.writers) == 0 || u.writers[w] > 0
+// admits reports whether a process may open the disk for writing: one at a time may, as often as it
+// likes, unless the volume is shared; the caller holds mu.
+func (u *use) admits(by command.Process, shared bool) bool {
+	for writer := range u.writers {
+		if !writer.Same(by) {
+			return shared
+		}
+	}
+	return true
 }
 
 // lag is how long the kernel may take to report a close after the closing process went on.
@@ -94,19 +89,30 @@ type VolumeHandle struct {
 // Close gives the disk back; nothing else may be running on this handle. More calls do nothing.
 func (h *VolumeHandle) Close() error { return h.giveBack() }
 
-// Open returns a handle on the disk, for a writer or for Reading. One process at a time may write,
-// unless the volume is shared: command.ErrBusy. A volume that is damaged can only be read: EROFS.
-func (v *Volume) Open(ctx context.Context, w Writer) (*VolumeHandle, error) {
-	h, err := v.open(ctx, w)
+// Open returns a handle on the disk for reading.
+func (v *Volume) Open(ctx context.Context) (*VolumeHandle, error) {
+	return v.open(ctx, nil)
+}
+
+// OpenWriter returns a handle on the disk for reading and writing. One process at a time may have
+// such handles, as many as it likes, unless the volume is shared: command.ErrBusy. For example,
+// resize2fs opens its disk twice. A volume that is damaged can only be read: EROFS.
+func (v *Volume) OpenWriter(ctx context.Context, by command.Process) (*VolumeHandle, error) {
+	return v.open(ctx, &by)
+}
+
+// open opens the disk for a writer, or for reading if there is none.
+func (v *Volume) open(ctx context.Context, writer *command.Process) (*VolumeHandle, error) {
+	h, err := v.admit(ctx, writer)
 	if err != nil {
 		return nil, fmt.Errorf("volume %q: %w", v.Name(), err)
 	}
 	return h, nil
 }
 
-func (v *Volume) open(ctx context.Context, w Writer) (*VolumeHandle, error) {
+func (v *Volume) admit(ctx context.Context, writer *command.Process) (*VolumeHandle, error) {
 	u := &v.use
-	free := func() bool { return u.admits(w, v.record().Shared) }
+	free := func() bool { return writer == nil || u.admits(*writer, v.record().Shared) }
 	u.await(ctx, free)
 	if err := u.take(ctx); err != nil {
 		return nil, err
@@ -125,15 +131,15 @@ func (v *Volume) open(ctx context.Context, w Writer) (*VolumeHandle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.handle(disk, w)
+	return v.handle(disk, writer)
 }
 
 // handle makes a handle on the open disk; the caller has the turn.
-func (v *Volume) handle(disk *overlay.Disk, w Writer) (*VolumeHandle, error) {
+func (v *Volume) handle(disk *overlay.Disk, writer *command.Process) (*VolumeHandle, error) {
 	u := &v.use
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if damage := disk.Damage(); damage != nil && w != Reading {
+	if damage := disk.Damage(); damage != nil && writer != nil {
 		err := command.Refuse(syscall.EROFS, "it can only be read: %v", damage)
 		if u.handles == 0 {
 			err = errors.Join(err, v.shut())
@@ -141,23 +147,23 @@ func (v *Volume) handle(disk *overlay.Disk, w Writer) (*VolumeHandle, error) {
 		return nil, err
 	}
 	u.handles++
-	if w != Reading {
-		u.writers[w]++
+	if writer != nil {
+		u.writers[*writer]++
 	}
-	return &VolumeHandle{Disk: disk, giveBack: sync.OnceValue(func() error { return v.release(w) })}, nil
+	return &VolumeHandle{Disk: disk, giveBack: sync.OnceValue(func() error { return v.release(writer) })}, nil
 }
 
 // release takes a handle back; the last one closes the disk.
-func (v *Volume) release(w Writer) error {
+func (v *Volume) release(writer *command.Process) error {
 	u := &v.use
 	u.turn <- struct{}{}
 	defer u.giveTurn()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.handles--
-	if w != Reading {
-		if u.writers[w]--; u.writers[w] == 0 {
-			delete(u.writers, w)
+	if writer != nil {
+		if u.writers[*writer]--; u.writers[*writer] == 0 {
+			delete(u.writers, *writer)
 		}
 	}
 	close(u.changed)

@@ -22,8 +22,9 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lifecycle/command", "lifecycle/catalog", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
-	{"fs", []string{"lifecycle", "lifecycle/command", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
+	{"cmd/imsfs", []string{"fs", "tree", "lifecycle", "lifecycle/command", "lifecycle/catalog", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
+	{"fs", []string{"tree", "lifecycle/command", "lazyload", "lazyload/source", "formats"}, "it shows any tree to the kernel; it knows no name in the tree and no image"},
+	{"tree", []string{"lifecycle", "lifecycle/command", "lazyload", "formats"}, "it says what is where, and knows no kernel"},
 	{"lifecycle", []string{"lifecycle/command", "lifecycle/catalog", "lifecycle/job", "lifecycle/pool", "lifecycle/output", "lazyload", "lazyload/index", "lazyload/source", "lazyload/overlay", "blockstore", "blockstore/kv", "formats", "formats/convert", "lazyload/chain"}, "verbs work with records, jobs and open disks, and know no kernel and no layout"},
 	{"lifecycle/command", nil, "a command is words and rules, whatever it is for"},
 	{"lifecycle/job", []string{"lifecycle/command"}, "a job ends as a sentence, as a command does"},

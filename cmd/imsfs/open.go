@@ -12,6 +12,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/tree"
 )
 
 type openOptions struct {
@@ -70,11 +71,12 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	disk := loader.Open(img)
 	defer disk.Close()
 
-	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk, img.Info().Occupied()}, path, env.now(), img.status(), log), fs.Config{
+	server, err := fs.Mount(mountpoint, tree.Single(onlyDisk{disk, img.Info().Occupied()}, path, img.status(), env.now()), fs.Config{
 		Type:       singleType,
 		Name:       "imsfs:" + path,
 		AllowOther: opts.allowOther,
 		ReadAhead:  int64(opts.readAhead),
+		Space:      fs.Space{Dir: filepath.Dir(img.path)},
 		Log:        log,
 	})
 	if err != nil {
@@ -102,8 +104,8 @@ type onlyDisk struct {
 	allocated int64
 }
 
-func (d onlyDisk) Allocated() int64                      { return d.allocated }
-func (d onlyDisk) Open(context.Context) (fs.Disk, error) { return shared{d.Disk}, nil }
+func (d onlyDisk) Allocated() int64                            { return d.allocated }
+func (d onlyDisk) Open(context.Context) (tree.OpenDisk, error) { return shared{d.Disk}, nil }
 
 // shared is one user's hold on it.
 type shared struct{ *lazyload.Disk }

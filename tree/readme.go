@@ -1,4 +1,4 @@
-package fs
+package tree
 
 // readme is the text at the top of a mounted tree, for whoever finds it.
 const readme = `This is a tree of disk images, each of them a plain raw file.
