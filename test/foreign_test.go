@@ -133,8 +133,8 @@ func TestFreeSpace(t *testing.T) {
 	opened.stop(t)
 }
 
-// TestQemuOnAnOddSize: QEMU with cache=none finds out by trying that a disk takes single sectors, and so can use
-// one whose size is no multiple of 4096.
+// TestQemuOnAnOddSize: QEMU with cache=none finds out by trying that a disk takes single sectors,
+// and so can use one whose size is no multiple of 4096.
 func TestQemuOnAnOddSize(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("odd.raw"), mib+3*512, 44)
