@@ -210,7 +210,7 @@ func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
 	r := g.reg
 	rec := g.img.record()
 	rec.State = catalog.Active
-	probe.Fill(&rec.Source, &rec.Disk)
+	probe.Fill(ctx, &rec.Source, &rec.Disk)
 	if err := r.chooseLoad(&rec); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
@@ -13,6 +14,13 @@ import (
 type lines struct{ strings.Builder }
 
 func (l *lines) add(key string, value any) { fmt.Fprintf(l, "%s %v\n", key, value) }
+
+// sectorSize adds the logical sector size of a disk, unless it is the usual one.
+func (l *lines) sectorSize(n int64) {
+	if n != 0 && n != formats.SectorSize {
+		l.add("logical_sector_size", n)
+	}
+}
 
 // Status returns how the store is, in "key value" lines: docs/control-files.md.
 func (r *Registry) Status() string {
@@ -103,6 +111,7 @@ func (i *Image) Status() string {
 	l.add("format", or(rec.Format, "unknown"))
 	l.add("size", rec.Size)
 	l.add("allocated", rec.Allocated)
+	l.sectorSize(rec.SectorSize)
 	l.add("cluster_size", rec.ClusterSize)
 	l.add("compression", or(rec.Compression, "none"))
 	l.add("source", or(rec.Path, "none"))

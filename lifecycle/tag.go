@@ -62,7 +62,9 @@ func tagCharacter(c rune) bool {
 }
 
 // CheckTag refuses what cannot be the key of a tag; iofs.ErrInvalid.
-func CheckTag(key string) error { return command.CheckOption([]command.Option{{Key: "tag", Rule: tagKey{}}}, "tag", key) }
+func CheckTag(key string) error {
+	return command.CheckOption([]command.Option{{Key: "tag", Rule: tagKey{}}}, "tag", key)
+}
 
 // tag is the verb: it adds a tag, or changes one.
 func (i *Image) tag(_ context.Context, args *command.Args) (plan, error) {

@@ -105,6 +105,9 @@ func (v *Volume) Status() string {
 	l.add("name", rec.Name)
 	l.add("state", state)
 	l.add("size", rec.Size)
+	if rec.Base != nil {
+		l.sectorSize(rec.Base.SectorSize)
+	}
 	l.add("written", v.written())
 	l.add("image", or(rec.From, "none"))
 	l.add("created", rec.Created.Format(time.RFC3339))

@@ -22,8 +22,7 @@ func TestGoldenOutputs(t *testing.T) {
 	goldenDisk(t, disk)
 	for _, g := range targets {
 		t.Run(g.String(), func(t *testing.T) {
-			written := filepath.Join(dir, "written")
-			defer os.Remove(written)
+			written := filepath.Join(t.TempDir(), "disk."+g.format) // a VMDK records its name
 			args := []string{"convert", "-f", "raw", "-O", g.format, disk, written}
 			if g.choices != "" {
 				args = append(args, "-o", g.choices)

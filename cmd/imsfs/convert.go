@@ -34,8 +34,13 @@ func newConvert(env *environment) *cobra.Command {
 		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty. What SRC has from backing files
 is written, too: DST has none.
 
+A disk whose logical sectors have 4096 bytes, as a VHDX can say, is written as VHDX, which records that, or with a warning as
+raw or qcow2. Other formats are refused: in them a sector is 512 bytes, and the guest would find no partitions.
+
 DST appears complete or not at all: it gets its name at the end, when it is safely on disk. A DST that exists is only
 replaced with --force.
+
+A DST that is a block device is written to with --force, for raw only, from its start; it must be large enough and not in use.
 
 SRC - is standard input, in any format; it is kept in a file without a name, in TMPDIR or beside DST. DST - is standard
 output, for raw only; zeros are written out.
@@ -45,7 +50,7 @@ What a format leaves to choose is said by -o; convert -O FMT -o help lists what 
 The same SRC gives the same bytes. Where a format records a time of creation, it is -o timestamp=, or that in the
 environment variable SOURCE_DATE_EPOCH (seconds since 1970), or SRC's modification time; where it records a UUID, it is
 -o uuid=, or one made from SRC's name, the sizes and that time. So with SOURCE_DATE_EPOCH set, a copy of SRC of the same
-name gives the same bytes as well.`,
+name gives the same bytes as well. A VMDK file also records DST's name.`,
 		Example: `  imsfs convert -O zvhd2 disk.raw disk.zvhd2 -p
   imsfs convert -O raw disk.zvhd2 disk.raw
   imsfs convert -O qcow2 -o compression_type=zstd,cluster_size=128k disk.vmdk disk.qcow2
@@ -99,12 +104,18 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 		return err
 	}
 	defer img.Close()
-	if dstPath == standardStream {
+	if isStandardOutput(dstPath) {
 		return convertToStream(ctx, env, opts, img)
 	}
-	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img)
+	if isBlockDevice(dstPath) {
+		return convertToDevice(ctx, env, opts, img, dstPath)
+	}
+	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img, dstPath)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
+	}
+	if err := warnOfSectors(env, opts.to, img); err != nil {
+		return err
 	}
 	dst, err := output.Create(dstPath, img.paths(), opts.force)
 	if errors.Is(err, iofs.ErrExist) {

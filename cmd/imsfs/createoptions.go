@@ -50,13 +50,13 @@ func listChoices(env *environment, format string) error {
 	return out.Flush()
 }
 
-// newEncoder prepares writing the disk img in a format. flags are what -o was given.
-func newEncoder(env *environment, format string, level int, flags []string, img *imageFile) (formats.Encoder, error) {
+// newEncoder prepares writing the disk img to the file dst in a format. flags are the values of -o.
+func newEncoder(env *environment, format string, level int, flags []string, img *imageFile, dst string) (formats.Encoder, error) {
 	creator, err := env.formats.Creator(format)
 	if err != nil {
 		return nil, err
 	}
-	opts := formats.CreateOptions{Level: level}
+	opts := formats.CreateOptions{Level: level, Name: filepath.Base(dst), SectorSize: img.Info().SectorSize}
 	if opts.Timestamp, err = creationTime(env, img); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,26 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 	return env.formats.Create(format, img.Info().Size, opts)
 }
 
-// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.
+// warnOfSectors tells on stderr that the format does not record the size of the disk's sectors, if
+// that matters.
+func warnOfSectors(env *environment, format string, img *imageFile) error {
+	size := img.Info().SectorSize
+	if size == formats.SectorSize {
+		return nil
+	}
+	creator, err := env.formats.Creator(format)
+	if err != nil {
+		return err
+	}
+	if _, keeps := creator.(formats.SectorKeeper); !keeps {
+		fmt.Fprintf(env.stderr, "imsfs: warning: the disk has logical sectors of %d bytes and %s does not record that: attach it with logical_block_size=%d, or its guest finds no partitions\n",
+			size, format, size)
+	}
+	return nil
+}
+
+// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not
+// recorded.
 func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)

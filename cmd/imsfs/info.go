@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -92,15 +93,14 @@ type facts struct {
 	unfollowed error  // why
 }
 
-// facts are those of all layers that are open. If walk is set, data is counted where it is not known.
+// facts are those of all layers that are open. If walk is set, data is counted where it is not
+// known.
 func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	var list []facts
 	sources := f.Sources()
 	for i, layer := range f.Layers() {
 		known := facts{Info: layer.Info(), path: sources[i].Path()}
-		for _, file := range sources[i].Files() {
-			known.diskSize += file.Space
-		}
+		known.diskSize = space(sources[i].Files())
 		if walk && known.Allocated == formats.Unknown {
 			var err error
 			if known.Allocated, err = formats.DataBytes(ctx, layer); err != nil {
@@ -119,7 +119,18 @@ func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	return list, nil
 }
 
-// locate finds the first name that may be followed and is there; the error is that of the first name.
+// space is how much the files take. An image may name one file several times, and even its own.
+func space(files []chain.File) (n int64) {
+	for i, f := range files {
+		if !slices.ContainsFunc(files[:i], func(before chain.File) bool { return before.Identity == f.Identity }) {
+			n += f.Space
+		}
+	}
+	return n
+}
+
+// locate finds the first name that may be followed and is there; the error is that of the first
+// name.
 func locate(ctx context.Context, src *chain.Source, names []string) (path string, err error) {
 	for _, name := range names {
 		path, failed := src.Locate(ctx, name)

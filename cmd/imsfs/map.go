@@ -84,7 +84,8 @@ func writeMapTable(ctx context.Context, out io.Writer, img formats.Image) error 
 }
 
 func writeMapJSON(ctx context.Context, out io.Writer, img formats.Image) error {
-	before := "["
+	fmt.Fprint(out, "[")
+	before := ""
 	for e, err := range formats.Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {
 			return err

@@ -66,12 +66,16 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
+	allocated, err := formats.Occupied(ctx, img)
+	if err != nil {
+		return err
+	}
 	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize)})
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	disk := loader.Open(img)
 	defer disk.Close()
 
-	server, err := fs.Mount(mountpoint, tree.Single(onlyDisk{disk, img.Info().Occupied()}, path, img.status(), env.now()), fs.Config{
+	server, err := fs.Mount(mountpoint, tree.Single(onlyDisk{disk, allocated}, path, img.status(allocated), env.now()), fs.Config{
 		Type:       singleType,
 		Name:       "imsfs:" + path,
 		AllowOther: opts.allowOther,
@@ -87,12 +91,12 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 }
 
 // status is what the mount tells of the image: the keys are those of a registered image's status.
-func (f *imageFile) status() string {
+func (f *imageFile) status(allocated int64) string {
 	var b strings.Builder
 	i := f.Info()
-	fmt.Fprintf(&b, "format %s\nsize %d\n", i.Format, i.Size)
-	if i.Allocated != formats.Unknown {
-		fmt.Fprintf(&b, "allocated %d\n", i.Allocated)
+	fmt.Fprintf(&b, "format %s\nsize %d\nallocated %d\n", i.Format, i.Size, allocated)
+	if i.SectorSize != formats.SectorSize {
+		fmt.Fprintf(&b, "logical_sector_size %d\n", i.SectorSize)
 	}
 	fmt.Fprintf(&b, "cluster_size %d\nsource %s\n", i.ClusterSize, f.path)
 	return b.String()

@@ -35,5 +35,7 @@ func Formats() formats.Set {
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),
+		// Not .vmdk: flat extents, which are raw, have such names.
+		Suffixes: []string{".qcow2", ".qcow", ".qed", ".vdi", ".vhd", ".vhdx", ".zvhd", ".zvhd2"},
 	}
 }

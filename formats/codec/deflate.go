@@ -11,8 +11,8 @@ type Deflate struct{ decoders sync.Pool }
 // NewDeflate makes a decoder.
 func NewDeflate() *Deflate { return &Deflate{} }
 
-// Decode fills dst from the stream with which src begins; what follows the stream in src is not looked at. The
-// stream must come to its end where dst does.
+// Decode fills dst from the stream with which src begins; what follows the stream in src is not
+// looked at. The stream must come to its end where dst does.
 func (d *Deflate) Decode(dst, src []byte) error {
 	_, err := d.decode(dst, src)
 	return err

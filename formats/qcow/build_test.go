@@ -112,7 +112,7 @@ func checkImage(t testing.TB, src formats.Source) (damage, leaks []formats.Probl
 	last := int64(-1)
 	err := New().Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
 		if p.Off < last {
-			t.Errorf("%#x %q is reported behind %#x", p.Off, p.Text, last)
+			t.Errorf("%#x %q is reported after %#x", p.Off, p.Text, last)
 		}
 		last = p.Off
 		if p.Leak {

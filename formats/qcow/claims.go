@@ -35,8 +35,8 @@ func (c *checker) claim(k claim) {
 	}
 }
 
-// shrink makes room: of claims that are the same two are enough to show it, and the upper half of the others is for another
-// pass.
+// shrink makes room: of claims that are the same two are enough to show it, and the upper half of
+// the others is for another pass.
 func (c *checker) shrink() {
 	c.sort()
 	kept := c.claims[:0]

@@ -38,8 +38,8 @@ type bitmapsExtension struct {
 	size, off uint64 // of the directory
 }
 
-// decodeExtensions reads the extensions in the first cluster. They are read before the header is verified, because they name
-// the features that may keep it from being understood.
+// decodeExtensions reads the extensions in the first cluster. They are read before the header is
+// verified, because they name the features that may keep it from being understood.
 func decodeExtensions(first []byte, h *header) (extensions, error) {
 	var ext extensions
 	end := int64(len(first))
@@ -110,9 +110,5 @@ func (e *extensions) backingInfo() *formats.Backing {
 	if e.backing == "" {
 		return nil
 	}
-	format := e.backingFormat
-	if format == "vpc" { // QEMU's word for it
-		format = "vhd"
-	}
-	return &formats.Backing{Paths: []string{e.backing}, Format: format}
+	return &formats.Backing{Paths: []string{e.backing}, Format: e.backingFormat}
 }

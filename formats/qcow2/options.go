@@ -15,7 +15,6 @@ const (
 
 const defaultClusterBits = 16
 
-// Options is the formats.Creator method.
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: keyClusterSize, Help: "bytes of a cluster, a power of two from 512 to 2M; 64k if not given"},

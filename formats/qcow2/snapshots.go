@@ -10,12 +10,13 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// A snapshot table entry begins with these bytes; extra data, ID and name follow, padded to a multiple of 8.
+// A snapshot table entry begins with these bytes; extra data, ID and name follow, padded to a
+// multiple of 8.
 const (
 	snapshotSize      = 40
-	snapshotExtraSize = 16 // what is known of the extra data
+	snapshotExtraSize = 16 // the known part of the extra data
 	maxSnapshotExtra  = 1024
-	// maxSnapshotTable is a limit of ours: what is kept of a table takes less memory than formats.MaxTables.
+	// maxSnapshotTable keeps the memory for a table below formats.MaxTables.
 	maxSnapshotTable = 16 << 20
 )
 
@@ -27,8 +28,8 @@ type snapshot struct {
 	about   formats.Snapshot
 }
 
-// snapshots reads the snapshot table and tells its length. Where the snapshots' own tables are is not verified: that is for
-// who uses one.
+// readSnapshots reads the snapshot table and returns its length, too. Where the snapshots' own
+// tables are is not verified before one is used.
 func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []snapshot, size int64, err error) {
 	if h.snapshots == 0 {
 		return nil, 0, nil
@@ -132,7 +133,7 @@ func (s *snapshot) verifyL1(g *geometry, file int64) error {
 	case s.l1Size == 0:
 		return nil
 	case s.l1Table == 0 || s.l1Table%uint64(g.cluster()) != 0:
-		return corrupt(s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size behind the header", s.about.Name, s.l1Table)
+		return corrupt(s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size after the header", s.about.Name, s.l1Table)
 	case !inside(s.l1Table, 8*uint64(s.l1Size), uint64(file)):
 		return corrupt(s.off, "snapshot %q: its L1 table of %d entries at %#x must lie within the file of %d bytes", s.about.Name, s.l1Size, s.l1Table, file)
 	}

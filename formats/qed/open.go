@@ -10,7 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Open is the formats.Driver method. A set need-check bit does not matter to who only reads.
+// Open ignores a set need-check bit, which only matters to writers.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -68,7 +68,6 @@ func (h *header) backing(ctx context.Context, src formats.Source) (*formats.Back
 	return backing, nil
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := formats.Info{
 		Format:      name,

@@ -176,7 +176,7 @@ func TestEncoderRefuses(t *testing.T) {
 		n  int
 	}{{1, 1 << 20}, {2, 1 << 20}, {4, 1 << 20}, {3, 1<<20 - 1}} {
 		if _, err := e.Place(p.ci, p.n); err == nil {
-			t.Errorf("block %d, %d bytes, was placed behind block 2", p.ci, p.n)
+			t.Errorf("block %d, %d bytes, was placed after block 2", p.ci, p.n)
 		}
 	}
 }

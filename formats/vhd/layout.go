@@ -17,7 +17,7 @@ const (
 	headerCookie = "cxsparse"
 
 	fileVersion   = 0x0001_0000 // 1.0, of footer and header
-	noOffset      = ^uint64(0)  // there is no further structure
+	noOffset      = ^uint64(0)  // there is not another structure
 	featuresFixed = 2           // the bit that is always set
 
 	typeFixed        = 2
@@ -183,7 +183,8 @@ func (h *header) encode() []byte {
 	return b
 }
 
-// checksum is what the structure b must carry at offset at: NOT of the sum of its bytes, those four taken as zeros.
+// checksum returns the right value for the field at offset at of the structure b: NOT of the sum of
+// its bytes, those four taken as zeros.
 func checksum(b []byte, at int) uint32 {
 	var sum uint32
 	for i, c := range b {

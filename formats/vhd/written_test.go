@@ -99,7 +99,7 @@ func TestLargestDisks(t *testing.T) {
 	for ci := range int64(maxSize / newBlockSize) {
 		next, err := e.Place(ci, 512+newBlockSize)
 		if err != nil || next < off+512+newBlockSize && ci > 0 || (next+512)%pageAlign != 0 || next/512 >= unused {
-			t.Fatalf("block %d is placed at %d behind %d, %v", ci, next, off, err)
+			t.Fatalf("block %d is placed at %d after %d, %v", ci, next, off, err)
 		}
 		off = next
 	}

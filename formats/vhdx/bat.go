@@ -37,8 +37,9 @@ func (e entry) reserved() uint64 { return uint64(e) & (mib - 1) &^ 7 }
 // present tells a block that lies in the file.
 func (e entry) present() bool { return e.state() == fullyPresent || e.state() == partiallyPresent }
 
-// geometry is how a disk is cut into blocks, and the BAT into entries: behind each chunk's payload blocks comes
-// the entry of its sector bitmap block, which there is even if no disk without a parent uses it.
+// geometry is how a disk is divided into blocks, and the BAT into entries. After the entries of a
+// chunk's payload blocks comes that of its sector bitmap block, even if the disk has no parent and
+// does not use it.
 type geometry struct {
 	size, blockSize, sector int64
 	parent                  bool

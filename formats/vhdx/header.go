@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// header is what the file says of itself outside of everything that the log may change.
+// header has the facts that the log never changes.
 type header struct {
 	at                   int64
 	sequence             uint64
@@ -102,7 +102,8 @@ func (h *headers) current(report report) *header {
 	return a // Disk2VHD writes the same header twice
 }
 
-// verify reports what is wrong with the current header of a file. The error is for a version that is not read.
+// verify reports whether the current header of a file follows the rules, and what is wrong with it.
+// The error is for a version that is not read.
 func (h *header) verify(report report) (bool, error) {
 	switch {
 	case h.version != 1:

@@ -207,7 +207,7 @@ func TestLaterWritesWin(t *testing.T) {
 		}
 	}
 	if err := r.ReadAt(context.Background(), make([]byte, 2), r.size-1); err == nil {
-		t.Error("a read behind the end was answered")
+		t.Error("a read after the end was answered")
 	}
 }
 

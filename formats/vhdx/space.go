@@ -41,7 +41,8 @@ func (b bitmap) has(u int64) bool { return b[u/64]>>(u%64)&1 != 0 }
 
 func (b bitmap) set(u int64) { b[u/64] |= 1 << (u % 64) }
 
-// set sets the bits of [off, off+n) and tells whether all were clear. What lies behind the file's end has none.
+// set sets the bits of [off, off+n) and reports whether all were clear. The part past the file's
+// end has no bits.
 func (s *space) set(b bitmap, off, n int64) bool {
 	free := true
 	for u := off / mib; u < (min(off+n, s.size)+mib-1)/mib; u++ {
@@ -51,8 +52,8 @@ func (s *space) set(b bitmap, off, n int64) bool {
 	return free
 }
 
-// leaks reports what belongs to nothing. What lies in front of the first block is none: writers leave room there for
-// the BAT to grow. It ends when report wants no more.
+// leaks reports the unused parts of the file. The part before the first block does not count:
+// writers leave room there for the BAT to grow. leaks stops when report returns false.
 func (s *space) leaks(report func(formats.Problem) (more bool)) {
 	from := int64(-1)
 	for u := roundUp(s.first, mib) / mib; u*mib < s.size; u++ {

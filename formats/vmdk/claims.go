@@ -45,7 +45,8 @@ func (c claim) String() string {
 	return claimNames[c.kind()]
 }
 
-// claims yields everything that has a place in the file, in the tables' order, and reports entries that name an impossible one.
+// claims yields everything that has a place in the file, in the tables' order, and reports entries
+// that name an impossible one.
 func (k *sparseCheck) claims(ctx context.Context, yield func(claim)) error {
 	h := &k.s.header
 	yield(newClaim(0, aHeader, 0))

@@ -3,6 +3,7 @@ package vmdk
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -22,6 +23,10 @@ func fuzzSeeds() (seeds []struct{ image, beside []byte }) {
 		add([]byte(describe("custom", `RW 201 SPARSE "a"`, "RDONLY 7 ZERO", `RW 8 FLAT "a" 3`)), s.build())
 	}
 	add([]byte(describe("vmfs", `RW 9 VMFS "a"`)), pattern(0, 9*512))
+	add([]byte(strings.Replace(describe("vmfs", `RW 9 FLAT "a" 0 "uuid"`), "version=1", "version=1\nencoding=\"GBK\"", 1)), pattern(0, 9*512))
+	small := diskOf(100<<10+512, 0, 5000, 40<<10, 1024, 100<<10, 512)
+	add([]byte(describe("vmfsSparse", `RW 201 VMFSSPARSE "a"`)), buildCOWD(small, 1))
+	add([]byte(describe("seSparse", `RW 201 SESPARSE "a"`)), buildSESparse(small, 3, 4))
 	return seeds
 }
 
@@ -92,7 +97,7 @@ func TestFuzzSeedsOpen(t *testing.T) {
 	opened := 0
 	for _, s := range fuzzSeeds() {
 		img, err := New().Open(t.Context(), formattest.Bytes(s.image), formats.OpenOptions{Files: files{"a": formattest.Bytes(s.beside)}})
-		if len(s.image)+len(s.beside) > 64<<10 {
+		if len(s.image)+len(s.beside) > 96<<10 {
 			t.Errorf("a seed of %d bytes", len(s.image)+len(s.beside))
 		}
 		if err == nil {

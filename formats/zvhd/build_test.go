@@ -10,6 +10,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // memory is a formats.Target.
@@ -77,11 +78,11 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 	t.Helper()
 	size := int64(512)
 	if n := len(disk.Parts); n > 0 {
-		size = roundUp(disk.Parts[n-1].End(), 512)
+		size = zstream.RoundUp(disk.Parts[n-1].End(), 512)
 	}
 	e := newEncoder(t, size, opts)
-	if e.header.currentSize != uint64(disk.Bytes) {
-		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.currentSize, disk.Bytes)
+	if e.header.CurrentSize != uint64(disk.Bytes) {
+		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.CurrentSize, disk.Bytes)
 	}
 	return writeWith(t, e, disk)
 }
@@ -144,11 +145,11 @@ func refsOf(t testing.TB, image []byte) []ref {
 // poke sets the named field of the header at an offset to a value and makes its checksum right again.
 func poke(image []byte, at int64, name string, value uint64) {
 	for _, f := range fields {
-		if f.name != name {
+		if f.Name != name {
 			continue
 		}
-		b := image[at+int64(f.off):]
-		switch f.size {
+		b := image[at+int64(f.Off):]
+		switch f.Size {
 		case 1:
 			b[0] = byte(value)
 		case 4:
@@ -162,5 +163,5 @@ func poke(image []byte, at int64, name string, value uint64) {
 
 // seal makes the checksum of the header at an offset right.
 func seal(image []byte, at int64) {
-	binary.LittleEndian.PutUint32(image[at+64:], headerSum(image[at:]))
+	binary.LittleEndian.PutUint32(image[at+64:], zstream.Sum(image[at:]))
 }

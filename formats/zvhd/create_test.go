@@ -15,12 +15,13 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // goldenOptions are what the vendor's tool was given or made up, as far as it is in the file.
 func goldenOptions(golden []byte) formats.CreateOptions {
 	h := decodeHeader(golden)
-	return formats.CreateOptions{Timestamp: secondsTo2000 + int64(h.timestamp), UUID: h.uuid, Level: 1}
+	return formats.CreateOptions{Timestamp: zstream.SecondsTo2000 + int64(h.Timestamp), UUID: h.UUID, Level: 1}
 }
 
 // TestWritesAllButThePayloadsAsTheVendor lays out the vendor's own chunks and wants the vendor's own file.
@@ -29,7 +30,7 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			golden := readFile(t, name+".zvhd")
 			h := decodeHeader(golden)
-			e := newEncoder(t, int64(h.originalSize), goldenOptions(golden))
+			e := newEncoder(t, int64(h.OriginalSize), goldenOptions(golden))
 			var dst memory
 			for _, r := range refsOf(t, golden) {
 				put(t, e, &dst, int64(r.block), golden[r.off:r.end()])
@@ -49,7 +50,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 	for _, name := range goldenFiles {
 		t.Run(name, func(t *testing.T) {
 			golden, disk := readFile(t, name+".zvhd"), goldenDisk(t, name)
-			image := writeWith(t, newEncoder(t, int64(decodeHeader(golden).originalSize), goldenOptions(golden)), disk)
+			image := writeWith(t, newEncoder(t, int64(decodeHeader(golden).OriginalSize), goldenOptions(golden)), disk)
 			if !bytes.Equal(image[:unit], golden[:unit]) || !bytes.Equal(image[len(image)-unit:], golden[len(golden)-unit:]) {
 				t.Error("the headers differ")
 			}
@@ -98,17 +99,17 @@ func TestGoldenOutput(t *testing.T) {
 // compareChunks compares a chunk with the vendor's in all but the payload and the vendor's unclean padding.
 func compareChunks(t *testing.T, ours, theirs []byte) {
 	t.Helper()
-	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:chunkHeaderSize], theirs[16:chunkHeaderSize]) {
-		t.Errorf("chunk header %x, the vendor's is %x", ours[:chunkHeaderSize], theirs[:chunkHeaderSize])
+	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:zstream.ChunkHeaderSize], theirs[16:zstream.ChunkHeaderSize]) {
+		t.Errorf("chunk header %x, the vendor's is %x", ours[:zstream.ChunkHeaderSize], theirs[:zstream.ChunkHeaderSize])
 	}
-	h, problem := decodeChunkHead(ours)
+	h, problem := zstream.DecodeChunkHead(ours)
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	end := chunkHeaderSize + int(h.compressed)
-	padding := ours[end : len(ours)-len(chunkTrailer)]
-	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.size() || string(ours[len(ours)-4:]) != chunkTrailer {
-		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.compressed)
+	end := zstream.ChunkHeaderSize + int(h.Compressed)
+	padding := ours[end : len(ours)-len(zstream.ChunkTrailer)]
+	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.Size() || string(ours[len(ours)-4:]) != zstream.ChunkTrailer {
+		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.Compressed)
 	}
 	if sync := ours[end-4 : end]; !bytes.Equal(sync, []byte{0, 0, 0xff, 0xff}) {
 		t.Errorf("the payload ends in %x, which is no sync flush", sync)
@@ -171,7 +172,7 @@ func TestEveryLevelReadsBack(t *testing.T) {
 	for level := range 10 {
 		image := writeImage(t, disk, formats.CreateOptions{Level: level})
 		wantContent(t, image, disk)
-		if problem := checkStream(image[unit+chunkHeaderSize:]); problem != "" {
+		if problem := checkStream(image[unit+zstream.ChunkHeaderSize:]); problem != "" {
 			t.Errorf("level %d: %s", level, problem)
 		}
 		sizes[level] = len(image)
@@ -194,7 +195,7 @@ func TestBlocksCompressTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(behind) > len(alone)/3 {
-		t.Errorf("%d bytes alone, %d behind the same", len(alone), len(behind))
+		t.Errorf("%d bytes alone, %d after the same", len(alone), len(behind))
 	}
 }
 
@@ -229,10 +230,10 @@ func TestCreateRefuses(t *testing.T) {
 
 func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 	for timestamp, want := range map[int64]string{
-		-1:                    "2000-01-01T00:00:00Z",
-		secondsTo2000 + 61:    "2000-01-01T00:01:01Z",
-		secondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
-		math.MaxInt64:         "2136-02-07T06:28:15Z",
+		-1:                            "2000-01-01T00:00:00Z",
+		zstream.SecondsTo2000 + 61:    "2000-01-01T00:01:01Z",
+		zstream.SecondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
+		math.MaxInt64:                 "2136-02-07T06:28:15Z",
 	} {
 		var dst memory
 		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {

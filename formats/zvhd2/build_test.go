@@ -9,6 +9,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // memory is a formats.Target.
@@ -105,11 +106,11 @@ func refsOf(t testing.TB, image []byte) []ref {
 // poke sets the named field of the footer at an offset to a value and makes its checksum right again.
 func poke(image []byte, at int64, name string, value uint64) {
 	for _, f := range fields {
-		if f.name != name {
+		if f.Name != name {
 			continue
 		}
-		b := image[at+int64(f.off):]
-		switch f.size {
+		b := image[at+int64(f.Off):]
+		switch f.Size {
 		case 1:
 			b[0] = byte(value)
 		case 4:
@@ -123,5 +124,5 @@ func poke(image []byte, at int64, name string, value uint64) {
 
 // seal makes the checksum of the footer at an offset right.
 func seal(image []byte, at int64) {
-	binary.LittleEndian.PutUint32(image[at+64:], footerSum(image[at:]))
+	binary.LittleEndian.PutUint32(image[at+64:], zstream.Sum(image[at:]))
 }

@@ -122,7 +122,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 	}
 	found := checkImage(t, dst.b)
 	last := found[len(found)-1]
-	if len(found) > maxHeld+10 || !strings.Contains(last.Text, "more problems") {
+	if len(found) > formats.MaxFindings+10 || !strings.Contains(last.Text, "more problems") {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

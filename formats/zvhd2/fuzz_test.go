@@ -7,6 +7,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // seed is an image without the half megabyte that its index segment takes: the data area, the used entries, the
@@ -43,7 +44,7 @@ func (s seed) source() formats.Source {
 	index, bitmap := int64(f.indexLBA), int64(f.bitmapLBA)
 	end := bitmap + int64(f.bitmapSize)
 	if index < unit || bitmap < index || bitmap > 1<<28 { // and a large file is slow to check
-		index = roundUp(int64(len(s.data)), unit)
+		index = zstream.RoundUp(int64(len(s.data)), unit)
 		bitmap = index + indexSegSize
 		end = bitmap + bitmapSegSize
 	}

@@ -20,14 +20,13 @@ func newImage(d *Driver, src formats.Source, f footer, t *tables) *image {
 	return &image{info: f.info(), tables: t, chunks: d.chunks(src, f.compressMethod)}
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
 	return info
 }
 
-// Extent is the formats.Image method. The run is maximal and costs no read of the source.
+// Extent is maximal and costs no read of the source.
 func (m *image) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
 	size := m.info.ClusterSize
 	block := off / size
@@ -40,7 +39,6 @@ func (m *image) Extent(_ context.Context, off, n int64) (formats.Extent, error) 
 	return e, nil
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	size := m.info.ClusterSize
 	for len(p) > 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // goldenFiles were written by the vendor's own tool; the second column is the file of what they must read as.
@@ -195,11 +196,11 @@ func ourCase(t testing.TB) formattest.Case {
 	last := int64(len(image)) - unit
 	c.Checked = append(c.Checked, formattest.Range{Off: last, End: last + footerSize})
 	for _, r := range refsOf(t, image) {
-		h, problem := decodeChunkHead(image[r.off:])
+		h, problem := zstream.DecodeChunkHead(image[r.off:])
 		if problem != "" {
 			t.Fatal(problem)
 		}
-		c.Checked = append(c.Checked, formattest.Range{Off: r.off + chunkHeaderSize, End: r.off + chunkHeaderSize + int64(h.compressed)})
+		c.Checked = append(c.Checked, formattest.Range{Off: r.off + zstream.ChunkHeaderSize, End: r.off + zstream.ChunkHeaderSize + int64(h.Compressed)})
 	}
 	return c
 }

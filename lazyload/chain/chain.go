@@ -68,7 +68,7 @@ func (c *Chain) open(ctx context.Context, path string, cfg Config) error {
 		return err
 	}
 	c.sources = append(c.sources, top)
-	driver, err := cfg.Formats.Find(ctx, top, cfg.Format)
+	driver, err := cfg.Formats.FindFile(ctx, top, cfg.Format, path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

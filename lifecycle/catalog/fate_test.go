@@ -29,6 +29,7 @@ var fates = map[string]struct{ note, base, commit bool }{
 	"Source.SourceSize": {true, true, true},
 	"Disk.Size":         {base: true}, // a note's disk has its own, a commit the volume's
 	"Disk.Allocated":    {true, true, true},
+	"Disk.SectorSize":   {true, true, true},
 	"Disk.ClusterSize":  {true, true, true},
 	"Disk.Compression":  {true, true, true},
 	"Disk.Indexed":      {true, true, true},

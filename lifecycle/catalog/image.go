@@ -71,8 +71,9 @@ type Source struct {
 
 // Disk is the section about the disk, as found in the source.
 type Disk struct {
-	Size        int64  `json:"size,omitempty"`      // bytes
-	Allocated   int64  `json:"allocated,omitempty"` // bytes that hold data
+	Size        int64  `json:"size,omitempty"`        // bytes
+	Allocated   int64  `json:"allocated,omitempty"`   // bytes that hold data
+	SectorSize  int64  `json:"sector_size,omitempty"` // logical, bytes; 0 is 512
 	ClusterSize int64  `json:"cluster_size,omitempty"`
 	Compression string `json:"compression,omitempty"`
 	Indexed     bool   `json:"indexed,omitempty"` // it has no random access without an index

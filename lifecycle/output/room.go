@@ -9,7 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// NoRoom is the error about a file that its file system has no space for, ENOSPC (errors.Is) before anything is written.
+// NoRoom is the error about a file that its file system has no space for, ENOSPC (errors.Is) before
+// anything is written.
 type NoRoom struct{ Need, Free int64 } // bytes
 
 func (e *NoRoom) Error() string {
@@ -19,7 +20,8 @@ func (e *NoRoom) Error() string {
 // Is makes it what a full file system's error is.
 func (e *NoRoom) Is(target error) bool { return target == unix.ENOSPC }
 
-// CheckRoom refuses to begin what there is no space for. What compression will save is not known, so that then nothing is refused.
+// CheckRoom refuses to begin what there is no space for. What compression will save is not known,
+// so that then nothing is refused.
 func (o *File) CheckRoom(ctx context.Context, img formats.Image, enc formats.Encoder) error {
 	free, err := o.Free()
 	if err != nil || free < 0 {

@@ -230,14 +230,23 @@ func (p *Pool) Probe(ctx context.Context, id uint64, src catalog.Source) (*Probe
 	return &Probe{pool: p, origin: o}, nil
 }
 
+// countPatience is how long the allocated bytes of a new image are counted before they are estimated.
+const countPatience = 100 * time.Millisecond
+
 // Fill enters what was found in the source into the sections of a record.
-func (pr *Probe) Fill(src *catalog.Source, d *catalog.Disk) {
+func (pr *Probe) Fill(ctx context.Context, src *catalog.Source, d *catalog.Disk) {
 	o := pr.origin
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	info, files := o.chain.Info(), o.chain.Files()
 	src.Identity, src.Beside, src.Format = files[0].Identity, files[1:], info.Format
-	d.Size, d.Allocated = info.Size, info.Occupied()
+	counting, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	d.Size, d.SectorSize = info.Size, info.SectorSize
+	var err error
+	if d.Allocated, err = formats.Occupied(counting, o.chain); err != nil {
+		d.Allocated = info.Size // a damaged table is an error of reading the place, not of registering the image
+	}
 	d.ClusterSize, d.Compression = info.ClusterSize, info.Compression
 	d.Indexed = indexed(o.chain) != nil
 	d.Map = o.chain.Sources()[0].MapNote()
