@@ -44,9 +44,7 @@ func TestConvertToADevice(t *testing.T) {
 	}
 
 	mustRun(t, "mkfs.ext4", "-q", large)
-	if err := os.Mkdir(at("mnt"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(at("mnt"), 0o700))
 	mustRun(t, "mount", large, at("mnt"))
 	t.Cleanup(func() { mustRun(t, "umount", at("mnt")) })
 	refused("is in use", "--force", "-O", "raw", at("disk.qcow2"), large)
