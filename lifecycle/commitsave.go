@@ -43,6 +43,9 @@ func (v *Volume) save(ctx context.Context, j *job.Job, frozen *overlay.Frozen, r
 	if below != nil {
 		s.base = below.Size
 	}
+	if err := v.reg.catalog.Provisional(rec.ID); err != nil {
+		return err
+	}
 	if err := s.begin(below, rec.Size, v.reg.noteOf(*rec)); err != nil {
 		return err
 	}

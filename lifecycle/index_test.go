@@ -227,6 +227,9 @@ func TestIndexGoesWithItsImage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := h.catalog.Provisional(77); err != nil {
+		t.Fatal(err)
+	}
 	h.reopen()
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(h.index(h.image("last"))) {

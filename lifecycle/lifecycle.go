@@ -116,7 +116,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		rec, _ := r.catalog.Volume(id)
 		r.adoptVolume(rec)
 	}
-	if err := errors.Join(r.tidyDeltas(), r.dropStrays()); err != nil {
+	if err := r.removeDropped(); err != nil {
 		return nil, err
 	}
 	r.resume()

@@ -239,8 +239,15 @@ func TestDeletedImagesLeaveNothingInTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.reopen()
+	if disks, _ := h.store.Disks(); len(disks) != 1 {
+		t.Errorf("a disk whose record was lost is not kept: %v", disks)
+	}
+	if err := h.catalog.Provisional(77); err != nil {
+		t.Fatal(err)
+	}
+	h.reopen()
 	if disks, _ := h.store.Disks(); len(disks) != 0 {
-		t.Errorf("stray disks %v are left", disks)
+		t.Errorf("disks %v that were dropped are left", disks)
 	}
 }
 

@@ -161,26 +161,3 @@ func (r *Registry) answered(id uint64) {
 	defer r.mu.Unlock()
 	delete(r.asking, id)
 }
-
-// dropStrays deletes the disks and indexes whose image or volume was deleted just before a kill.
-func (r *Registry) dropStrays() error {
-	if err := r.pool.Indexes().Sweep(r.catalog.Known); err != nil {
-		return err
-	}
-	if r.cfg.Store == nil {
-		return nil
-	}
-	disks, err := r.cfg.Store.Disks()
-	if err != nil {
-		return err
-	}
-	for _, disk := range disks {
-		if r.catalog.Known(disk) {
-			continue
-		}
-		if err := r.cfg.Store.Delete(disk); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -11,6 +11,7 @@
 //	fate.go     what becomes of each section in a note, a base and a commit
 //	tx.go       changes
 //	shelf.go    records by number and by name
+//	dropped.go  numbers that no record needs any more: only their files may be removed
 //	restore.go  records of a store whose database was lost
 //
 // Look-ups by name and by number are maps. Records are values: a record that was returned never

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -216,6 +217,57 @@ func TestVolumesOfARemovedImage(t *testing.T) {
 	if w.Known(img.ID) {
 		t.Error("a disk that nothing rests on is known")
 	}
+}
+
+func TestDropped(t *testing.T) {
+	dropped := func(w *world) []uint64 {
+		set, err := w.Dropped()
+		w.must(err)
+		return slices.Sorted(maps.Keys(set))
+	}
+	t.Run("is what no record needs any more", func(t *testing.T) {
+		w := newWorld(t)
+		img := w.image("web")
+		v := w.volume("web-1", img)
+		w.must(w.Update(func(tx *Tx) error { return tx.RemoveImage(img.ID) }))
+		if got := dropped(w); len(got) != 0 {
+			t.Errorf("dropped %d, which a volume rests on", got)
+		}
+		w.must(w.Update(func(tx *Tx) error { return tx.RemoveVolume(v.ID) }))
+		if got, want := dropped(w), slices.Sorted(slices.Values(append(v.numbers(), img.ID))); !slices.Equal(got, slices.Compact(want)) {
+			t.Errorf("dropped %d, want %d", got, want)
+		}
+		set, err := w.Dropped()
+		w.must(err)
+		w.must(w.ForgetDropped(set))
+		if got := dropped(w); len(got) != 0 {
+			t.Errorf("%d is not forgotten", got)
+		}
+	})
+	t.Run("is a delta that a revert replaced", func(t *testing.T) {
+		w := newWorld(t)
+		v := w.volume("web-1", w.image("web"))
+		w.must(w.Update(func(tx *Tx) error {
+			return tx.ChangeVolume(v.ID, func(rec *Volume) error { rec.Deltas = []uint64{99}; return nil })
+		}))
+		if got := dropped(w); !slices.Equal(got, v.Deltas) {
+			t.Errorf("dropped %d, want %d", got, v.Deltas)
+		}
+	})
+	t.Run("is a number whose record never came, and no other", func(t *testing.T) {
+		w := newWorld(t)
+		w.must(w.Provisional(77))
+		if got := dropped(w); !slices.Equal(got, []uint64{77}) {
+			t.Errorf("dropped %d", got)
+		}
+		rec := Image{ID: 77, Name: "a", State: Active}
+		w.must(w.Update(func(tx *Tx) error { return tx.AddImage(rec) }))
+		w.must(w.db.Update(func(tx *kv.WriteTx) error { return tx.Delete(rec.key()) })) // the record is lost
+		w.open()
+		if got := dropped(w); len(got) != 0 {
+			t.Errorf("the disk %d of a lost record counts as dropped", got)
+		}
+	})
 }
 
 func TestNotesFollowTheDatabase(t *testing.T) {

@@ -12,6 +12,7 @@ type record interface {
 	key() []byte
 	number() uint64
 	name() string
+	numbers() []uint64
 }
 
 // shelf holds the records of one kind.

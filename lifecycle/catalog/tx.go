@@ -166,6 +166,7 @@ func (c *Catalog) VolumeNameFree(name string) error {
 // kill in between leaves a note of what was about to be, which names only deltas that exist; Open's
 // caller renews it.
 func (tx *Tx) commit() error {
+	leaving := tx.leaving()
 	noted := 0 // in any run: the database runs the function again after a conflict
 	err := tx.c.db.Update(func(db *kv.WriteTx) error {
 		for _, ch := range tx.images {
@@ -177,6 +178,9 @@ func (tx *Tx) commit() error {
 			if err := write(db, ch); err != nil {
 				return err
 			}
+		}
+		if err := drop(db, leaving); err != nil {
+			return err
 		}
 		for n, ch := range tx.volumes {
 			noted = max(noted, n+1)
@@ -204,6 +208,11 @@ func (tx *Tx) commit() error {
 func write[R record](db *kv.WriteTx, ch change[R]) error {
 	if ch.new == nil {
 		return db.Delete((*ch.old).key())
+	}
+	if ch.old == nil { // the end of Provisional
+		if err := db.Delete(droppedKey((*ch.new).number())); err != nil {
+			return err
+		}
 	}
 	text, err := json.Marshal(*ch.new)
 	if err != nil {
