@@ -50,7 +50,7 @@ func TestConvertToADevice(t *testing.T) {
 	refused("is in use", "--force", "-O", "raw", at("disk.qcow2"), large)
 }
 
-// TestConvertToDevStdout: it is standard output, which is not a file to be replaced.
+// TestConvertToDevStdout: /dev/stdout is standard output, and not a file to be replaced.
 func TestConvertToDevStdout(t *testing.T) {
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "disk.raw")

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Other people's programs on the files of a tree.
+// Common programs on the files of a tree.
 
-// TestProgramsFillAVolume: the commands with which people write to a disk open it with O_TRUNC. A
-// volume keeps its size, as a block device does.
+// TestProgramsFillAVolume: common commands open a disk with O_TRUNC. A volume keeps its size, as a
+// block device does.
 func TestProgramsFillAVolume(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("half.raw"), mib, 41)
