@@ -3,15 +3,11 @@ package fs
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	iofs "io/fs"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
@@ -32,10 +28,11 @@ func process(ctx context.Context) command.Process {
 	if thread == 0 {
 		return command.Process{}
 	}
-	pid, err := procField(thread, "Tgid:", 10)
+	status, err := procStatus(thread)
 	if err != nil {
 		return command.Process{}
 	}
+	pid := status.number("Tgid:", 10)
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return command.Process{}
@@ -53,66 +50,23 @@ func process(ctx context.Context) command.Process {
 	return command.Process{PID: uint32(pid), Started: started}
 }
 
-// procField returns a number from the status of a thread.
-func procField(thread uint32, key string, base int) (uint64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(status) {
+// status is the text that the kernel shows of a thread.
+type status []byte
+
+func procStatus(thread uint32) (status, error) {
+	return os.ReadFile(fmt.Sprintf("/proc/%d/status", thread))
+}
+
+// number returns the number that follows a key; 0 if there is none.
+func (s status) number(key string, base int) uint64 {
+	for line := range bytes.Lines(s) {
 		if value, ok := bytes.CutPrefix(line, []byte(key)); ok {
-			return strconv.ParseUint(string(bytes.TrimSpace(value)), base, 64)
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), base, 64)
+			if err != nil {
+				return 0
+			}
+			return n
 		}
 	}
-	return 0, fmt.Errorf("status of thread %d has no %s", thread, key)
-}
-
-// uninterrupted returns a request's ctx without its end. The kernel ends the ctx when the caller
-// gets a signal, and a signal does not mean that the caller wants to stop: runtimes and terminals
-// send signals all the time, and few programs expect EINTR of a file. One that writes a command
-// again finds the first one in its way. A process that is killed waits for the one answer it is
-// owed.
-func uninterrupted(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }
-
-// untilKilled returns a ctx that ends when the caller is being killed, and not by any other signal.
-// It is for requests that may take long. stop must be called at the end.
-func untilKilled(ctx context.Context) (mortal context.Context, stop func()) {
-	mortal, cancel := context.WithCancel(uninterrupted(ctx))
-	unwatch := context.AfterFunc(ctx, func() {
-		if killed(mortal, actor(ctx).PID) {
-			cancel()
-		}
-	})
-	return mortal, func() { unwatch(); cancel() }
-}
-
-// lookAgain is how often a caller that got a signal is looked at. The kernel tells of a request's
-// first signal only.
-const lookAgain = 100 * time.Millisecond
-
-// killed waits until a thread is being killed and returns true, or until ctx ends.
-func killed(ctx context.Context, thread uint32) bool {
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for !dying(thread) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
-}
-
-// dying reports whether a thread has a SIGKILL pending. The kernel gives one to every thread of a
-// process that any signal is about to end.
-func dying(thread uint32) bool {
-	if thread == 0 {
-		return false // it cannot be seen from here
-	}
-	pending, err := procField(thread, "SigPnd:", 16)
-	if err != nil {
-		return errors.Is(err, iofs.ErrNotExist)
-	}
-	return pending&(1<<(unix.SIGKILL-1)) != 0
+	return 0
 }

@@ -21,8 +21,8 @@ type control struct {
 }
 
 // lineBuffer is the block size of a control file. The C library's buffer has that size, and echo
-// and printf write at most a buffer at once. So a line that is too long is refused as a whole; it is
-// not cut, and half of it obeyed.
+// and printf write at most a buffer at once. So a line that is too long is refused as a whole. A
+// smaller buffer would cut it, and half of it would be obeyed.
 const lineBuffer = 64 << 10
 
 // Getattr gives the size of the listing that a reader gets, so that a program which copies the file
@@ -62,9 +62,13 @@ type dialogue struct {
 }
 
 func (d *dialogue) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	r := patient(ctx)
+	defer r.end()
 	by := actor(ctx)
-	by.PID = process(ctx).PID
-	err := d.control.commander.Do(uninterrupted(ctx), command.Call{Line: string(data), By: by})
+	if p := process(ctx); p.PID != 0 {
+		by.PID = p.PID
+	}
+	err := d.control.commander.Do(r, command.Call{Line: string(data), By: by})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made, d.answer, d.start = true, "", off

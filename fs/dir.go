@@ -77,8 +77,10 @@ func (d *dir) Create(ctx context.Context, name string, _, _ uint32, out *fuse.En
 	if d.tree.Edit == nil {
 		return nil, nil, 0, syscall.EPERM
 	}
+	r := patient(ctx)
+	defer r.end()
 	by := actor(ctx)
-	t, err := d.tree.Edit.Create(uninterrupted(ctx), by, name)
+	t, err := d.tree.Edit.Create(r, by, name)
 	if err != nil {
 		return nil, nil, 0, errno(d.m.log, "creating "+name, err)
 	}
@@ -92,7 +94,9 @@ func (d *dir) Unlink(ctx context.Context, name string) syscall.Errno {
 	if d.tree.Edit == nil {
 		return syscall.EPERM
 	}
-	return errno(d.m.log, "removing "+name, d.tree.Edit.Remove(uninterrupted(ctx), actor(ctx), name))
+	r := patient(ctx)
+	defer r.end()
+	return errno(d.m.log, "removing "+name, d.tree.Edit.Remove(r, actor(ctx), name))
 }
 
 // The operations below are commands in this tree: see operations_test.go.

@@ -21,7 +21,7 @@ type disk struct {
 	node
 	tree     tree.Disk
 	writable tree.WritableFile // nil: the disk can be read only
-	// complaints limits what a reader that reads a damaged place again and again writes into the log.
+	// complaints limits the log lines of a reader that reads a damaged place again and again.
 	complaints rate.Sometimes
 
 	mu      sync.Mutex
@@ -47,8 +47,9 @@ func (d *disk) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut
 	if !d.changed.IsZero() {
 		out.SetTimes(&d.changed, &d.changed, &d.changed)
 	}
-	// The attributes of a constant disk are as constant as its bytes: a request for them at each
-	// read would cost what the page cache saves. A disk that is being registered has no size yet.
+	// The attributes of a constant disk are as constant as its bytes, and a request for them at each
+	// read would cost as much as the page cache saves. A disk that is being registered has no size
+	// yet.
 	if d.tree.Constant && size > 0 {
 		out.SetTimeout(lasting)
 	}
@@ -77,8 +78,8 @@ func (d *disk) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 	return d.Getattr(ctx, f, out)
 }
 
-// Open opens the disk. O_TRUNC is ignored on a disk that can be written to, as a block device
-// ignores it: dd, cp and shells open what they overwrite with it.
+// Open opens the disk. A disk that can be written to ignores O_TRUNC, as a block device does: dd, cp
+// and shells open a file with it to overwrite the file.
 func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint32, syscall.Errno) {
 	write := writes(flags)
 	if d.writable == nil && (write || flags&syscall.O_TRUNC != 0) {
@@ -96,16 +97,16 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 }
 
 func (d *disk) open(ctx context.Context, write bool) (*diskHandle, error) {
-	mortal, stop := untilKilled(ctx)
-	defer stop()
+	r := patient(ctx)
+	defer r.end()
 	if !write {
-		open, err := d.tree.File.Open(mortal)
+		open, err := d.tree.File.Open(r)
 		if err != nil {
 			return nil, err
 		}
 		return newDiskHandle(d, open), nil
 	}
-	open, err := d.writable.OpenWriter(mortal, process(ctx))
+	open, err := d.writable.OpenWriter(r, process(ctx))
 	if err != nil {
 		return nil, err
 	}

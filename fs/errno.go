@@ -11,9 +11,9 @@ import (
 )
 
 // errno returns the number for the kernel that stands for an error. An error that is not expected
-// here is EIO and a log line, because the reader of a disk sees no sentence. (The FUSE library's own
-// ToErrno does not unwrap, and makes an unknown error ENOSYS, after which the kernel never sends
-// that request again.)
+// here is EIO and a log line, because the reader of a disk sees no sentence. (The FUSE library's
+// own ToErrno does not unwrap, and makes an unknown error ENOSYS, after which the kernel never
+// sends that request again.)
 func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	if err == nil {
 		return 0

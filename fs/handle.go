@@ -45,8 +45,8 @@ func (h *diskHandle) unuse() {
 const sector = 512
 
 // odd reports whether a request is one that a block device would refuse. Programs find out the
-// sector size by trying: QEMU takes a disk that reads one byte with O_DIRECT for one whose sector
-// size cannot be found out, assumes 4096, and then cannot use a disk whose size is no multiple of it.
+// sector size by trying. For example, if a disk reads one byte with O_DIRECT, QEMU gives up,
+// assumes 4096, and then cannot use a disk whose size is not a multiple of that.
 func (h *diskHandle) odd(off int64, n int) bool {
 	return h.direct && (off%sector != 0 || n%sector != 0)
 }
@@ -55,14 +55,16 @@ func (h *diskHandle) Read(ctx context.Context, dest []byte, off int64) (fuse.Rea
 	if h.odd(off, len(dest)) {
 		return nil, syscall.EINVAL
 	}
+	r := patient(ctx)
+	defer r.end()
 	if h.viewer == nil {
 		n := min(int64(len(dest)), max(h.disk.Size()-off, 0))
-		if _, err := h.disk.ReadAt(uninterrupted(ctx), dest[:n], off); err != nil {
+		if _, err := h.disk.ReadAt(r, dest[:n], off); err != nil {
 			return nil, h.node.failed("reading the disk", err)
 		}
 		return plain(dest[:n]), 0
 	}
-	v, err := h.viewer.View(uninterrupted(ctx), dest, off)
+	v, err := h.viewer.View(r, dest, off)
 	if err != nil {
 		return nil, h.node.failed("reading the disk", err)
 	}
@@ -120,7 +122,9 @@ func (h *diskHandle) Write(ctx context.Context, data []byte, off int64) (uint32,
 	case h.odd(off, len(data)):
 		return 0, syscall.EINVAL
 	}
-	n, err := h.writer.WriteAt(uninterrupted(ctx), data, off)
+	r := patient(ctx)
+	defer r.end()
+	n, err := h.writer.WriteAt(r, data, off)
 	if err != nil {
 		return uint32(n), h.node.failed("writing the disk", err)
 	}
@@ -145,14 +149,15 @@ func (h *diskHandle) Allocate(ctx context.Context, off, size uint64, mode uint32
 		}
 		size = end - off
 	}
-	if err := h.writer.Zero(uninterrupted(ctx), int64(off), int64(size)); err != nil {
+	r := patient(ctx)
+	defer r.end()
+	if err := h.writer.Zero(r, int64(off), int64(size)); err != nil {
 		return h.node.failed("zeroing the disk", err)
 	}
 	return 0
 }
 
-// Fsync flushes what any process wrote to the disk. A disk that nobody can write to has nothing to
-// flush.
+// Fsync flushes the writes of every process. A disk that can be read only has nothing to flush.
 func (h *diskHandle) Fsync(context.Context, uint32) syscall.Errno {
 	f, ok := h.disk.(interface{ Flush() error })
 	if !ok {
@@ -173,13 +178,13 @@ func (h *diskHandle) Flush(ctx context.Context) syscall.Errno {
 }
 
 func (h *diskHandle) Lseek(ctx context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
-	mortal, stop := untilKilled(ctx)
-	defer stop()
+	r := patient(ctx)
+	defer r.end()
 	size := h.disk.Size()
 	if off >= uint64(size) {
 		return 0, syscall.ENXIO
 	}
-	pos, err := seek(mortal, h.disk, int64(off), whence == unix.SEEK_DATA)
+	pos, err := seek(r, h.disk, int64(off), whence == unix.SEEK_DATA)
 	if err != nil {
 		return 0, h.node.failed("looking for the extents of the disk", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	fusefs "github.com/hanwen/go-fuse/v2/fs"
@@ -19,7 +21,7 @@ type Config struct {
 	Type       string // file system type after "fuse.", for example "imsfs"
 	Name       string // the mount's device name, shown by df and findmnt
 	AllowOther bool   // let users other than the daemon's see the tree
-	ReadAhead  int64  // bytes the kernel reads ahead of a sequential reader; 0 leaves the kernel's 128 KiB
+	ReadAhead  int64  // bytes to read ahead of a sequential reader; 0 leaves the kernel's 128 KiB
 	Space      Space
 	Log        *slog.Logger
 }
@@ -36,7 +38,7 @@ const maxBackground = 64
 // The process that serves a tree must not make a system call that waits for that tree, such as a
 // stat of its mount point. A process that is killed while one of its threads waits for an answer
 // cannot end: the thread waits until the connection to the kernel is closed, and the connection is
-// closed when the last thread has ended. So the mount point is looked at with whatIs only, and the
+// closed when the last thread has ended. So the mount point is looked at with device only, and the
 // FUSE library's WaitMount, which opens a file of the tree, is not used.
 type Server struct {
 	fuse       *fuse.Server
@@ -60,8 +62,11 @@ func Mount(mountpoint string, root tree.Dir, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", mountpoint, err)
 	}
+	if err := closeOnExec(); err != nil {
+		cfg.Log.Warn("processes started from here keep the tree's connection open", "reason", err)
+	}
 	go server.Serve()
-	dev, err := whatIs(mountpoint)
+	dev, err := device(mountpoint)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: after mounting: %w", mountpoint, err), server.Unmount())
 	}
@@ -79,7 +84,7 @@ func options(cfg Config) *fusefs.Options {
 	return &fusefs.Options{
 		MountOptions: fuse.MountOptions{
 			AllowOther:    cfg.AllowOther,
-			Options:       []string{"default_permissions"},
+			Options:       []string{"default_permissions", "nosuid", "nodev"},
 			FsName:        cfg.Name,
 			Name:          cfg.Type,
 			MaxWrite:      maxRequest,
@@ -102,9 +107,23 @@ func options(cfg Config) *fusefs.Options {
 	}
 }
 
-// whatIs returns the device number of what is mounted at a path, without a request to the process
-// that serves it.
-func whatIs(path string) (uint64, error) {
+// closeOnExec keeps the connection to the kernel from processes that this one starts. The FUSE
+// library does not, and a process that has the connection and waits for the tree can never end.
+func closeOnExec() error {
+	const dir = "/proc/self/fd"
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		fd, isNumber := strconv.Atoi(e.Name())
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && isNumber == nil && to == "/dev/fuse" {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
+}
+
+// device returns the number of the file system at a path, without a request to the process that
+// serves it.
+func device(path string) (uint64, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC|unix.AT_NO_AUTOMOUNT, 0, &st); err != nil {
 		return 0, err
@@ -125,13 +144,15 @@ func (s *Server) Wait() { s.fuse.Wait() }
 // grace is how long the kernel may take to close the connection after the tree was unmounted.
 const grace = time.Second
 
-// Unmount unmounts the tree. While a file of it is open, or a directory of it is a process's own,
-// it returns EBUSY. It does so too when the tree is out of sight and still in use: detached by hand,
-// or mounted in another mount namespace, such as a container's. What is mounted at its place by then
-// is another's.
+// Unmount unmounts the tree. It returns EBUSY while a file of the tree is open or a directory of it
+// is the working directory of a process. It does so too when the tree is out of sight and still in
+// use: detached by hand, or mounted in another mount namespace, such as a container's. By then
+// another file system may be mounted in its place, which stays.
 func (s *Server) Unmount() error {
+	outOfSight := fmt.Errorf("%s: the tree was unmounted here and is in use in another mount namespace or by an open file: %w",
+		s.mountpoint, unix.EBUSY)
 	if !s.inPlace() {
-		return fmt.Errorf("%s: the tree was unmounted here and is in use in another mount namespace or by an open file: %w", s.mountpoint, unix.EBUSY)
+		return outOfSight
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.fuse.Unmount() }() // returns when the connection is closed
@@ -141,7 +162,7 @@ func (s *Server) Unmount() error {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return s.Unmount()
+		return outOfSight
 	}
 }
 
@@ -149,7 +170,7 @@ func (s *Server) Unmount() error {
 // files of it fail. Only root can: EPERM.
 func (s *Server) Detach() error {
 	// The control file system may not be mounted. Then the connection ends with the process.
-	_ = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", s.dev), []byte("1"), 0)
+	_ = os.WriteFile(fmt.Sprintf("/sys/fs/fuse/connections/%d/abort", unix.Minor(s.dev)), []byte("1"), 0)
 	if !s.inPlace() {
 		return nil
 	}
@@ -159,8 +180,8 @@ func (s *Server) Detach() error {
 	return nil
 }
 
-// inPlace reports whether this tree is what is mounted at the mount point.
+// inPlace reports whether this tree is mounted at the mount point.
 func (s *Server) inPlace() bool {
-	dev, err := whatIs(s.mountpoint)
+	dev, err := device(s.mountpoint)
 	return err == nil && dev == s.dev
 }

@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -92,5 +94,42 @@ func TestReadAheadIsRaised(t *testing.T) {
 	}
 	if strings.TrimSpace(string(got)) != "4096" {
 		t.Errorf("read_ahead_kb is %q, want 4096", got)
+	}
+}
+
+func TestMountFlags(t *testing.T) {
+	at := mount(t, Config{Space: Space{Dir: t.TempDir()}}, nil)
+	var st unix.Statfs_t
+	must(t, unix.Statfs(at, &st))
+	if want := int64(unix.ST_NOSUID | unix.ST_NODEV); st.Flags&want != want {
+		t.Errorf("flags %#x, want nosuid and nodev", st.Flags)
+	}
+}
+
+// A process that has the connection of a tree keeps the tree alive, and if it waits for the tree for
+// ever.
+func TestConnectionIsNotInherited(t *testing.T) {
+	mount(t, Config{}, nil)
+	out, err := exec.Command("ls", "-l", "/proc/self/fd").Output()
+	if err != nil || strings.Contains(string(out), "/dev/fuse") {
+		t.Errorf("a child has open:\n%s%v", out, err)
+	}
+}
+
+// Names are looked up each time, unless they never change.
+func TestNamesThatLast(t *testing.T) {
+	for _, lasting := range []bool{false, true} {
+		sub := nodes{"file": emptyText("file")}.dir("sub")
+		var finds atomic.Int64
+		find := sub.Find
+		sub.Find = func(name string) (tree.Node, bool) { finds.Add(1); return find(name) }
+		sub.Lasting = lasting
+		at := mount(t, Config{}, nodes{"sub": sub})
+		for range 10 {
+			must(t, unix.Stat(filepath.Join(at, "sub", "file"), &unix.Stat_t{}))
+		}
+		if got := finds.Load(); lasting != (got == 1) {
+			t.Errorf("lasting %t: %d look-ups for 10 stats", lasting, got)
+		}
 	}
 }

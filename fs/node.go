@@ -59,7 +59,7 @@ func typeBits(k tree.Kind) uint32 {
 	return syscall.S_IFREG
 }
 
-// blockSize is the unit in which the kernel is told to read and write.
+// blockSize is the unit in which programs should read and write.
 const blockSize = 4096
 
 // fill sets what all files have. A file has one link, because none would mean a deleted file, and
@@ -75,9 +75,9 @@ func (n *node) fill(a *fuse.Attr, mode uint32, size int64) {
 // blocks returns how many units of 512 bytes n bytes take.
 func blocks(n int64) uint64 { return uint64(n+511) / 512 }
 
-// changes reports whether a request would change the mode, the owner or the size of a file. A
-// request that sets what is set already changes nothing: programs that prepare a file for another
-// user make such requests and fail if they are refused.
+// changes reports whether a request would change the mode, the owner or the size of a file. Programs
+// that prepare a file for another user also set values that the file has already, and fail if that
+// is refused.
 func changes(in *fuse.SetAttrIn, now *fuse.Attr) bool {
 	mode, setMode := in.GetMode()
 	uid, setUID := in.GetUID()

@@ -9,8 +9,8 @@ import (
 )
 
 // numbers gives out the inode numbers of a mount. A thing has the same number for as long as the
-// kernel, or a listing, remembers it. A number stands for one thing only, for as long as the tree is
-// mounted: numbers come from a counter and are never given out again.
+// kernel, or a listing, remembers it. A number stands for one thing only, for as long as the tree
+// is mounted: numbers come from a counter and are never given out again.
 //
 // The kernel forgets the inode of a control file at each close. A program that looks at the file,
 // opens it and compares the numbers must find one number, so the last ones that were forgotten are
@@ -37,7 +37,7 @@ type number struct {
 	count uint64
 }
 
-// nodeID is what the kernel calls a node: how often it was told of the node, and its number.
+// nodeID stands for one inode of the kernel: how often the kernel was given it, and its number.
 type nodeID struct {
 	of    *number
 	count uint64
@@ -70,15 +70,15 @@ func (t *numbers) take(key tree.Key) uint64 {
 	return n.ino
 }
 
-// release takes back one take that the kernel was not told of.
+// release takes back one take that did not reach the kernel.
 func (t *numbers) release(ino uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.drop(t.byIno[ino], 1)
 }
 
-// told notes that the kernel was told of a node with a number that was taken for it.
-func (t *numbers) told(node, ino uint64) {
+// given notes that the kernel was given a node, with a number that was taken for it.
+func (t *numbers) given(node, ino uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.byNode[node]
@@ -89,7 +89,7 @@ func (t *numbers) told(node, ino uint64) {
 	id.count++
 }
 
-// forgotten takes back what the kernel was told of a node n times.
+// forgotten notes that the kernel forgot a node that it was given n times.
 func (t *numbers) forgotten(node, n uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,8 +104,8 @@ func (t *numbers) forgotten(node, n uint64) {
 	t.drop(id.of, n)
 }
 
-// drop takes n counts from a number. One that nobody counts any more is freed after maxIdle others;
-// the caller holds mu.
+// drop takes n counts from a number. A number without counts is freed after maxIdle others. The
+// caller holds mu.
 func (t *numbers) drop(of *number, n uint64) {
 	if of.count -= n; of.count > 0 {
 		return
@@ -122,8 +122,8 @@ func (t *numbers) drop(of *number, n uint64) {
 	}
 }
 
-// counted passes requests on to the FUSE library's tree and counts what the kernel is told of and
-// forgets.
+// counted passes requests on to the FUSE library's tree and counts the nodes that the kernel is
+// given and forgets.
 type counted struct {
 	fuse.RawFileSystem
 	numbers *numbers
@@ -132,7 +132,7 @@ type counted struct {
 func (c counted) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	status := c.RawFileSystem.Lookup(cancel, in, name, out)
 	if status == fuse.OK && out.NodeId > rootIno {
-		c.numbers.told(out.NodeId, out.Ino)
+		c.numbers.given(out.NodeId, out.Ino)
 	}
 	return status
 }
@@ -140,7 +140,7 @@ func (c counted) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, 
 func (c counted) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	status := c.RawFileSystem.Create(cancel, in, name, out)
 	if status == fuse.OK {
-		c.numbers.told(out.NodeId, out.Ino)
+		c.numbers.given(out.NodeId, out.Ino)
 	}
 	return status
 }

@@ -48,7 +48,7 @@ func (k *kernel) lookUp(key tree.Key, node uint64) {
 		k.t.Fatalf("%q has the number %d, and the kernel remembers %d", key, ino, n.ino)
 	}
 	n.count++
-	k.numbers.told(node, ino)
+	k.numbers.given(node, ino)
 }
 
 func (k *kernel) forget(node, n uint64) {

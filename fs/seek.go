@@ -14,8 +14,8 @@ type extents interface {
 }
 
 const (
-	// longestSearch limits what a small file that claims to be an endless disk costs. The tables of a
-	// large disk on a slow source take some seconds to read.
+	// longestSearch limits the cost of a small file that claims to be an endless disk. The tables of
+	// a large disk on a slow source take some seconds to read.
 	longestSearch = 10 * time.Second
 	// shortestStep is the least that is looked at without a look at the time.
 	shortestStep = 1 << 30
@@ -26,7 +26,7 @@ const (
 // seek returns the first offset from off on that is data or, if data is false, a hole; the disk's
 // size if there is none. It goes in steps, so that it ends soon after its ctx. A search that takes
 // too long returns an answer that is never wrong: that data begins where the search has got to, or
-// that no hole follows. A program that copies the disk then reads zeros that it could have left out.
+// that no hole follows. A program that copies the disk then reads zeros it could have left out.
 func seek(ctx context.Context, d extents, off int64, data bool) (int64, error) {
 	size := d.Size()
 	limited, stop := context.WithTimeout(ctx, longestSearch)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -95,31 +94,17 @@ func TestSeekThatTakesLongIsNeverWrong(t *testing.T) {
 	})
 }
 
-// slowExtents is a disk on which a look for extents lasts until it is let go or its ctx is over.
+// slowExtents is a disk on which a look for extents lasts until it is let go.
 type slowExtents struct {
-	tree.OpenDisk
+	sized
 	slow
-	ended chan error
 }
 
 func (d slowExtents) Allocated() int64                            { return 0 }
 func (d slowExtents) Open(context.Context) (tree.OpenDisk, error) { return d, nil }
 
 func (d slowExtents) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	d.begun <- struct{}{}
-	select {
-	case <-d.finish:
-	case <-ctx.Done():
-	}
-	d.ended <- ctx.Err()
-	return formats.Extent{Off: off, Len: n, State: formats.Data}, ctx.Err()
-}
-
-func mountSlowExtents(t *testing.T) (slowExtents, string) {
-	t.Helper()
-	d := slowExtents{sized(1 << 20), newSlow(), make(chan error, 1)}
-	at := mount(t, Config{}, nodes{"disk": constant("disk", d), "other": emptyText("other")})
-	return d, at
+	return formats.Extent{Off: off, Len: n, State: formats.Data}, d.do(ctx)
 }
 
 // sized is an open disk of so many bytes.
@@ -135,7 +120,8 @@ func (s sized) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
 }
 
 func TestSignalsDoNotInterruptSeeks(t *testing.T) {
-	d, at := mountSlowExtents(t)
+	d := slowExtents{1 << 20, newSlow()}
+	at := mount(t, Config{}, nodes{"disk": constant("disk", d), "other": emptyText("other")})
 	f := open(t, filepath.Join(at, "disk"), os.O_RDONLY)
 	for range 100 {
 		err := d.interrupted(t, filepath.Join(at, "other"), func() error {
@@ -144,46 +130,6 @@ func TestSignalsDoNotInterruptSeeks(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatalf("seek: %v", err)
-		}
-		<-d.ended
-	}
-}
-
-// A process that is being killed waits for the answer to its system call. The search must not go on
-// for a caller that will never see it, whichever signals came before.
-func TestKilledCallerEndsASeek(t *testing.T) {
-	d, at := mountSlowExtents(t)
-	for _, before := range []unix.Signal{0, unix.SIGUSR1} {
-		cmd := exec.Command("python3", "-c", `
-import os, signal, sys
-signal.signal(signal.SIGUSR1, lambda *a: None)
-fd = os.open(sys.argv[1], os.O_RDONLY)
-os.lseek(fd, 0, os.SEEK_DATA)`, filepath.Join(at, "disk"))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		<-d.begun
-		if before != 0 {
-			if err := cmd.Process.Signal(before); err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Stat(filepath.Join(at, "other"), &unix.Stat_t{}); err != nil {
-				t.Error(err)
-			}
-		}
-		select {
-		case err := <-d.ended:
-			t.Fatalf("the search ended before its caller: %v", err)
-		default:
-		}
-		if err := cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-d.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("the search ended with %v", err)
-		}
-		if err := cmd.Wait(); err == nil {
-			t.Error("the caller was not killed")
 		}
 	}
 }

@@ -37,7 +37,9 @@ func (t *text) Setattr(ctx context.Context, f fusefs.FileHandle, in *fuse.SetAtt
 	if size, ok := in.GetSize(); ok && size == 0 && t.tree.Set != nil {
 		d, ok := f.(*draft)
 		if !ok {
-			return errno(t.m.log, "emptying a text", t.tree.Set(uninterrupted(ctx), actor(ctx), ""))
+			r := patient(ctx)
+			defer r.end()
+			return errno(t.m.log, "emptying a text", t.tree.Set(r, actor(ctx), ""))
 		}
 		d.empty()
 		out.Size, in.Valid = 0, in.Valid&^fuse.FATTR_SIZE
@@ -63,8 +65,8 @@ func (t *text) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 // maxText is the most bytes that a text may be written to have.
 const maxText = 64 << 10
 
-// draft is an open text. Each write sets the text to what the draft has after it, so that a refusal
-// is the error of that write.
+// draft is an open text. Each write changes the draft and sets the text to it, so that a refusal is
+// the error of that write.
 type draft struct {
 	text *text
 	by   command.Actor // who opened it
@@ -95,8 +97,9 @@ func (d *draft) Write(ctx context.Context, data []byte, off int64) (uint32, sysc
 		next += d.content[end:]
 	}
 	d.emptied = false // a refused write leaves the text as it was
-	value := strings.TrimSuffix(next, "\n")
-	if err := d.text.tree.Set(uninterrupted(ctx), actor(ctx), value); err != nil {
+	r := patient(ctx)
+	defer r.end()
+	if err := d.text.tree.Set(r, actor(ctx), strings.TrimSuffix(next, "\n")); err != nil {
 		return 0, errno(d.text.m.log, "writing a text", err)
 	}
 	d.content = next
@@ -109,9 +112,9 @@ func (d *draft) empty() {
 	d.content, d.emptied = "", true
 }
 
-// Release sets a text that was emptied, or created, and not written. It does so after the last close,
-// because a shell closes copies of a file before it writes: a text that is replaced is set once, and
-// one whose new value is refused keeps its old one.
+// Release sets a text that was emptied or created, and then not written. It does so after the last
+// close, because a shell closes copies of a file before it writes. So a text that is replaced is
+// set once, and a text whose new value is refused keeps its old one.
 func (d *draft) Release(ctx context.Context) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -151,8 +151,11 @@ func TestEditingTexts(t *testing.T) {
 			l.await(t, step.want)
 		})
 	}
-	if l.by.UID != uint32(os.Getuid()) || l.by.PID == 0 {
-		t.Errorf("the last change was made by %v", l.by)
+	l.mu.Lock()
+	by := l.by
+	l.mu.Unlock()
+	if by.UID != uint32(os.Getuid()) || by.PID == 0 {
+		t.Errorf("the last change was made by %v", by)
 	}
 	if st, err := os.Stat(dir); err != nil || st.Mode().Perm() != 0o755 {
 		t.Errorf("the directory has mode %v, %v", st.Mode(), err)
@@ -167,8 +170,11 @@ func TestEditedTextIsSetOnceForEachWrite(t *testing.T) {
 	l := &labels{values: map[string]string{"role": "old"}}
 	at := mount(t, Config{}, nodes{"labels": l.dir()})
 	must(t, os.WriteFile(filepath.Join(at, "labels", "role"), []byte("new"), 0o644)) // with O_TRUNC
-	if l.sets != 1 || l.values["role"] != "new" {
-		t.Errorf("%d changes, %s", l.sets, l.state())
+	l.mu.Lock()
+	sets := l.sets
+	l.mu.Unlock()
+	if got := l.state(); sets != 1 || got != "map[role:new]" {
+		t.Errorf("%d changes, %s", sets, got)
 	}
 	f := open(t, filepath.Join(at, "labels", "role"), os.O_RDWR)
 	if _, err := f.WriteAt([]byte("x"), 100); !errors.Is(err, syscall.EINVAL) {

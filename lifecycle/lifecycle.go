@@ -28,6 +28,7 @@ import (
 	"errors"
 	iofs "io/fs"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,7 +108,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		Note: r.note, Go: r.runner.Go,
 	})
 	r.chain = command.Chain[*catalog.Tx]{
-		Roles: command.Everybody{}, Limits: command.Everybody{}, Update: r.catalog.Update, Journal: journal{cfg.Log},
+		Roles: command.Everybody{}, Limits: command.Everybody{}, Update: r.catalog.Update, Journal: journal{cfg.Log}, Patience: 2 * patience,
 	}
 	for _, id := range r.catalog.Images() {
 		r.adoptImage(id)
@@ -161,12 +162,14 @@ const grace = 5 * time.Second
 
 // Close ends the jobs, waits for them and closes the disks that no process has open; the others are
 // closed with their last handle. What hangs in another system is left behind after some seconds, and
-// is an error. Registrations that were under way are taken up at the next Open.
+// logged. Registrations that were under way are taken up at the next Open.
 func (r *Registry) Close() error {
 	r.catalog.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	errs := []error{r.runner.Close(ctx)}
+	ctx, cancel = context.WithTimeout(context.Background(), grace)
+	defer cancel()
 	for _, v := range r.Volumes() {
 		errs = append(errs, v.close(ctx))
 	}
@@ -176,8 +179,15 @@ func (r *Registry) Close() error {
 	case err := <-closed:
 		errs = append(errs, err)
 	case <-ctx.Done():
-		errs = append(errs, command.Refuse(ctx.Err(), "a disk does not close: its source does not answer"))
+		errs = append(errs, command.Refuse(ctx.Err(), "disks do not end to close: a source does not answer"))
 	}
+	errs = slices.DeleteFunc(errs, func(err error) bool {
+		hangs := errors.Is(err, context.DeadlineExceeded)
+		if hangs {
+			r.cfg.Log.Warn("closing the store", slog.String("reason", command.Sentence(err)))
+		}
+		return hangs
+	})
 	return errors.Join(errs...)
 }
 

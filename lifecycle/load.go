@@ -155,28 +155,31 @@ func (i *Image) hydrated(all bool) error {
 
 // evict is the verb.
 func (i *Image) evict(ctx context.Context, _ *command.Args) (plan, error) {
-	if err := i.checkStored(); err != nil {
-		return plan{}, err
+	p, err := i.storeJob("evict", i.evictDisk)
+	if err != nil {
+		return p, err
 	}
 	rec := i.record()
 	if rec.Committed {
-		return plan{}, command.Refuse(errors.ErrUnsupported, "the image %q was committed: its changed blocks exist only in the store", rec.Name)
+		return p, command.Refuse(errors.ErrUnsupported, "the image %q was committed: its changed blocks exist only in the store", rec.Name)
 	}
 	if err := rec.Unchanged(ctx); err != nil {
-		return plan{}, fmt.Errorf("the source cannot give again what would be evicted: %w", err)
+		return p, fmt.Errorf("the source cannot give again what would be evicted: %w", err)
 	}
-	return i.storeJob("evict", func(ctx context.Context, _ *job.Job, _ *pool.Handle) error {
-		err := i.reg.catalog.Update(func(tx *catalog.Tx) error {
-			return tx.ChangeImage(i.id, func(rec *catalog.Image) error { rec.Kept = false; return nil })
-		})
-		if err == nil {
-			err = errors.Join(i.reg.cfg.Store.SetEvictable(i.id, true), i.reg.cfg.Store.Evict(i.id))
-		}
-		if err == nil {
-			_, err = i.reg.cfg.Store.Sweep(ctx)
-		}
-		return err
+	return p, nil
+}
+
+func (i *Image) evictDisk(ctx context.Context, _ *job.Job, _ *pool.Handle) error {
+	err := i.reg.catalog.Update(func(tx *catalog.Tx) error {
+		return tx.ChangeImage(i.id, func(rec *catalog.Image) error { rec.Kept = false; return nil })
 	})
+	if err == nil {
+		err = errors.Join(i.reg.cfg.Store.SetEvictable(i.id, true), i.reg.cfg.Store.Evict(i.id))
+	}
+	if err == nil {
+		_, err = i.reg.cfg.Store.Sweep(ctx)
+	}
+	return err
 }
 
 // verify is the verb: every block of the image is hashed again, and a damaged one is loaded again.

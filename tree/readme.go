@@ -1,6 +1,6 @@
 package tree
 
-// readme is the text at the top of a mounted tree, for whoever finds it.
+// readme is the text at the top of a mounted tree.
 const readme = `This is a tree of disk images, each of them a plain raw file.
 
   images/NAME/disk     the image as a raw, read-only disk

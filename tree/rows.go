@@ -11,7 +11,7 @@ import (
 type row[T any] struct {
 	name string
 	kind Kind
-	// node makes the node. t is what the directory is about, is the new node's identity.
+	// node makes the node. t is the subject of the directory, is the new node's identity.
 	node func(t T, is Thing) Node
 }
 

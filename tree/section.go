@@ -20,8 +20,7 @@ type section struct {
 
 func (s section) Size() int64 { _, n := clip(s.off, s.n, s.disk.Size()); return n }
 
-// Allocated is at most what the whole disk holds: which of it lies in the section takes a look at
-// every extent.
+// Allocated returns an upper limit, because the exact number takes a look at every extent.
 func (s section) Allocated() int64 { return min(s.Size(), s.disk.Allocated()) }
 
 func (s section) Open(ctx context.Context) (OpenDisk, error) {

@@ -6,7 +6,7 @@ import (
 	"github.com/imsfs/imsfs/lifecycle"
 )
 
-// Of returns the tree of a store. What is as old as the tree has the time at which it was served.
+// Of returns the tree of a store. Files that are about the whole store have the time served.
 func Of(reg *lifecycle.Registry, served time.Time) Dir {
 	return fixed(Thing{Time: served}, reg, storeRows(), always)
 }

@@ -1,5 +1,5 @@
-// Package tree describes what is where: the directories, texts, control files and disks of a
-// store, as values.
+// Package tree describes the files of a store as values: directories, texts, control files and
+// disks.
 //
 // A Dir lists the names of its children and finds one child by its name. Finding a child makes
 // that child only, never its siblings, so a directory may have any number of them. The other nodes
@@ -13,7 +13,7 @@
 //
 // Every node has a Key that stands for the thing and not for its name. For example, an image keeps
 // its key when it is renamed, and an image that is registered under the name of a deleted one has
-// another key. So whoever caches by key never shows the bytes of one image as those of another.
+// another key. So a cache by key never shows the bytes of one image as those of another.
 package tree
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// Kind is what a node is.
+// Kind is one of four.
 type Kind uint8
 
 // The kinds of nodes.
@@ -67,13 +67,13 @@ type Entry struct {
 	Key  Key
 }
 
-// Dir is a directory. Its children are listed and found when somebody asks, so it keeps nothing
-// that could go stale.
+// Dir is a directory. Its children are listed and found at each call, so it keeps nothing that could
+// go stale.
 type Dir struct {
 	Thing
 	List func() []Entry
 	Find func(name string) (Node, bool)
-	// Edit creates and removes the texts of the directory. A nil Edit means that nobody can.
+	// Edit creates and removes the texts of the directory. Nil means that this is not possible.
 	Edit Editor
 	// Lasting says that the children never change, so that a reader may remember their names.
 	Lasting bool

@@ -69,6 +69,7 @@ func (s Spec) parse(words []string) (*Args, error) {
 }
 
 func (s Spec) parsePositional(args *Args, words []string) (rest []string, err error) {
+	takesKeys := len(s.Options) > 0 || s.Others != ""
 	for i, a := range s.Args {
 		if i == len(words) {
 			if a.Optional {
@@ -76,13 +77,16 @@ func (s Spec) parsePositional(args *Args, words []string) (rest []string, err er
 			}
 			return nil, s.wrongCount(len(words))
 		}
+		if a.Optional && takesKeys && strings.Contains(words[i], "=") {
+			return words[i:], nil
+		}
 		if err := a.check(words[i]); err != nil {
 			return nil, err
 		}
 		args.values[a.Key] = words[i]
 	}
 	rest = words[len(s.Args):]
-	if len(rest) > 0 && len(s.Options) == 0 && s.Others == "" {
+	if len(rest) > 0 && !takesKeys {
 		return nil, s.wrongCount(len(words))
 	}
 	return rest, nil

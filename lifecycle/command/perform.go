@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Target is what a command is for: the store, an image or a volume.
@@ -39,6 +40,9 @@ type Chain[X any] struct {
 	Limits  Gate // asked last before Prepare
 	Update  func(func(X) error) error
 	Journal Journal
+	// Patience is how long a command waits for its Prepare. After that it is refused with
+	// context.DeadlineExceeded: a source or a destination does not answer.
+	Patience time.Duration
 }
 
 // Everybody is a Gate that allows everything.
@@ -100,8 +104,7 @@ func perform[T Target, X any](ctx context.Context, c *Chain[X], v Verb[T, X], ta
 	if err != nil {
 		return err
 	}
-	defer release()
-	plan, err := v.Prepare(target, ctx, args)
+	plan, err := prepare(ctx, c, v, target, args, release)
 	if plan.Drop != nil {
 		defer plan.Drop()
 	}
@@ -117,4 +120,34 @@ func perform[T Target, X any](ctx context.Context, c *Chain[X], v Verb[T, X], ta
 		return nil
 	}
 	return plan.Then(ctx)
+}
+
+// prepare runs a verb's Prepare, and gives up waiting for it after c.Patience. The plan's Drop
+// releases the target, also of a plan that comes too late.
+func prepare[T Target, X any](ctx context.Context, c *Chain[X], v Verb[T, X], target T, args *Args, release func()) (Plan[X], error) {
+	type outcome struct {
+		plan Plan[X]
+		err  error
+	}
+	made := make(chan outcome, 1)
+	go func() {
+		plan, err := v.Prepare(target, ctx, args)
+		drop := plan.Drop
+		plan.Drop = func() {
+			defer release()
+			if drop != nil {
+				drop()
+			}
+		}
+		made <- outcome{plan, err}
+	}()
+	timer := time.NewTimer(c.Patience)
+	defer timer.Stop()
+	select {
+	case o := <-made:
+		return o.plan, o.err
+	case <-timer.C:
+		go func() { (<-made).plan.Drop() }()
+		return Plan[X]{}, Refuse(context.DeadlineExceeded, "a source or a destination does not answer (for %s): nothing was changed", c.Patience)
+	}
 }
