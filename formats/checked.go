@@ -7,9 +7,8 @@ import (
 	"math/bits"
 )
 
-// checked keeps both sides of the contract of Image, so that no driver and no caller has to:
-// requests lie within the disk, extents lie within the request and are never empty, and a disk is
-// of a possible size.
+// checked enforces the contract of Image for all drivers and callers: requests lie within the disk,
+// extents lie within the request and are not empty, and the disk has a possible size.
 type checked struct {
 	img  Image
 	info Info
@@ -39,7 +38,7 @@ func check(img Image) (Image, error) {
 	return &c, nil
 }
 
-// checkedIndexed is checked for an Indexed image, which it must not hide.
+// checkedIndexed is checked for an Indexed image, so that the role stays visible.
 type checkedIndexed struct {
 	checked
 	ix Indexed

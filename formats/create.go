@@ -10,26 +10,24 @@ import (
 	"strings"
 )
 
-// Keys of options that are fields of CreateOptions and never in its Set. A format lists those that
-// it records.
+// Keys of options that are fields of CreateOptions and never in its Set.
 const (
 	uuidKey      = "uuid"
 	timestampKey = "timestamp"
 )
 
-// UUIDOption is for Creator.Options of a format that records a UUID.
+// UUIDOption is the entry in Creator.Options of a format that records a UUID.
 func UUIDOption() Option {
 	return Option{Key: uuidKey, Help: "of the image; if not given, made from the source's name, size and time"}
 }
 
-// TimestampOption is for Creator.Options of a format that records when it was created.
+// TimestampOption is the entry in Creator.Options of a format that records its creation.
 func TimestampOption() Option {
 	return Option{Key: timestampKey, Help: "seconds since 1970; if not given, SOURCE_DATE_EPOCH or the source's modification time"}
 }
 
-// Choose takes words of the form K=V, each a choice among those that the driver's Creator.Options
-// lists: uuid and timestamp become fields of o, the rest its Set, whose values are for Create to
-// check.
+// Choose takes words of the form K=V, where K is one of the known options. uuid and timestamp
+// become fields of o, the rest goes into its Set, whose values Create checks.
 func (o *CreateOptions) Choose(driver string, known []Option, words []string) error {
 	seen := map[string]bool{}
 	for _, word := range words {
@@ -84,7 +82,8 @@ func parseUUID(text string) (id [16]byte, err error) {
 	return [16]byte(b), nil
 }
 
-// CheckSet refuses keys in CreateOptions.Set that a format does not know, and names those it does.
+// CheckSet returns an error for a key that the format does not know. The error lists the known
+// ones.
 func CheckSet(driver string, known []Option, set map[string]string) error {
 	for key := range set {
 		if slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
@@ -106,7 +105,7 @@ func CheckSet(driver string, known []Option, set map[string]string) error {
 // hold.
 var ErrTooLarge = errors.New("more than the format can hold")
 
-// TooLarge makes an error that is ErrTooLarge; the sentence names the limit.
+// TooLarge makes an error of kind ErrTooLarge; the sentence names the limit.
 func TooLarge(format string, args ...any) error {
 	return &kindError{ErrTooLarge, fmt.Sprintf(format, args...)}
 }
@@ -146,7 +145,8 @@ func (s Set) Create(name string, size int64, opts CreateOptions) (Encoder, error
 	return nil, fmt.Errorf("%w; these hold it: %s", err, strings.Join(holds, ", "))
 }
 
-// Creator returns the driver of that name, if it writes; else the error names those that do.
+// Creator returns the driver of that name if it writes. If not, the error names the drivers that
+// do.
 func (s Set) Creator(name string) (Creator, error) {
 	d, err := s.Named(name)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s Set) Creator(name string) (Creator, error) {
 	return nil, fmt.Errorf("%s: imsfs reads this format but does not write it: it writes %s", name, strings.Join(all, ", "))
 }
 
-// writers names the drivers that write and are wanted.
+// writers returns the names of the drivers that write and are wanted.
 func (s Set) writers(wanted func(Driver, Creator) bool) []string {
 	var names []string
 	for _, d := range s.all() {
@@ -170,8 +170,8 @@ func (s Set) writers(wanted func(Driver, Creator) bool) []string {
 	return names
 }
 
-// ParseSize reads a size among choices: 1048576, 1024k, 1M or 1MiB. Units are powers of 1024, in
-// any case.
+// ParseSize reads the size in an option, for example 1048576, 1024k, 1M or 1MiB. Units are powers
+// of 1024, in any case.
 func ParseSize(text string) (n int64, ok bool) {
 	digits := strings.TrimRight(text, "KMGkmgiIbB")
 	shift, ok := map[string]int{"": 0, "b": 0, "k": 10, "kib": 10, "m": 20, "mib": 20, "g": 30, "gib": 30}[strings.ToLower(text[len(digits):])]

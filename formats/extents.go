@@ -36,8 +36,7 @@ func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, err
 	}
 }
 
-// DataBytes is how many bytes of an image are in data extents, counted by going through all of
-// them.
+// DataBytes returns how many bytes of an image are in data extents. It walks all of them.
 func DataBytes(ctx context.Context, img Image) (n int64, err error) {
 	for e, err := range Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {

@@ -50,6 +50,9 @@ func (f *Findings) Full() bool { return len(f.held) == MaxFindings }
 
 // Release reports the problems before an offset of the file, and keeps the others.
 func (f *Findings) Release(end int64, report func(Problem)) {
+	if len(f.held) == 0 {
+		return
+	}
 	if !f.sorted {
 		slices.SortStableFunc(f.held, func(a, b Problem) int { return cmp.Compare(a.Off, b.Off) })
 		f.sorted = true
@@ -69,13 +72,13 @@ func (f *Findings) Report(report func(Problem)) {
 	}
 }
 
-// Usage tells a Checker which units of a file something refers to: one bit each.
+// Usage records which units of a file are in use: one bit each.
 type Usage struct {
 	words []uint64
 	n     int64
 }
 
-// NewUsage makes the record of a file of n units, none of which is used.
+// NewUsage makes the record of a file of n unused units.
 func NewUsage(n int64) *Usage { return &Usage{make([]uint64, (n+63)/64), n} }
 
 // Use marks unit i and reports whether it was marked before.
@@ -86,7 +89,7 @@ func (u *Usage) Use(i int64) (again bool) {
 	return again
 }
 
-// Unused yields the runs [from, to) of units that nothing refers to.
+// Unused yields the runs [from, to) of unused units.
 func (u *Usage) Unused() iter.Seq2[int64, int64] {
 	return func(yield func(from, to int64) bool) {
 		for at := int64(0); at < u.n; {
@@ -100,7 +103,7 @@ func (u *Usage) Unused() iter.Seq2[int64, int64] {
 	}
 }
 
-// next is the first unit from i on whose bit has the value, n if there is none.
+// next returns the first unit from i on whose bit has the value, n if there is none.
 func (u *Usage) next(i int64, value uint64) int64 {
 	for i < u.n {
 		word := u.words[i/64] ^ (value - 1) // the wanted bits are 1

@@ -8,9 +8,8 @@ import (
 // FlatClusterSize is the cluster size of a Flat disk: a choice, not a fact of a format.
 const FlatClusterSize = 64 << 10
 
-// Flat is the disk whose bytes are the source's, with zeros up to the end of the last sector. Where
-// the source knows its holes (Sparse), they are Zero. info has the format's name and what else the
-// driver knows; sizes are set here.
+// Flat is the disk whose bytes are the source's, with zeros up to the end of the last sector. Holes
+// of the source are Zero. info has the facts that the driver knows; Flat sets the sizes.
 func Flat(src Source, info Info) (Image, error) {
 	length := src.Size()
 	if length == 0 {

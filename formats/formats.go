@@ -37,7 +37,7 @@ type Sparse interface {
 	Allocated() int64
 }
 
-// State says where the bytes of an extent come from.
+// State is the origin of an extent's bytes.
 type State uint8
 
 const (
@@ -70,8 +70,8 @@ type Extent struct {
 	// Compressed data can only be decoded a whole cluster at a time, so that a decoded cluster is
 	// worth keeping. Other data costs no more than the bytes read.
 	Compressed bool
-	// Depth is which image of a backing chain decides the state: 0 is the image itself, 1 its
-	// backing image. Drivers know one image and leave it 0.
+	// Depth is the image of a backing chain that decides the state: 0 is the image itself, 1 its
+	// backing image. Drivers leave it 0.
 	Depth int
 }
 
@@ -84,14 +84,14 @@ type Image interface {
 	Info() Info
 
 	// Extent returns the run of one state that starts at off, at least 1 and at most n bytes long.
-	// It may stop early where looking further would cost another read of metadata; callers that
-	// want maximal runs join them with Extents. A caller asks for 0 <= off < off+n <= Info().Size.
+	// It may stop early if looking further would cost another read of metadata; Extents joins such
+	// runs. The caller keeps 0 <= off < off+n <= Info().Size.
 	Extent(ctx context.Context, off, n int64) (Extent, error)
 
-	// ReadAt fills p with the disk's bytes at off, all of them, or returns an error; bytes that are
-	// not Data read as zeros. Reading a whole cluster decodes it once and straight into p; of a
-	// compressed cluster read in part the rest is thrown away, so callers that will want it read
-	// whole clusters. A caller asks for 0 <= off <= off+len(p) <= Info().Size.
+	// ReadAt fills all of p with the disk's bytes at off, or returns an error. Bytes that are not
+	// Data read as zeros. A read of a whole cluster decodes it once and straight into p. A read of
+	// a part decodes all of it and throws the rest away, so callers should read whole clusters. The
+	// caller keeps 0 <= off <= off+len(p) <= Info().Size.
 	ReadAt(ctx context.Context, p []byte, off int64) error
 }
 
@@ -114,7 +114,7 @@ type Info struct {
 const Unknown = -1
 
 // Backing names the image that has the bytes of Unallocated extents. The driver only reads the
-// name; whether and how it is followed is for others to decide.
+// name. The caller decides whether and how to follow it.
 type Backing struct {
 	Paths  []string // in the image's words, the one to try first at the start
 	Format string   // in the image's words: a driver's name, or vpc, QEMU's word for vhd; "" if it names none
@@ -134,15 +134,14 @@ type OpenOptions struct {
 	// Snapshot is the name or ID of an internal snapshot to read instead of the active state. A
 	// format without snapshots refuses it, see NoSnapshot.
 	Snapshot string
-	// Files gives the files that an image consists of beside its source: a VMDK descriptor's
-	// extents. Nil refuses all.
+	// Files opens the other files of an image, for example a VMDK's extents. Nil refuses all.
 	Files Files
 }
 
 // Files opens other files that an image names.
 type Files interface {
-	// Open opens a file by the name that the image has for it. Whether that is allowed is Files' to
-	// decide, and the source is its own to close.
+	// Open opens a file by the name that the image has for it, if that is allowed. Files closes the
+	// source.
 	Open(ctx context.Context, name string) (Source, error)
 }
 
@@ -170,20 +169,20 @@ type Indexed interface {
 	Image
 	// IndexSize is the length of the index in bytes.
 	IndexSize() int64
-	// BuildIndex makes the index in one pass and hands it to write from front to back, in pieces of
-	// any size; what write is given is only valid during the call.
+	// BuildIndex makes the index in one pass and calls write with pieces of any size, from front to
+	// back. write must not keep a piece.
 	BuildIndex(ctx context.Context, write func(p []byte) error) error
-	// UseIndex makes reads use an index that BuildIndex made of the same source. One that does not
-	// fit is ErrCorrupt, and is not used. The index must stay open as long as the image is in use.
+	// UseIndex makes reads use an index that BuildIndex made of the same source. An index that does
+	// not fit is ErrCorrupt and is not used. It must stay open as long as the image is in use.
 	UseIndex(ctx context.Context, index Source) error
 	// UsesIndex reports whether reads use an index. A damaged one is given up.
 	UsesIndex() bool
 }
 
-// Checker is a Driver that can look through a whole file for damage.
+// Checker is a Driver that can check a whole file for damage.
 type Checker interface {
-	// Check reports every problem it finds, in file order, through report, and goes on as far as
-	// the damage allows. The error is for what kept it from looking, never for damage.
+	// Check reports every problem in file order, and goes on as far as the damage allows. The error
+	// means that it could not look, and never damage.
 	Check(ctx context.Context, src Source, opts OpenOptions, report func(Problem)) error
 }
 
@@ -200,8 +199,8 @@ type Creator interface {
 	// Options lists the keys that CreateOptions.Set may have, in a stable order; nil if there are
 	// none.
 	Options() []Option
-	// Create prepares writing a disk of size bytes (a multiple of 512). A size or an option the
-	// format cannot hold is refused with the limit named.
+	// Create prepares writing a disk of size bytes, a multiple of 512. The error about a size or an
+	// option that the format cannot have names the limit.
 	Create(size int64, opts CreateOptions) (Encoder, error)
 }
 
@@ -260,11 +259,10 @@ type Chained interface {
 	EncodeAfter(dst, plain []byte, ci int64, before []byte) ([]byte, error)
 }
 
-// Estimator is what an Encoder whose file does not take as much space as the disk has data adds to
-// Encoder.
+// Estimator is an optional role of an Encoder whose file is not as large as the disk's data.
 type Estimator interface {
-	// Room is the least space that the file will take, given the bytes of the disk that are Data; 0
-	// if only compressing them could tell.
+	// Room returns the least space of the file for so many bytes of Data; 0 if only compressing
+	// them could tell.
 	Room(data int64) int64
 }
 

@@ -2,8 +2,8 @@ package formats
 
 import "context"
 
-// Holes are the holes of a file that stores bytes of a disk as they are: what lies in them is
-// zeros. The zero value knows none.
+// Holes are the holes of a file that stores bytes of a disk as they are: they read as zeros. The
+// zero value knows none.
 type Holes struct {
 	sparse Sparse
 	size   int64
@@ -19,7 +19,7 @@ func HolesOf(src Source) Holes {
 }
 
 // IfAny returns h, or none if the file takes as much space as it has bytes. Looking for holes costs
-// system calls for each extent, which a driver whose files are dense as a rule saves in this way.
+// system calls for each extent, and most files of some formats are dense.
 func (h Holes) IfAny() Holes {
 	if h.sparse == nil || h.sparse.Allocated() >= h.size {
 		return Holes{}
@@ -30,9 +30,9 @@ func (h Holes) IfAny() Holes {
 // Known reports whether holes are known at all.
 func (h Holes) Known() bool { return h.sparse != nil }
 
-// Refine returns the first part of e that lies in a hole of the file, which is Zero, or outside of
-// one. e is Data, stored as it is and in one piece at an offset of the file. An extent that is not
-// wholly in the file is returned as it is, because reading it is an error.
+// Refine returns the first part of e that is all in a hole of the file, and then Zero, or all
+// outside of holes. e is Data, stored as it is and in one piece at an offset of the file. An extent
+// that is not wholly in the file is returned unchanged, because reading it is an error.
 func (h Holes) Refine(ctx context.Context, e Extent, at int64) (Extent, error) {
 	if h.sparse == nil || at < 0 || at > h.size-e.Len {
 		return e, nil

@@ -11,11 +11,10 @@ const (
 	pageSpan      = 16 << 20
 )
 
-// Occupied returns how many bytes of the disk are Data: Info.Allocated, or, where that is Unknown,
-// the sum over all extents. A disk whose tables would take long to walk, or for which ctx ends
-// meanwhile, is estimated from the part walked by then: at least a sector, because programs take a
-// file without any blocks for one of zeros, and less than Size if there was a hole, because they
-// look for holes only then.
+// Occupied returns how many bytes of the disk are Data: Info.Allocated, or, if that is Unknown, the
+// sum over all extents. If the walk would be long, or ctx ends, the rest is estimated. An estimate
+// is at least a sector, because programs take a file without blocks for a hole. It is less than
+// Size if there was a hole, because programs look for holes only then.
 func Occupied(ctx context.Context, img Image) (int64, error) {
 	info := img.Info()
 	if info.Allocated != Unknown {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Set is a list of drivers and what to do with a file that none of them claims.
+// Set is a list of drivers, and the rules for a file that none of them claims.
 type Set struct {
 	Drivers []Driver
 	// Fallback reads files that no driver claims: the raw driver. If it is nil, they are refused.
@@ -54,8 +54,8 @@ func (s Set) all() []Driver {
 	return append([]Driver{s.Fallback}, s.Drivers...)
 }
 
-// Probe finds the one driver that claims the source. Two claims are an error: a file that is two
-// things at once is an attack or an accident, and either reading may be the wrong one.
+// Probe finds the one driver that claims the source. Two claims are an error: such a file is an
+// attack or an accident, and either reading may be the wrong one.
 func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	if src.Size() == 0 {
 		return nil, &kindError{ErrCorrupt, "the file is empty"}
@@ -110,7 +110,7 @@ func (f Signature) match(ctx context.Context, src Source) (bool, error) {
 }
 
 // Open opens the source with the driver of the given name, or, if name is "", with the one that
-// claims it, and wraps the image in the checks all drivers share: see checked.go.
+// claims it. The image is wrapped in the checks of checked.go.
 func (s Set) Open(ctx context.Context, src Source, name string, opts OpenOptions) (Image, error) {
 	d, err := s.Find(ctx, src, name)
 	if err != nil {
@@ -132,8 +132,8 @@ func (s Set) Find(ctx context.Context, src Source, name string) (Driver, error) 
 }
 
 // FindFile is Find for a file with a name. If the name promises a format and no driver claims the
-// content, the file is not taken for a raw disk: it is more likely the page of a failed download,
-// or something else with a wrong name.
+// content, the error says so: the file is more likely the page of a failed download than a raw
+// disk.
 func (s Set) FindFile(ctx context.Context, src Source, format, file string) (Driver, error) {
 	d, err := s.Find(ctx, src, format)
 	if err != nil || format != "" || s.Fallback == nil || d.Name() != s.Fallback.Name() {

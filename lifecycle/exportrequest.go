@@ -37,6 +37,7 @@ func (r *Registry) exportRequest(rec catalog.Image, args *command.Args) (exportR
 	if err := q.opts.Choose(q.format, creator.Options(), args.Others()); err != nil {
 		return q, command.Refuse(iofs.ErrInvalid, "%v; export itself has %s", err, "force, level, space_check, verify and, of a volume, salvage")
 	}
+	q.opts.Name = filepath.Base(q.dest)
 	if q.opts.UUID == [16]byte{} {
 		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Path), rec.Identity.Size, rec.Size, q.opts.Timestamp)
 	}

@@ -56,7 +56,7 @@ var chains = []struct {
 		{format: "qcow2", create: "-o extended_l2=on,cluster_size=128k", writes: slices.Concat(above, []string{"write -z 8k 4k"})},
 	}, nil, mapsAll},
 	{"qcow2 on vmdk", []layer{{format: "vmdk", size: "6M", writes: below}, {format: "qcow2", writes: slices.Concat(above, zeros)}}, nil, mapsAll},
-	{"qcow2 on vhd", []layer{{format: "vhd", size: "6M", writes: below}, {format: "qcow2", size: "7M", writes: above}}, nil, mapsPresence},
+	{"qcow2 on vhd", []layer{{format: "vhd", size: "6M", writes: below}, {format: "qcow2", size: "7M", writes: above}}, nil, mapsBlocks},
 	{"qcow2 on vhdx", []layer{{format: "vhdx", size: "6M", writes: below}, {format: "qcow2", writes: above}}, nil, mapsNothing},
 	{"qcow2 on vdi", []layer{{format: "vdi", size: "6M", writes: below}, {format: "qcow2", writes: above}}, nil, mapsPresence},
 	{"qcow2 on qed on qcow", []layer{

@@ -42,7 +42,7 @@ func TestExports(t *testing.T) {
 	for i, e := range exports {
 		t.Run(strings.TrimSpace(e.format+" "+e.choices), func(t *testing.T) {
 			dir := t.TempDir()
-			dest, converted := filepath.Join(dir, "out"), filepath.Join(dir, "converted")
+			dest, converted := filepath.Join(dir, "out"), filepath.Join(t.TempDir(), "out") // a VMDK records the name
 			flags := []string{"-O", e.format}
 			if e.choices != "" {
 				flags = append(flags, "-o", e.choices)
@@ -63,7 +63,7 @@ func TestExports(t *testing.T) {
 			}
 			mustRun(t, program, slices.Concat([]string{"convert"}, slices.DeleteFunc(flags, func(f string) bool { return f == "-p" }), []string{source, converted})...)
 			mustRun(t, "cmp", dest, converted)
-			if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+			if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 				t.Errorf("%d files are in the directory", len(entries))
 			}
 		})

@@ -43,7 +43,7 @@ var imageFormats = []imageFormat{
 		"-o subformat=twoGbMaxExtentFlat",
 		"-o subformat=streamOptimized",
 	}, mapsAll},
-	{"vhd", "vpc", []string{"", "-o force_size=on", "-o subformat=fixed"}, mapsPresence},
+	{"vhd", "vpc", []string{"", "-o force_size=on", "-o subformat=fixed"}, mapsBlocks},
 	{"vhdx", "vhdx", []string{"", "-o block_size=1M", "-o subformat=fixed"}, mapsNothing},
 	{"vdi", "vdi", []string{"", "-o static=on"}, mapsPresence},
 	{"raw", "raw", []string{""}, mapsAll},

@@ -17,9 +17,9 @@ import (
 // choiceHelp in place of K=V asks for those that there are.
 const choiceHelp = "help"
 
-// choicesFlag adds the flag for what a format leaves to who writes it.
+// choicesFlag adds the flag for the options of the written format.
 func choicesFlag(cmd *cobra.Command, words *[]string) {
-	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: how DST is written, by its format (can be repeated); help lists what there is")
+	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: options of DST's format (can be repeated); help lists them")
 }
 
 // splitChoices takes apart what -o was given.
@@ -87,8 +87,8 @@ func warnOfSectors(env *environment, format string, img *imageFile) error {
 	return nil
 }
 
-// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not
-// recorded.
+// creationTime returns the time to record, in seconds since 1970. The present is not recorded, because
+// the same input must give the same bytes.
 func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)
@@ -105,7 +105,7 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 	return seconds, nil
 }
 
-// derivedUUID depends on what is known before the content is read.
+// derivedUUID returns a UUID that depends on facts known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
 	return formats.DeriveUUID(filepath.Base(img.path), img.file().Size(), img.Info().Size, created)
 }

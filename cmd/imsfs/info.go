@@ -24,12 +24,12 @@ func newInfo(env *environment) *cobra.Command {
 	var opts infoOptions
 	cmd := &cobra.Command{
 		Use:   "info FILE",
-		Short: "Tell what an image file is",
-		Long: `Tell format, sizes and the format's own facts of an image file. Its backing file is named but not opened, unless
---backing-chain asks for all of them.
+		Short: "Show the format and the facts of an image file",
+		Long: `Show format, sizes and the format's own facts of an image file. Its backing file is named but not
+opened, unless --backing-chain is given.
 
-disk size is the space its files take, data the part of the disk that is stored in it. Where that is only known from a walk
-through all tables it is left out, unless --data asks for the walk.`,
+disk size is the space that its files take, data the part of the disk that is stored in it. If only a
+walk through all tables could tell the latter, it is left out, unless --data is given.`,
 		Example: "  imsfs info disk.zvhd2\n  imsfs info --json disk.zvhd2 | jq '.\"virtual-size\"'\n  imsfs info --backing-chain overlay.qcow2",
 		Args:    exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +41,7 @@ through all tables it is left out, unless --data asks for the walk.`,
 	}
 	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
 	allowFlag(cmd, &opts.allow)
-	cmd.Flags().BoolVar(&opts.chain, "backing-chain", false, "tell of all backing files, too")
+	cmd.Flags().BoolVar(&opts.chain, "backing-chain", false, "show all backing files, too")
 	cmd.Flags().BoolVar(&opts.walkData, "data", false, "count the stored part of the disk, however long that takes")
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
@@ -84,7 +84,7 @@ func info(ctx context.Context, env *environment, opts infoOptions, path string) 
 	return nil
 }
 
-// facts is what is known of one layer.
+// facts are those of one layer.
 type facts struct {
 	formats.Info
 	path       string

@@ -45,7 +45,7 @@ func openSource(ctx context.Context, env *environment, opts convertOptions, src,
 	return img, nil
 }
 
-// spoolFile makes a file without a name, which is gone when nobody has it open.
+// spoolFile makes a file without a name, which is gone once it is closed.
 func spoolFile(dir string) (*os.File, error) {
 	if f, err := output.Unnamed(dir); err == nil {
 		return f, nil
@@ -57,8 +57,8 @@ func spoolFile(dir string) (*os.File, error) {
 	return f, os.Remove(f.Name())
 }
 
-// keepStream keeps all that comes, blocks of zeros as holes. It does not wait for what does not
-// come once nobody wants it.
+// keepStream writes all of r to f, blocks of zeros as holes. When ctx ends, it does not wait for a
+// pending read.
 func keepStream(ctx context.Context, f *os.File, r io.Reader) error {
 	end := make(chan error, 1)
 	go func() { end <- keep(contextReader{ctx, r}, f) }()
@@ -135,7 +135,7 @@ func streamTo(ctx context.Context, env *environment, opts convertOptions, img *i
 	return sum.Sum(nil), nil
 }
 
-// fileDigest is the SHA-256 of a file as it stands. Who waits for it can give up.
+// fileDigest returns the SHA-256 of a file. It ends with ctx.
 func fileDigest(ctx context.Context, f *os.File) ([]byte, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

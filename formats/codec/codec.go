@@ -14,14 +14,20 @@ import (
 	"fmt"
 )
 
-// ErrLength is what an error is (errors.Is) when intact input holds another number of bytes than
+// ErrLength is the kind (errors.Is) of an error about intact input that holds another number of bytes than
 // was asked for.
 var ErrLength = errors.New("wrong decoded length")
 
 func lengthError(codec string, got uint64, want int) error {
-	return fmt.Errorf("%s: the data decodes to %d bytes where %d are due: %w", codec, got, want, ErrLength)
+	return wrongLength(fmt.Sprintf("%s: the data decodes to %d bytes, must be %d", codec, got, want))
 }
 
 func tooLong(codec string, want int) error {
-	return fmt.Errorf("%s: the data decodes to more than the %d bytes that are due: %w", codec, want, ErrLength)
+	return wrongLength(fmt.Sprintf("%s: the data decodes to more than %d bytes", codec, want))
 }
+
+// wrongLength is a sentence of kind ErrLength.
+type wrongLength string
+
+func (e wrongLength) Error() string        { return string(e) }
+func (e wrongLength) Is(target error) bool { return target == ErrLength }

@@ -35,7 +35,7 @@ func (z *Zstd) DecodePrefix(dst, src []byte) error {
 	}
 }
 
-// frameSize is the length of the frame with which src begins, which must not hold more than room
+// frameSize returns the length of the frame at the start of src, which must not hold more than room
 // plain bytes. It walks the headers of the frame's blocks.
 func frameSize(src []byte, room int) (int, error) {
 	var head zstd.Header

@@ -6,21 +6,21 @@ import (
 	"math/bits"
 )
 
-// Errors of inflate. Lengths are the callers' to compare.
+// Errors of inflate. Callers compare lengths.
 var (
 	errDeflateEnd     = errors.New("deflate: the input ends within the stream")
 	errDeflateRoom    = errors.New("deflate: no room")
 	errDeflateBlock   = errors.New("deflate: a block of the reserved type")
 	errDeflateStored  = errors.New("deflate: the length of a stored block and its complement differ")
 	errDeflateCode    = errors.New("deflate: a Huffman code that is not complete or has too many words")
-	errDeflateLengths = errors.New("deflate: code lengths that cannot be")
-	errDeflateSymbol  = errors.New("deflate: a word that is not in the code")
-	errDeflateFar     = errors.New("deflate: a reference to what is before the output's beginning")
+	errDeflateLengths = errors.New("deflate: impossible code lengths")
+	errDeflateSymbol  = errors.New("deflate: a word outside the code")
+	errDeflateFar     = errors.New("deflate: a reference to bytes before the start of the output")
 )
 
 // inflater decodes raw deflate (RFC 1951) from one slice into another. Libraries decode streams,
-// through a window that is copied from; with all of the input and all of the output in memory, a
-// decoder needs no window and can work on eight bytes at a time.
+// through a window. With all of the input and the output in memory, a decoder needs no window and
+// can work on eight bytes at a time.
 type inflater struct {
 	src  []byte
 	in   int    // of src, up to which bits holds bytes
@@ -38,8 +38,8 @@ const (
 	endOfBlock   = 256
 )
 
-// inflate decodes the stream with which src begins into dst and tells how many bytes that were. A
-// stream that does not fit gives errDeflateRoom.
+// inflate decodes the stream at the start of src into dst and returns the number of bytes. A stream
+// that does not fit gives errDeflateRoom.
 func (f *inflater) inflate(dst, src []byte) (out int, err error) {
 	f.src, f.in, f.bits, f.n = src, 0, 0, 0
 	defer func() { f.src = nil }()
@@ -86,8 +86,8 @@ func (f *inflater) refill() {
 // beyond reports whether more bits were taken than the input has.
 func (f *inflater) beyond() bool { return f.in-int(f.n>>3) > len(f.src) }
 
-// end is where in the input the stream has its end: a byte of which bits were taken is one of its
-// own.
+// end returns the offset in the input where the stream ends. A byte of which bits were taken
+// belongs to it.
 func (f *inflater) end() int { return f.in - int(f.n>>3) }
 
 // take takes up to 16 bits that are valid.

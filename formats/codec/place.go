@@ -13,8 +13,8 @@ import (
 // DeflateWindow is how far back deflate data may refer.
 const DeflateWindow = 32 << 10
 
-// Place is between two blocks of raw deflate data: with the plain bytes before it, decoding can
-// start there.
+// Place is a border between two blocks of raw deflate data. With the plain bytes before it,
+// decoding can start there.
 type Place struct {
 	Bit    int64  // of the data
 	Plain  int64  // the number of bytes that the data before it decode to
@@ -72,7 +72,7 @@ func checkpoint(p Place) flate.InflateCheckpoint {
 	return flate.InflateCheckpoint{UncompressedOffset: p.Plain, CompressedOffset: p.Bit / 8, BitOffset: uint8(p.Bit % 8), Window: p.Window}
 }
 
-// fill decodes up to the plain offset off, throws that away, and then fills dst.
+// fill decodes up to the plain offset off, discards that, and then fills dst.
 func (r *placeReader) fill(dst []byte, off int64) error {
 	for end := off + int64(len(dst)); r.at < end; {
 		p := dst

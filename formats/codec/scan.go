@@ -13,8 +13,8 @@ import (
 type Scan struct {
 	Src  []byte // begins with the byte that From lies in
 	From Place
-	// End is the plain offset up to which is decoded. Flushed says that Src ends there too, as a
-	// sync flush leaves it: on a whole byte, between two blocks none of which was the final one.
+	// End is the plain offset at which decoding ends. Flushed says that Src ends there too, as
+	// after a sync flush: on a whole byte, after a block that was not the final one.
 	End     int64
 	Flushed bool
 	// Passed is called for every place between From and End, in order, and perhaps for some after
@@ -22,7 +22,7 @@ type Scan struct {
 	Passed func(Place)
 }
 
-var errFinal = errors.New("deflate: the stream is finished, where it must go on")
+var errFinal = errors.New("deflate: the stream ends and must go on")
 
 // Decode fills dst with the plain bytes from offset off on; off+len(dst) is at most s.End.
 func (s *Scan) Decode(dst []byte, off int64) error {

@@ -46,9 +46,8 @@ func (z *Zlib) DecodeFinished(dst, src []byte) error {
 	return nil
 }
 
-// Decode fills dst from the stream in src, which may end in a sync flush: it is not asked for its
-// final block or its checksum. If it has them the checksum is verified; if it holds more bytes that
-// is an error.
+// Decode fills dst from the stream in src, which may end in a sync flush, without a final block and
+// a checksum. A checksum is verified if there is one. More bytes than dst has are an error.
 func (z *Zlib) Decode(dst, src []byte) error {
 	r, _ := z.readers.Get().(*zlibReader)
 	if r == nil {

@@ -29,7 +29,7 @@ func NewZstd() *Zstd {
 }
 
 // Decode fills dst from the frames in src. A frame that names another content size than len(dst) is
-// refused before any of it is decoded, one that carries a checksum has it verified.
+// refused before it is decoded, and a checksum is verified if there is one.
 func (z *Zstd) Decode(dst, src []byte) error { return z.DecodeWithin(dst, len(dst), src) }
 
 // DecodeWithin is Decode into the first n bytes of room. The rest of room has undefined content
@@ -58,8 +58,8 @@ func (z *Zstd) DecodeWithin(room []byte, n int, src []byte) error {
 	return nil
 }
 
-// ZstdEncoder makes Zstandard frames, as many at once as it is asked for. It has an encoder for
-// each processor, whose tables, more than a megabyte, then stay in that processor's cache.
+// ZstdEncoder makes Zstandard frames. It has an encoder for each processor, whose tables, more than
+// a megabyte, stay in that processor's cache.
 type ZstdEncoder struct{ encoders sync.Pool }
 
 // MaxZstdLevel is the highest level NewZstdEncoder takes.

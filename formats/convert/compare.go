@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Compare returns the offset of the first byte in which the disks differ, or -1 if there is none.
-// The shorter disk is taken to go on with zeros. What neither has data for is not read.
+// Compare returns the offset of the first byte in which the disks differ, or -1. The shorter disk
+// continues as zeros. Parts for which neither has data are not read.
 func Compare(ctx context.Context, a, b formats.Image, cfg Config) (int64, error) {
 	size := max(a.Info().Size, b.Info().Size)
 	unit := unitSize(minUnit, a, b)

@@ -42,9 +42,9 @@ func Run(ctx context.Context, img formats.Image, enc formats.Encoder, dst format
 	return enc.Finish(ctx, dst)
 }
 
-// job is a span and its turn among all: its chunks may be placed once prev is closed, and then it
-// closes placed. For a Chained encoder it is sent the plain bytes before it, and sends those before
-// the next job.
+// job is a span and its turn: its chunks may be placed once prev is closed, and then it closes
+// placed. For a Chained encoder it receives the plain bytes before it, and sends those before the
+// next job.
 type job struct {
 	span
 	prev   <-chan struct{}

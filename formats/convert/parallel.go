@@ -11,9 +11,9 @@ import (
 
 // Config is common to the passes over a disk. The zero value is usable.
 type Config struct {
-	// Workers is the number of units that are worked on at once; 0 is two a CPU, as buffered writes
-	// to one file exclude each other, and a CPU should have work while a worker waits to write.
-	// Memory grows with them, by a few units each, and with nothing else.
+	// Workers is the number of units in work at once; 0 is two for each CPU, because buffered
+	// writes to one file exclude each other, so that a CPU needs work while a worker waits to
+	// write. Memory grows by a few units for each.
 	Workers int
 	// Progress, if set, is called with the bytes of data that are done and how many there are, by
 	// one goroutine at a time. done never falls and is 0 at first.

@@ -16,7 +16,7 @@ type span struct {
 	data   int64 // bytes of it that are in Data extents
 }
 
-// unitSize is a size at which no compressed cluster is decoded twice and no target cluster is
+// unitSize returns a size at which no compressed cluster is decoded twice and no target cluster is
 // split. All are powers of two, so the largest is a multiple of the others.
 func unitSize(targetCluster int64, images ...formats.Image) int64 {
 	unit := max(minUnit, targetCluster)

@@ -165,10 +165,9 @@ func (w *worker) write(ctx context.Context) error {
 	return nil
 }
 
-// joined returns the bytes of the first n chunks, as many as lie next to each other in memory and
-// in the target: those an encoder leaves as they are, and those it encodes, of a format that packs
-// them. Many small writes to one file make the workers wait for each other in the kernel, for
-// longer than the writing takes.
+// joined returns the bytes of the first n chunks, as many as are neighbours in memory and in the
+// target. Many small writes to one file would make the workers wait for each other in the kernel,
+// for longer than the writing takes.
 func joined(chunks []chunk) (p []byte, n int) {
 	p = chunks[0].p
 	for n = 1; n < len(chunks); n++ {

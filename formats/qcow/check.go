@@ -80,7 +80,7 @@ func (c *checker) walk(ctx context.Context) error {
 				continue
 			}
 			c.claim(claim{off: int64(l2), n: c.l2Size(), table: true})
-			// Tables that lie over one another can be without number.
+			// Tables that overlap can be without number.
 			if walked += c.l2Size(); walked > c.file {
 				c.entryDamage(at+int64(i), "L1 table: the L2 tables up to here take more than the file of %d bytes", c.file)
 				return nil

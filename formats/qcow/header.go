@@ -25,7 +25,7 @@ const (
 	maxBackingName = 1023
 )
 
-// Offsets of the header's fields, for those who report them.
+// Offsets of the header's fields, for errors.
 const (
 	offBackingOffset = 8
 	offBackingSize   = 16

@@ -78,8 +78,8 @@ func TestHostileTables(t *testing.T) {
 		{"compressed over the file's end", func(b *builder) { b.entry(0, flagCompressed|100<<51|uint64(len(b.image)-99)) }, "within the file"},
 		{"compressed nothing", func(b *builder) { b.entry(0, flagCompressed|4096) }, "not empty"},
 		{"compressed garbage", func(b *builder) { b.packed(0, pattern(1, 700)) }, "deflate"},
-		{"compressed short", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 4095))) }, "4095 bytes where 4096"},
-		{"compressed long", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 1<<20))) }, "more than the 4096"},
+		{"compressed short", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 4095))) }, "4095 bytes, must be 4096"},
+		{"compressed long", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 1<<20))) }, "more than 4096"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := hostileBase(t)

@@ -16,13 +16,12 @@ const (
 	l1Bytes = 2 << 20
 )
 
-// lookup finds the bytes of the disk. Tables are read as they are needed, and verified when they
-// are used.
+// lookup finds the bytes of the disk. Tables are read and verified when they are needed.
 type lookup struct {
 	header
 	file int64 // size of the source
-	// The tables have caches of their own, as one that lies over the other in a hostile file is
-	// read in other pieces.
+	// The tables have caches of their own, because tables that overlap in a hostile file are read
+	// in different pieces.
 	l1, l2 *tables.Cache
 	holes  formats.Holes
 }
@@ -41,8 +40,7 @@ type stretch struct {
 	length     int64 // of the compressed bytes
 }
 
-// at returns the stretch that begins at off, at most n bytes and as long as can be told from one
-// table.
+// at returns the stretch that begins at off, at most n bytes and within one table.
 func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 	index := off / l.l2Span()
 	first := index &^ (l1Page/8 - 1)
@@ -117,7 +115,7 @@ func (l *lookup) entry(e uint64, in, n int64) (s stretch, problem string) {
 	return s, problem
 }
 
-// join lengthens s by the stretch that follows it on the disk, if both are one in the file.
+// join lengthens s by the next stretch of the disk, if both are one in the file.
 func (s *stretch) join(next stretch) bool {
 	switch {
 	case s.n == 0:

@@ -17,7 +17,7 @@ import (
 
 const name = "qcow"
 
-// Driver is the formats.Driver of qcow.
+// Driver implements formats.Driver and formats.Checker for qcow.
 type Driver struct {
 	deflate *codec.Deflate
 	buffers codec.Buffers // of a compressed or a decoded cluster, for all images

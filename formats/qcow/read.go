@@ -14,6 +14,8 @@ type image struct {
 	info   formats.Info
 }
 
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info { return m.info }
 
 // Extent goes as far as one L2 table.

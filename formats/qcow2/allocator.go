@@ -55,7 +55,7 @@ func (a *allocator) refer(cluster int64) {
 	a.references++
 }
 
-// close tells of the last cluster with compressed bytes.
+// close reports the last cluster with compressed bytes.
 func (a *allocator) close() {
 	if a.references > 0 {
 		a.closed(a.filled, a.references)

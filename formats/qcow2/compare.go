@@ -52,7 +52,7 @@ func (c *checker) compare(ctx context.Context) error {
 	return nil
 }
 
-// occupied lists the chunks of the window in which something was counted or may be stored.
+// occupied lists the chunks of the window that have a count or may have a stored refcount.
 func (c *checker) occupied() []int64 {
 	keys := map[int64]bool{}
 	for key := range c.refs.chunks {
@@ -93,7 +93,7 @@ func references(n uint64) string {
 	return fmt.Sprintf("%d references", n)
 }
 
-// overlap reports a cluster that two things lie in that cannot share one.
+// overlap reports a cluster with two uses that cannot share it.
 func (c *checker) overlap(cluster int64, cell uint32) {
 	switch {
 	case bits.OnesCount32(cell&^useCount) > 1:

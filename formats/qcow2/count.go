@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked: each
+// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked, each
 // once, however many snapshots share it.
 const maxBatch = 1 << 18
 
@@ -17,7 +17,7 @@ type l2Table struct {
 	active     bool // one of them is the active L1 table
 }
 
-// count goes through all there is in the file and counts the references within the window.
+// count walks the whole file and counts the references within the window.
 func (c *checker) count(ctx context.Context) error {
 	c.refs.add(0, useMeta, 1)
 	c.area(extent{int64(c.snapshotTable), c.snapshotBytes}, 1)
@@ -45,8 +45,8 @@ func (c *checker) area(e extent, n uint32) {
 	}
 }
 
-// areas does so for extents that may overlap, in a time that depends on the file's size and not on
-// their number.
+// areas is area for extents that may overlap. It takes time by the file's size, not by their
+// number.
 func (c *checker) areas(extents []extent) {
 	var whole []extent
 	for _, e := range extents {

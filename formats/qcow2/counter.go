@@ -69,7 +69,7 @@ func sweep(extents []extent, visit func(piece extent, n uint32) error) error {
 	}
 	var edges []edge
 	for _, e := range extents {
-		if e.n > 0 { // an empty one may be anywhere, in the middle of another's entry too
+		if e.n > 0 { // an empty one may be anywhere, even within an entry of another
 			edges = append(edges, edge{e.off, 1}, edge{e.off + e.n, -1})
 		}
 	}

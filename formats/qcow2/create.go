@@ -11,9 +11,9 @@ import (
 // QEMU opens no image with larger tables.
 const maxL1Table = 32 << 20
 
-// encoder writes version 3. Data come first, in the order of the disk, then the tables: where
-// chunks are need not be kept, as it follows from their lengths (placed.go), so that memory does
-// not depend on the disk's size.
+// encoder writes version 3. Data comes first, in the order of the disk, then the tables. The places
+// of chunks follow from their lengths (placed.go) and are not kept, so that memory does not depend
+// on the disk's size.
 type encoder struct {
 	geometry
 	size     int64
@@ -25,6 +25,11 @@ type encoder struct {
 	last     int64 // cluster placed
 	l2Tables int64
 }
+
+var (
+	_ formats.Encoder   = (*encoder)(nil)
+	_ formats.Estimator = (*encoder)(nil)
+)
 
 var _ formats.Creator = (*Driver)(nil)
 
@@ -92,7 +97,7 @@ func (e *encoder) Place(ci int64, n int) (off int64, err error) {
 	case n <= 0 || int64(n) > e.cluster():
 		return 0, fmt.Errorf("qcow2: a chunk of %d bytes for cluster %d: it must be at most a cluster, %d", n, ci, e.cluster())
 	case e.space.end > e.maxEnd():
-		return 0, fmt.Errorf("qcow2: a file of %d bytes is all that refcounts have room for with clusters of %d bytes: larger ones have more", e.space.end, e.cluster())
+		return 0, fmt.Errorf("qcow2: the file would have more than %d bytes, the most that refcounts allow with clusters of %d bytes: choose a larger cluster_size", e.space.end, e.cluster())
 	}
 	if e.last < 0 || ci>>e.l2Bits != e.last>>e.l2Bits {
 		e.l2Tables++
@@ -102,8 +107,8 @@ func (e *encoder) Place(ci int64, n int) (off int64, err error) {
 	return e.space.place(int64(n)), nil
 }
 
-// maxEnd is a size at which the file's data end for sure before its refcount table is larger than
-// QEMU takes, and before an offset of compressed bytes has more bits than there are for it.
+// maxEnd is a limit for the file's data. Up to it the refcount table is not larger than QEMU
+// accepts, and offsets of compressed bytes fit their fields.
 func (e *encoder) maxEnd() int64 {
 	most := maxRefcountTable / 8 * e.refcountsPerBlock() // clusters
 	most -= most/e.refcountsPerBlock() + (maxRefcountTable+maxL1Table)>>e.clusterBits + e.l2Tables

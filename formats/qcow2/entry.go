@@ -30,7 +30,7 @@ func (g *geometry) entryAt(table []byte, at int64) entry {
 	return e
 }
 
-// mapping is what an L2 entry means: where the bytes of a cluster are.
+// mapping is the meaning of an L2 entry: where the bytes of a cluster are.
 type mapping struct {
 	host       int64 // offset in the file of the cluster, or of the compressed bytes; 0 for none
 	compressed bool
@@ -83,7 +83,7 @@ func (g *geometry) compressed(descriptor uint64) (m mapping, problem string) {
 	return m, ""
 }
 
-// run tells the state of a subcluster and how many from it on have that, at least 1.
+// run returns the state of a subcluster and how many from it on have that, at least 1.
 func (m *mapping) run(sub int) (formats.State, int) {
 	data, zero := m.data>>sub, m.zero>>sub
 	switch {

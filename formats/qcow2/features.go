@@ -40,7 +40,7 @@ func (h *header) codec() string {
 	return "zlib"
 }
 
-// supported refuses by name the features that the header announces and this package does not read.
+// supported refuses by name the features that are not read.
 func (h *header) supported(ext *extensions) error {
 	if unknown := h.incompatible &^ incompatKnown; unknown != 0 {
 		bit := bits.TrailingZeros64(unknown)
@@ -71,8 +71,8 @@ type rule struct {
 	must  string
 }
 
-// verify refuses a header that breaks a rule, in a file of so many bytes. Rules are tried in order;
-// a later one may rest on the earlier ones.
+// verify returns an error for the first rule that the header breaks, in a file of so many bytes. A
+// later rule may depend on the earlier ones.
 func (h *header) verify(file int64) error {
 	for _, r := range h.rules(file) {
 		if !r.ok {

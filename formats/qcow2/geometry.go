@@ -41,7 +41,7 @@ func (g *geometry) l1Entries(size int64) int64 { return (size + g.l2Span() - 1) 
 // l1Index is the number of the L1 entry for a byte of the disk.
 func (g *geometry) l1Index(off int64) int64 { return off / g.l2Span() }
 
-// l2Offset is where, in its L2 table, the entry for a byte of the disk stands.
+// l2Offset is the place of an entry in its L2 table, for a byte of the disk.
 func (g *geometry) l2Offset(off int64) int64 {
 	return off % g.l2Span() >> g.clusterBits << g.entryBits
 }

@@ -26,7 +26,7 @@ const (
 	maxRefcountOrder       = 6
 )
 
-// Offsets of the header's fields, for those who report them.
+// Offsets of the header's fields, for errors.
 const (
 	offVersion         = 4
 	offBackingOffset   = 8

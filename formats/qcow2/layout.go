@@ -14,7 +14,7 @@ type layout struct {
 	clusters                                         int64 // of the file
 }
 
-// layout follows from how much there is of everything. Refcounts count themselves, too.
+// layout computes the layout from the number of tables. Refcounts count themselves, too.
 func (e *encoder) layout() layout {
 	l := layout{l2Tables: e.space.end}
 	l.l1Table = l.l2Tables + e.l2Tables<<e.clusterBits

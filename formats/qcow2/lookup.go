@@ -14,15 +14,15 @@ import (
 const l1Bytes = 2 << 20
 
 // lookup finds the bytes of one state of the disk, the active one or a snapshot's, through its L1
-// and L2 tables. They are read as they are needed, and verified when they are used.
+// and L2 tables. Tables are read and verified when they are needed.
 type lookup struct {
 	geometry
 	file    int64 // size of the source
 	data    int64 // size of the file that has the clusters: the source, or an external data file
 	l1Table int64
 	l1Used  int64 // entries that are about the disk
-	// The tables have caches of their own, as one that lies over the other in a hostile file is
-	// read in other pieces.
+	// The tables have caches of their own, because tables that overlap in a hostile file are read
+	// in different pieces.
 	l1, l2 *tables.Cache
 	holes  formats.Holes // of the clusters
 	// tableHoles are those of the source.
@@ -50,8 +50,7 @@ type stretch struct {
 	length     int64 // of the compressed bytes, at most
 }
 
-// at returns the stretch that begins at off, at most n bytes and as long as can be told from one
-// page of a table.
+// at returns the stretch that begins at off, at most n bytes and within one page of a table.
 func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 	index := l.l1Index(off)
 	page, first, err := l.l1Page(ctx, index)
@@ -82,8 +81,8 @@ func (l *lookup) l1Page(ctx context.Context, index int64) (page []byte, first in
 	return page, first, err
 }
 
-// emptyEnd is where on the disk the run of L1 entries without an L2 table ends that begins at
-// index, as far as the page goes.
+// emptyEnd returns where on the disk the run of empty L1 entries from index on ends, within the
+// page.
 func (l *lookup) emptyEnd(page []byte, first, index int64) int64 {
 	end := first + int64(len(page))/8
 	for index++; index < end && binary.BigEndian.Uint64(page[(index-first)*8:])&offsetMask == 0; index++ {
@@ -100,7 +99,7 @@ func (l *lookup) inPage(page []byte, base, at, off, n int64) (stretch, error) {
 		if problem != "" && s.n == 0 {
 			return s, corrupt(base+at, "L2 table: entry for the disk's bytes at %d: %s", off&^(l.cluster()-1), problem)
 		}
-		// A problem further on is met by the read that begins there.
+		// The read that begins there returns the error.
 		if problem != "" || !s.join(next) || (off+s.n)%l.cluster() != 0 {
 			break
 		}
@@ -136,7 +135,7 @@ func (l *lookup) piece(e entry, off, n int64) (s stretch, problem string) {
 	return s, problem
 }
 
-// join lengthens s by the stretch that follows it on the disk, if both are one in the file.
+// join lengthens s by the next stretch of the disk, if both are one in the file.
 func (s *stretch) join(next stretch) bool {
 	switch {
 	case s.n == 0:

@@ -22,7 +22,7 @@ func (*Driver) Options() []formats.Option {
 	}
 }
 
-// choices are what CreateOptions.Set says.
+// choices are the options in CreateOptions.Set.
 type choices struct {
 	clusterBits uint32
 	compress    bool
@@ -45,7 +45,7 @@ func parseOptions(opts formats.CreateOptions) (choices, error) {
 		}
 	case "deflate", "zlib":
 		if opts.Level != 0 {
-			return c, fmt.Errorf("qcow2: compression level %d: deflate has only one here, zstd has several", opts.Level)
+			return c, fmt.Errorf("qcow2: compression level %d: deflate has one level only; zstd has several", opts.Level)
 		}
 		c.compress, c.compression = true, compressionZlib
 	case "zstd":

@@ -5,8 +5,8 @@ import (
 	"iter"
 )
 
-// placement is a cluster of the disk with the length of its chunk. Where that is in the file
-// follows from those before it.
+// placement is a cluster of the disk with the length of its chunk. The chunk's offset follows from
+// the earlier placements.
 type placement struct {
 	ci int64
 	n  int64

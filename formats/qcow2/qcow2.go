@@ -39,8 +39,8 @@ func New(z *codec.Zstd) *Driver { return &Driver{zstd: z, deflate: codec.NewDefl
 
 func (d *Driver) Name() string { return name }
 
-// Probe claims a source with the magic number and any version but 1, which is the older format
-// qcow: Open tells those that are not read.
+// Probe claims a source with the magic number and any version but 1, which is the format qcow. Open
+// refuses versions that are not read.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	var b [8]byte
 	if src.Size() < int64(len(b)) {

@@ -83,7 +83,7 @@ func (r *storedRefcounts) get(ctx context.Context, cluster int64) (refcount uint
 	return r.decode(r.page[bit/8&(size-1):], uint(bit%8)), true, nil
 }
 
-// decode reads the refcount that begins in the first of the bytes, at one of its bits if it is
+// decode reads the refcount at the start of b, which begins at a bit of the first byte if it is
 // smaller than a byte.
 func (r *storedRefcounts) decode(b []byte, bit uint) uint64 {
 	switch r.order {

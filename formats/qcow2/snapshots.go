@@ -53,7 +53,7 @@ func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []s
 	return list, size, nil
 }
 
-// readSnapshot reads the entry that stands at an offset, and tells its length.
+// readSnapshot reads the entry at an offset and returns its length, too.
 func readSnapshot(r *bufio.Reader, at int64, h *header) (s snapshot, n int64, err error) {
 	var b [snapshotSize]byte
 	if err := readFull(r, b[:], at); err != nil {
@@ -115,7 +115,7 @@ func find(list []snapshot, wanted string) (*snapshot, error) {
 	return nil, fmt.Errorf("qcow2: snapshot %q: the image has no snapshot of that name or ID: it has %d", wanted, len(list))
 }
 
-// verify refuses a snapshot whose disk cannot be read, in a file of so many bytes.
+// verify returns an error if the snapshot's disk cannot be read, in a file of so many bytes.
 func (s *snapshot) verify(g *geometry, file int64) error {
 	size := s.about.Size
 	switch {
@@ -127,7 +127,7 @@ func (s *snapshot) verify(g *geometry, file int64) error {
 	return s.verifyL1(g, file)
 }
 
-// verifyL1 refuses a snapshot whose L1 table is not where one can be.
+// verifyL1 returns an error if the snapshot's L1 table is not in a possible place.
 func (s *snapshot) verifyL1(g *geometry, file int64) error {
 	switch {
 	case s.l1Size == 0:

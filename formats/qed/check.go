@@ -8,9 +8,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxClusters bounds what Check keeps of a file, a bit for each of its clusters, as
-// formats.MaxTables does: 2 TiB of the smallest clusters, where a disk of these has 256 GiB at
-// most, and 32 TiB of the usual ones.
+// maxClusters bounds the memory of Check, a bit for each cluster of the file, to formats.MaxTables:
+// 2 TiB of the smallest clusters, in which a disk has 256 GiB at most, and 32 TiB of the usual
+// ones.
 const maxClusters = formats.MaxTables * 8
 
 // checker is one Check under way.

@@ -95,8 +95,7 @@ func (h *header) maxImageSize() uint64 {
 	return min(lo, formats.MaxDiskSize)
 }
 
-// misplaced says why n bytes at an offset of the file cannot be a table or a cluster, "" if they
-// can.
+// misplaced says why n bytes at an offset of the file cannot be a table or a cluster, or "".
 func (h *header) misplaced(off uint64, n int64) string {
 	switch {
 	case off%uint64(h.clusterSize) != 0:

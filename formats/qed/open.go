@@ -38,7 +38,7 @@ func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	return &image{newReader(h, src), backing}, nil
 }
 
-// broken gives the first of the rules that is.
+// broken returns an error for the first broken rule.
 func broken(rules []rule) error {
 	for _, r := range rules {
 		if !r.ok {

@@ -13,6 +13,8 @@ type image struct {
 	backing *formats.Backing // nil if there is none
 }
 
+var _ formats.Image = (*image)(nil)
+
 // Extent ends with its page of a table at the latest.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	found, err := m.find(ctx, off, n, m.holes.Known())

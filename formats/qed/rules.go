@@ -19,7 +19,7 @@ type rule struct {
 
 func (r rule) String() string { return fmt.Sprintf("%s is %#x, must be %s", r.field, r.got, r.must) }
 
-// identity tells what makes a file not a QED one at all, "" if it is one.
+// identity says why the file is not QED at all, or "".
 func (h *header) identity() string {
 	switch {
 	case h.fileSize < headerSize:

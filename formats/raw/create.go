@@ -10,7 +10,7 @@ import (
 
 const (
 	preallocation = "preallocation"
-	// allocateStep keeps one call of the target short, so that who gives up does not wait.
+	// allocateStep keeps one call of the target short, so that the writer can be cancelled.
 	allocateStep = 1 << 30
 )
 
@@ -47,6 +47,8 @@ type encoder struct {
 	size     int64
 	allocate bool // holes too
 }
+
+var _ formats.Encoder = encoder{}
 
 func (e encoder) Room(data int64) int64 {
 	if e.allocate {

@@ -36,11 +36,10 @@ const (
 	headerSize = 32
 )
 
-// ErrStale is what every error about a map that was made of another state of the file is
-// (errors.Is).
-var ErrStale = errors.New("the map is of another state of the file")
+// ErrStale is the kind (errors.Is) of every error about a map of another state of the file.
+var ErrStale = errors.New("the map was made of another state of the file")
 
-// Stale makes an error that is ErrStale of a sentence.
+// Stale makes an error of kind ErrStale.
 func Stale(format string, args ...any) error { return &staleError{fmt.Sprintf(format, args...)} }
 
 type staleError struct{ text string }
@@ -48,7 +47,7 @@ type staleError struct{ text string }
 func (e *staleError) Error() string        { return e.text }
 func (e *staleError) Is(target error) bool { return target == ErrStale }
 
-// Map tells which blocks of a raw disk hold data. It is safe for concurrent use once it is made.
+// Map says which blocks of a raw disk hold data. It is safe for concurrent use after it is made.
 type Map struct {
 	size    int64
 	modTime int64
@@ -84,8 +83,8 @@ func (m *Map) Fits(size, modTime int64) error {
 	return nil
 }
 
-// Hole is that of formats.Sparse: whether the bytes at off are zeros, and how many of the n there
-// are alike.
+// Hole implements formats.Sparse: it reports whether the bytes at off are zeros, and how many of
+// the n are alike.
 func (m *Map) Hole(off, n int64) (hole bool, length int64) {
 	block, last := off/BlockSize, (off+n-1)/BlockSize
 	data := m.data(block)
@@ -130,7 +129,7 @@ func (m *Map) Bytes() []byte {
 	return append(b, sum[:]...)
 }
 
-// Parse reads a map. Whatever is not exactly what Bytes makes is formats.ErrCorrupt.
+// Parse reads a map. Anything that Bytes would not make is formats.ErrCorrupt.
 func Parse(ctx context.Context, src formats.Source) (*Map, error) {
 	if src.Size() < headerSize+1+sha256.Size {
 		return nil, formats.Corrupt(name, 0, "%d bytes are too few for a map", src.Size())

@@ -1,7 +1,6 @@
-// Package tables keeps the metadata tables of one image that are read as they are needed: L2
-// tables, grain tables, pages of a BAT. A disk of any size opens at once that way, and takes no
-// more memory than its readers' neighbourhood. It caches metadata only; decoded data is lazyload's
-// to keep.
+// Package tables caches the metadata tables of one image that are read when they are needed: L2
+// tables, grain tables, pages of a BAT. So a disk of any size opens at once, and takes memory only
+// for the parts in use. Decoded data is not cached here.
 package tables
 
 import (

@@ -42,8 +42,7 @@ func (d Driver) Check(ctx context.Context, src formats.Source, opts formats.Open
 	return nil
 }
 
-// breaks reports the rules that are broken. All are told, though later ones may only be so for an
-// earlier one's sake.
+// breaks reports all broken rules, even if a later one is only broken because of an earlier one.
 func (c *checker) breaks(rules []rule) bool {
 	for _, r := range rules {
 		if !r.ok {

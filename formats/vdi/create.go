@@ -28,6 +28,8 @@ type encoder struct {
 	placed []uint32 // the blocks of the disk that are in the file
 }
 
+var _ formats.Encoder = (*encoder)(nil)
+
 func (Driver) Options() []formats.Option { return []formats.Option{formats.UUIDOption()} }
 
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {

@@ -24,8 +24,7 @@ const (
 	unallocated = 0xffff_ffff // a block map entry: never written
 	discarded   = 0xffff_fffe // a block map entry: zeros
 
-	// maxBlocks is qemu's limit for the length of a block map, 512 TiB of 1 MiB blocks but for a
-	// little.
+	// maxBlocks is qemu's limit for the length of a block map, almost 512 TiB of 1 MiB blocks.
 	maxBlocks = 0x1fff_ff80
 )
 
@@ -53,7 +52,7 @@ const (
 	newHeaderEnd      = 0x1d8
 )
 
-// header is the header's fields, those that anything depends on.
+// header is the fields of the header that matter.
 type header struct {
 	fileSize                                      int64 // of the source
 	text, description                             string
@@ -119,8 +118,8 @@ func text(b []byte) string {
 	return string(bytes.TrimRight(b, "\n"))
 }
 
-// size is the disk's: VirtualBox makes images of odd sizes, of which whole sectors are seen, as by
-// qemu.
+// size is the disk's size. VirtualBox makes images of odd sizes, which are read as whole sectors,
+// as by qemu.
 func (h *header) size() int64 {
 	return int64((h.diskSize + formats.SectorSize - 1) &^ (formats.SectorSize - 1))
 }

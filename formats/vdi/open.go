@@ -43,6 +43,8 @@ type image struct {
 	holes formats.Holes
 }
 
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info {
 	return formats.Info{
 		Format:      name,

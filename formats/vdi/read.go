@@ -22,7 +22,7 @@ func (m *image) entries(ctx context.Context, ci int64) (entries, error) {
 	return entries(page[ci*entrySize-at:]), nil
 }
 
-// entries are entries of the block map, one upon another.
+// entries are neighbouring entries of the block map.
 type entries []byte
 
 func (e entries) len() int64        { return int64(len(e) / entrySize) }
@@ -38,8 +38,8 @@ func stateOf(entry uint32) formats.State {
 	return formats.Data
 }
 
-// run is the length of the run of blocks, up to limit, that begins the entries: blocks in the same
-// state, and if inFile one upon another in the file.
+// run returns the length of the run at the start of the entries, up to limit: blocks in the same
+// state, and if inFile neighbours in the file.
 func (e entries) run(limit int64, inFile bool) int64 {
 	first := e.at(0)
 	state := stateOf(first)

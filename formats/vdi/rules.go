@@ -19,7 +19,7 @@ type rule struct {
 
 func (r rule) String() string { return fmt.Sprintf("%s is %#x, must be %s", r.field, r.got, r.must) }
 
-// identity is what makes a file VDI at all.
+// identity has the rules that make a file VDI at all.
 func (h *header) identity() []rule {
 	return []rule{
 		{0, "the file's size", uint64(h.fileSize), h.fileSize >= headerEnd, fmt.Sprintf("at least %#x, the header's", headerEnd)},
@@ -75,7 +75,7 @@ func validBlockSize(n uint32) bool {
 	return n >= formats.SectorSize && n <= formats.MaxClusterSize && n&(n-1) == 0
 }
 
-// broken gives the first of the rules that is.
+// broken returns an error for the first broken rule.
 func broken(rules []rule) error {
 	for _, r := range rules {
 		if !r.ok {

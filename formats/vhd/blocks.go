@@ -6,9 +6,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// blocks is a dynamic or differencing disk. A block of a dynamic disk that is stored is data,
-// whatever its sector bitmap says, as with qemu; of a differencing disk's the bitmap decides sector
-// by sector.
+// blocks is a dynamic or differencing disk. A stored block of a dynamic disk is data, whatever its
+// sector bitmap says, as with qemu. In a differencing disk the bitmap decides sector by sector.
 type blocks struct {
 	src    formats.Source
 	bat    *bat
@@ -16,6 +15,8 @@ type blocks struct {
 	holes  formats.Holes
 	info   formats.Info
 }
+
+var _ formats.Image = (*blocks)(nil)
 
 func (m *blocks) Info() formats.Info { return cloned(m.info) }
 
@@ -51,8 +52,8 @@ func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, erro
 	return m.holes.Refine(ctx, e, at+m.bat.bitmap+off%size)
 }
 
-// sectors gives the end, at most the first n bytes', of the run of sectors that are present, or
-// not, as the one at offset in of the block at at is.
+// sectors returns the end of the run of sectors that are present, or not, like the one at offset in
+// of the block at at. The run has at most n bytes.
 func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, present bool, err error) {
 	bitmap, err := m.bat.cache.Get(ctx, at, int(m.bat.bitmap), "sector bitmap")
 	if err != nil {
@@ -63,8 +64,8 @@ func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, prese
 	return end * sectorSize, present, nil
 }
 
-// sectorRun gives the end, at most limit, of the run of sectors that are present, or not, as this
-// one is.
+// sectorRun returns the end, at most limit, of the run of sectors that are present, or not, like
+// this one.
 func sectorRun(bitmap []byte, sector, limit int64) (end int64, present bool) {
 	present = bit(bitmap, sector)
 	for end = sector + 1; end < limit && bit(bitmap, end) == present; end++ {

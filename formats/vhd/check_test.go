@@ -14,12 +14,7 @@ import (
 // checkImage collects what Check finds.
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := Driver{}.Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, Driver{}, formattest.Bytes(image), formats.OpenOptions{})
 }
 
 // wantProblems wants Check to find these, each by words of its text, in file order, and no others; "leak: …" is marked as one.

@@ -49,6 +49,8 @@ type encoder struct {
 	end    int64  // of the blocks placed so far
 }
 
+var _ formats.Encoder = (*encoder)(nil)
+
 func (*encoder) ClusterSize() int64 { return newBlockSize }
 
 // Encode returns the block's bitmap, in which all sectors count as used, and its sectors.
@@ -99,6 +101,8 @@ type fixedEncoder struct {
 	size   int64
 	footer footer
 }
+
+var _ formats.Encoder = fixedEncoder{}
 
 func (fixedEncoder) ClusterSize() int64 { return fixedCluster }
 

@@ -18,6 +18,8 @@ type fixed struct {
 	info  formats.Info
 }
 
+var _ formats.Image = (*fixed)(nil)
+
 func newFixed(src formats.Source, info formats.Info) *fixed {
 	info.ClusterSize, info.Allocated = fixedCluster, info.Size
 	sparse, ok := src.(formats.Sparse)
@@ -40,7 +42,7 @@ func (m *fixed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.src.ReadAt(ctx, p, off)
 }
 
-// cloned keeps callers from changing each other's.
+// cloned returns a copy that callers can change.
 func cloned(info formats.Info) formats.Info {
 	info.Details = slices.Clone(info.Details)
 	if info.Backing != nil {

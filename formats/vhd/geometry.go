@@ -24,9 +24,9 @@ const (
 	byCurrentSize = "current_size"
 )
 
-// sizeRule says which field gives the disk's size. Guests of the Virtual family saw no more than
-// the geometry spans, and qemu writes its images in the same way; all others mean the bytes that
-// the footer counts. The largest geometry says nothing, as larger disks have it too.
+// sizeRule returns the field that has the disk's size. Guests of the Virtual family saw no more
+// than the geometry spans, and qemu writes its images in the same way; all others mean the bytes in
+// the footer. The largest geometry says nothing, because larger disks have it too.
 func (f *footer) sizeRule() string {
 	if f.geometry.bytes() == largest.bytes() {
 		return byCurrentSize

@@ -195,7 +195,7 @@ func checksum(b []byte, at int) uint32 {
 	return ^sum
 }
 
-// seal says what keeps b from being the structure at all, "" if it is one: cookie and checksum.
+// seal says why b is not the structure at all, by its cookie and checksum, or "".
 func seal(b []byte, cookie string, sumAt int) string {
 	if !bytes.HasPrefix(b, []byte(cookie)) {
 		return fmt.Sprintf("cookie is %q, must be %q", b[:len(cookie)], cookie)

@@ -62,8 +62,8 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 	return c, nil
 }
 
-// footer is that of a new disk. The creator is one whose disks are as large as current_size says,
-// for all readers: qemu marks its own that are not by geometry as "qem2", which others do not know.
+// footer returns that of a new disk. All readers take the size of this creator's disks from
+// current_size. qemu marks its own such disks as "qem2", which others do not know.
 func (c *choices) footer(opts formats.CreateOptions) footer {
 	f := footer{
 		features:       featuresFixed,

@@ -76,8 +76,8 @@ func (h *header) verifyLocators(at, end int64, report finding) {
 	}
 }
 
-// candidates are the paths to try, once each. A path of another machine's drives says nothing here
-// but its last element, which is looked for beside the image; a path from the root comes last.
+// candidates returns the paths to try, once each. Of a path on another machine's drives only the
+// last element is used, which is looked for beside the image; a path from the root comes last.
 func candidates(paths []string) []string {
 	var relative, absolute []string
 	add := func(list *[]string, p string) {
@@ -136,7 +136,8 @@ func fromUTF16(order binary.ByteOrder, b []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// fromANSI takes only what does not depend on the code page of the machine that wrote it.
+// fromANSI returns ASCII text only, because other text depends on the code page of the machine that
+// wrote it.
 func fromANSI(b []byte) string {
 	s, _, _ := strings.Cut(string(b), "\x00")
 	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {

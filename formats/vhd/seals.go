@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sealed is a footer as it was found. One with a fault is not to be believed.
+// sealed is a footer as it was found. One with a fault must not be used.
 type sealed struct {
 	footer
 	at    int64
@@ -84,7 +84,7 @@ func (s *seals) believe() (sealed, error) {
 	return sealed{}, formats.Corrupt(name, end.at, "%s", s.dispute())
 }
 
-// dispute says why believe gives none.
+// dispute says why believe returns none.
 func (s *seals) dispute() string {
 	end, front := &s.end, &s.front
 	if end.fault == "" {

@@ -60,8 +60,8 @@ func (c *checker) locators(h *header, at, end int64) []span {
 	return spans
 }
 
-// batmap gives the place of XenServer's map of full blocks, which follows the BAT. Nothing is read
-// by it here.
+// batmap returns the place of XenServer's map of full blocks, which follows the BAT. The map is not
+// used.
 func (c *checker) batmap(ctx context.Context, t *bat) ([]span, error) {
 	at := t.reserved[len(t.reserved)-1].end()
 	if at > t.end-sectorSize {
@@ -78,8 +78,7 @@ func (c *checker) batmap(ctx context.Context, t *bat) ([]span, error) {
 	return []span{{at, sectorSize, "the batmap's header"}, {int64(off), int64(sectors) * sectorSize, "the batmap"}}, nil
 }
 
-// sweep goes through the file by its structures and blocks, and reports what overlaps and what
-// belongs to nothing.
+// sweep goes through the file by its structures and blocks, and reports overlaps and leaks.
 func (c *checker) sweep(ctx context.Context, t *bat, spans []span, refs []ref) error {
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.off, b.off) })
 	var last span // the one that ends last so far
@@ -118,8 +117,8 @@ func (c *checker) tail(ctx context.Context, from, end int64) error {
 	return nil
 }
 
-// bitmaps looks for sectors that a dynamic disk's bitmaps call unused though there is something in
-// them: readers that heed the bitmaps see zeros there, others (qemu, and this package) do not.
+// bitmaps reports sectors that a dynamic disk's bitmaps call unused though they have content.
+// Readers that heed the bitmaps see zeros there; others (qemu, and this package) do not.
 func (c *checker) bitmaps(ctx context.Context, t *bat, refs []ref) error {
 	bitmap := make([]byte, t.bitmap)
 	var end int64 // of the block before: one that overlaps it was looked at, and hostile tables name one block a million times

@@ -9,7 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// finding takes one: where in the source, and the sentence. Open keeps the first, Check all.
+// finding takes one finding: an offset in the source, and the sentence. Open keeps the first, Check
+// all.
 type finding func(off int64, format string, args ...any)
 
 // first is a report that keeps the first finding as an error.

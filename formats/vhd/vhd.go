@@ -30,8 +30,8 @@ var (
 func (Driver) Name() string { return name }
 
 // Probe claims a source with the cookie where a footer may begin: at 0, or 512 or 511 bytes from
-// the end. A fixed disk has it nowhere else, so the end counts as much as the front, and a cookie
-// without the right checksum as much as one with it.
+// the end. A fixed disk has it only at the end. A cookie with a wrong checksum counts too, so that
+// Open can name the damage.
 func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	for _, at := range []int64{0, src.Size() - footerSize, shortFooterAt(src)} {
 		if at < 0 || at > src.Size()-int64(len(footerCookie)) {

@@ -117,8 +117,8 @@ func (c *checker) payloadBlock(m *image, s *space, index, block int64, e entry) 
 	}
 }
 
-// bitmapBlock checks a sector bitmap block, which a disk without a parent does not have: what its
-// entry says there is of no matter, and qemu before 8.0 leaves all kinds of things in it.
+// bitmapBlock checks a sector bitmap block. A disk without a parent does not have any, and its
+// entries are ignored: qemu before 8.0 leaves all kinds of values in them.
 func (c *checker) bitmapBlock(m *image, s *space, index int64, e entry, neededBy int64) {
 	if !m.parent || e.state() == notPresent && neededBy < 0 {
 		return

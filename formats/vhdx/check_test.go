@@ -11,17 +11,7 @@ import (
 // problems runs Check and wants its findings in the file's order.
 func problems(t testing.TB, src formats.Source) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := Driver{}.Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
-		if n := len(found); n > 0 && found[n-1].Off > p.Off {
-			t.Errorf("%v comes after %v", p, found[n-1])
-		}
-		found = append(found, p)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, Driver{}, src, formats.OpenOptions{})
 }
 
 func TestCheckFindsNothingWrong(t *testing.T) {

@@ -22,8 +22,8 @@ const (
 	writtenBAT      = 3 * mib
 )
 
-// encoder writes dynamic disks. Blocks lie in the file in the disk's order, each from the first of
-// its clusters that is not all zeros, so that one bit a block says all of the BAT.
+// encoder writes dynamic disks. Blocks lie in the file in the disk's order, so that one bit a block
+// describes all of the BAT. Clusters of zeros in a block are holes.
 type encoder struct {
 	geometry
 	id     guid // as CreateOptions has it; the others are derived from it
@@ -31,6 +31,8 @@ type encoder struct {
 	count  int64 // blocks placed
 	last   int64 // cluster placed last, -1 before the first
 }
+
+var _ formats.Encoder = (*encoder)(nil)
 
 func (Driver) Options() []formats.Option {
 	return []formats.Option{

@@ -40,7 +40,7 @@ func (h *header) logSpan() span {
 	return span{"log", int64(h.logOffset), int64(h.logOffset) + int64(h.logLength)}
 }
 
-// headers are the two copies, each with what keeps it from being one, "" if nothing does.
+// headers are the two copies, each with its fault, "" if there is none.
 type headers struct {
 	copies [2]header
 	faults [2]string
@@ -81,7 +81,7 @@ func readSealed(ctx context.Context, src formats.Source, at, size int64, signatu
 	return b, "", nil
 }
 
-// current is the header that counts, nil if neither does, which is reported.
+// current returns the header in use, nil if both are damaged, which is reported.
 func (h *headers) current(report report) *header {
 	a, b := &h.copies[0], &h.copies[1]
 	switch {

@@ -21,7 +21,7 @@ const (
 // ring is the log: sectors that go round in a circle.
 type ring []byte
 
-// sector is the one at a position, which may be one round too far.
+// sector returns the one at a position, which may be one round too far.
 func (r ring) sector(pos int) []byte {
 	pos %= len(r)
 	return r[pos : pos+logSector]
@@ -37,7 +37,7 @@ type logEntry struct {
 	flushed, last uint64 // sizes of the file: that it had, and that all of it needs
 }
 
-// descriptor says what becomes of a part of the file.
+// descriptor is a change of a part of the file.
 type descriptor struct {
 	off, n uint64
 	lead   []byte // what belongs into the first 8 bytes of the data sector; nil if the part becomes zeros
@@ -47,8 +47,8 @@ type descriptor struct {
 // dataSectors is where an entry's data begins, in sectors.
 func dataSectors(descriptors int) int { return (descriptors + 2 + 127) / 128 }
 
-// decode reads the entry at pos. What keeps it from being one is said in a sentence. budget is what
-// may still be spent on checksums, in bytes: entries that overlap could ask for much.
+// decode reads the entry at pos, or says why it is not one. budget bounds the bytes that are summed
+// for checksums, because entries may overlap.
 func (r ring) decode(pos int, budget *int) (e logEntry, fault string) {
 	le := binary.LittleEndian
 	b := r.sector(pos)

@@ -180,7 +180,7 @@ func itemsApart(all []item, report report) bool {
 	return good
 }
 
-// decodeMetadata reports the first item that says what cannot be.
+// decodeMetadata reports the first item with an impossible value.
 func decodeMetadata(b map[string][]byte, items map[string]item, report report) (*metadata, error) {
 	le := binary.LittleEndian
 	flags := le.Uint32(b[fileParameters][4:])

@@ -11,8 +11,8 @@ import (
 
 func stateFault(e entry) string { return fmt.Sprintf("state %d is reserved", e.state()) }
 
-// placeFault says what keeps a block of size bytes from lying where its entry says, "" if nothing
-// does. Only used bytes of it must be in the file: that of a fixed disk ends with the disk.
+// placeFault says why a block of size bytes cannot lie where its entry says, or "". Only used bytes
+// of it must be in the file: the last block of a fixed disk ends with the disk.
 func (m *image) placeFault(e entry, used, size int64) string {
 	off, file := e.offset(), uint64(m.src.Size())
 	if e.reserved() != 0 {
@@ -39,8 +39,8 @@ func (m *image) sectors(ctx context.Context, block, in, n int64) (set bool, run 
 	return set, min(n, end*m.sector-in), nil
 }
 
-// bitmap is the part of the sector bitmap that speaks of a block. That is 256 bytes to 64 KiB, and
-// never on two pages.
+// bitmap returns the part of the sector bitmap for a block. That is 256 bytes to 64 KiB, and never
+// on two pages.
 func (m *image) bitmap(ctx context.Context, block int64) ([]byte, error) {
 	var pg page
 	index := m.bitmapIndex(block)

@@ -17,6 +17,8 @@ type image struct {
 	holes  formats.Holes
 }
 
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)

@@ -11,7 +11,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// layout says what lies where, but for the blocks.
+// layout has the places of all structures but the blocks.
 type layout struct {
 	log, bat, metadata span
 	// taken are the parts of the file in which no block may lie, in the file's order: the header
@@ -33,7 +33,7 @@ func (l *layout) overlapping(off, end int64) (span, bool) {
 	return span{}, false
 }
 
-// regionTables are the two copies, each with what keeps it from being one. A copy that is not
+// regionTables are the two copies, each with its fault, "" if there is none. A copy that is not
 // needed is not read.
 type regionTables struct {
 	raw    [2][]byte
@@ -52,7 +52,7 @@ func readRegionTables(ctx context.Context, src formats.Source, both bool) (t reg
 	return t, nil
 }
 
-// current is the table that counts, the first that stands, and where it is; nil if neither does,
+// current returns the table in use, the first good one, and its offset; nil if both are damaged,
 // which is reported.
 func (t *regionTables) current(report report) ([]byte, int64) {
 	for i, fault := range t.faults {

@@ -18,6 +18,8 @@ type replayed struct {
 	writes []write // in the order in which they were meant to happen
 }
 
+var _ formats.Source = (*replayed)(nil)
+
 // write is a part of the file that gets other bytes.
 type write struct {
 	off, end int64

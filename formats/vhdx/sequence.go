@@ -40,9 +40,9 @@ func scan(r ring, log guid) *logScan {
 	return s
 }
 
-// active is the newest complete sequence, from its tail to its head: the entries that must be
-// replayed. A log in which nothing was ever written has none, and no fault either: qemu leaves such
-// a log if it ends between naming it and writing to it.
+// active returns the newest complete sequence, from its tail to its head: the entries that must be
+// replayed. An empty log has none, and no fault either: qemu leaves such a log if it ends between
+// naming it and writing to it.
 func (s *logScan) active() (sequence []logEntry, at int, fault string) {
 	if len(s.entries) == 0 {
 		if s.fault != "" {

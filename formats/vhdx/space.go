@@ -14,7 +14,7 @@ type space struct {
 	first int64  // where the first block lies; the file's end if there is none
 }
 
-// newSpace has the bits set of all that is not a block.
+// newSpace sets the bits of all structures but blocks.
 func newSpace(m *image) *space {
 	size := m.src.Size()
 	words := size/mib/64 + 1
@@ -25,13 +25,13 @@ func newSpace(m *image) *space {
 	return s
 }
 
-// take gives [off, off+n) to a block, or tells that another has a part of it.
+// take gives [off, off+n) to a block, and reports whether no other has a part of it.
 func (s *space) take(off, n int64) bool {
 	s.first = min(s.first, off)
 	return s.set(s.taken, off, n)
 }
 
-// keep says that [off, off+n) is not lost, whoever else may have it.
+// keep marks [off, off+n) as not lost, even if another block has it.
 func (s *space) keep(off, n int64) { s.set(s.kept, off, n) }
 
 // bitmap has a bit for each MiB of a file, or each block of a disk.

@@ -44,7 +44,8 @@ func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return string(b) == identifier, nil
 }
 
-// report takes one finding: where in the source, and the sentence. Open keeps the first, Check all.
+// report takes one finding: an offset in the source, and the sentence. Open keeps the first, Check
+// all.
 type report func(off int64, format string, args ...any)
 
 // first is a report that keeps the first finding as an error.

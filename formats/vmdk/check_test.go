@@ -16,12 +16,7 @@ import (
 // checkImage collects what Check finds.
 func checkImage(t *testing.T, src formats.Source, beside formats.Files) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := New().Check(t.Context(), src, formats.OpenOptions{Files: beside}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, New(), src, formats.OpenOptions{Files: beside})
 }
 
 func TestCheckFindsNothingWrongWithGoodFiles(t *testing.T) {

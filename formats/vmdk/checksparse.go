@@ -10,9 +10,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sparseCheck is the check of one sparse extent. Whatever claims a place in the file is brought
-// into the file's order, so that overlaps and what belongs to nothing show: see claims.go and
-// checkwalk.go.
+// sparseCheck is the check of one sparse extent. All claims of places in the file are sorted, so
+// that overlaps and leaks show: see claims.go and checkwalk.go.
 type sparseCheck struct {
 	*checker
 	s         *sparse

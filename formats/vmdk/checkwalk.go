@@ -146,8 +146,8 @@ func (k *sparseCheck) room(c claim) int64 {
 	return 1
 }
 
-// decode decodes a grain and learns from it where it ends. If it cannot, the grain goes as far as
-// anything may be its own.
+// decode decodes a grain to find its end. If it cannot, the grain takes all the room up to the next
+// claim.
 func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	s, g := k.s, c.number()
 	stored := s.driver.buffers.Get(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))

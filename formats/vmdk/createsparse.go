@@ -12,6 +12,8 @@ import (
 // tables, then the grains. Tables of zeros are holes.
 type sparseEncoder struct{ written }
 
+var _ formats.Encoder = (*sparseEncoder)(nil)
+
 func newSparseEncoder(w written) *sparseEncoder {
 	room := w.directorySectors() + int64(w.header.tables())*tableSectors
 	w.header.flags |= flagRedundant

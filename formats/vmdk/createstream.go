@@ -19,6 +19,11 @@ type streamEncoder struct {
 	zlib *codec.ZlibEncoder
 }
 
+var (
+	_ formats.Encoder   = (*streamEncoder)(nil)
+	_ formats.Estimator = (*streamEncoder)(nil)
+)
+
 func newStreamEncoder(w written, z *codec.ZlibEncoder) *streamEncoder {
 	w.header.version = 3
 	w.header.flags |= flagCompressed | flagMarkers

@@ -27,8 +27,8 @@ type descriptor struct {
 // shownDDB are the entries of the disk data base worth showing.
 var shownDDB = []string{"adaptertype", "virtualhwversion", "toolsversion", "uuid"}
 
-// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte
-// is padding; where all of it is, there is room for a descriptor and none, and the result is nil.
+// readDescriptor reads and parses the size bytes of text at off. Bytes after the first zero are
+// padding. If all of it is padding, the result is nil.
 func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, error) {
 	if size > maxDescriptorSize {
 		return nil, f.corrupt(off, "descriptor: %d bytes, at most %d are read", size, maxDescriptorSize)
@@ -59,7 +59,8 @@ func parseDescriptor(f file, at int64, text string) (*descriptor, error) {
 	return &p.d, nil
 }
 
-// lines yields the lines that say something, without the spaces around them, and where they start.
+// lines yields the lines that are neither empty nor comments, without the spaces around them, and
+// their offsets.
 func lines(text string) iter.Seq2[int64, string] {
 	return func(yield func(int64, string) bool) {
 		off := int64(0)

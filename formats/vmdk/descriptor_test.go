@@ -123,7 +123,7 @@ func TestDescriptorsAsPeopleWriteThem(t *testing.T) {
 // TestDescriptorsAreKnownByTheirText: a text that only a descriptor can be is claimed, so that it is never taken for a raw disk.
 func TestDescriptorsAreKnownByTheirText(t *testing.T) {
 	body := "version=1\nCID=1234abcd\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 8 FLAT \"a\" 0\n"
-	beside := files{"a": formattest.Bytes(pattern(0, 4096))}
+	beside := files{"a": formattest.Bytes(formattest.Pattern(0, 4096))}
 	for name, text := range map[string]string{
 		"the usual first line":     "# Disk DescriptorFile\n" + body,
 		"with one more space":      "# Disk Descriptor File\n" + body,
@@ -144,7 +144,7 @@ func TestDescriptorsAreKnownByTheirText(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			img := openSource(t, formattest.Bytes(text), beside)
 			p := make([]byte, 4096)
-			if err := img.ReadAt(t.Context(), p, 0); err != nil || string(p) != string(pattern(0, 4096)) {
+			if err := img.ReadAt(t.Context(), p, 0); err != nil || string(p) != string(formattest.Pattern(0, 4096)) {
 				t.Errorf("it reads something else, %v", err)
 			}
 		})

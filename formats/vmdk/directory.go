@@ -11,9 +11,9 @@ import (
 // tables.DefaultBytes.
 const minTables = 16 << 10
 
-// directory is a grain directory and the grain tables that it names. The directory is in memory,
-// tables are read as they are needed: where some lie one upon another, as in files that are made
-// with room for all, many in one read.
+// directory is a grain directory and its grain tables. The directory is in memory, tables are read
+// when they are needed. Tables that are neighbours in the file, as in files made with room for all,
+// are read many at once.
 type directory struct {
 	file     file
 	what     string // as in "grain table"
@@ -51,8 +51,8 @@ func (d *directory) tableSectors() int64 { return ceilDiv(d.perTable*gteSize, se
 // group is the number of tables that are read at once if they can be.
 const group = 32
 
-// page is which tables are read together with table j: those of its group if they lie one upon
-// another, or it alone.
+// page returns which tables are read together with table j: those of its group if they are
+// neighbours in the file, or it alone.
 func (d *directory) page(j int64) (first, n int64) {
 	first = j - j%group
 	n = min(group, d.len()-first)
@@ -64,7 +64,7 @@ func (d *directory) page(j int64) (first, n int64) {
 	return first, n
 }
 
-// table returns the entries of table j, which there is: for no grains but those of the extent.
+// table returns the entries of table j, which must exist, for the grains of the extent only.
 func (d *directory) table(ctx context.Context, j int64) ([]byte, error) {
 	first, n := d.page(j)
 	size := d.tableSectors() * sector

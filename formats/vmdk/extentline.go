@@ -22,8 +22,8 @@ var refused = map[string]string{
 	"VMFSRDM": "a raw device mapping", "VMFSRAW": "a raw device mapping",
 }
 
-// extentLine is a line of a descriptor: access, length, type and, but for ZERO, the file and where
-// in it the bytes start.
+// extentLine is a line of a descriptor: access, length, type and, except for ZERO, the file and the
+// offset of its bytes.
 type extentLine struct {
 	at      int64 // of the line
 	kind    string
@@ -67,9 +67,9 @@ func (p *parser) extent(off int64, line string) (extentLine, error) {
 	return e, p.place(&e, rest)
 }
 
-// place parses what follows the type: the file's name in quotes and an offset, which FLAT must have
-// and SPARSE has not. An offset may be followed by more words: VMware adds the partition's UUID and
-// the device's identifier.
+// place parses the rest of the line: the file's name in quotes and an offset, which FLAT must have
+// and SPARSE does not. An offset may be followed by more words: VMware adds the partition's UUID
+// and the device's identifier.
 func (p *parser) place(e *extentLine, rest string) error {
 	quoted, ok := strings.CutPrefix(rest, `"`)
 	file, rest, closed := strings.Cut(quoted, `"`)

@@ -8,8 +8,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// file is a source with the name that the descriptor has for it, which errors give; the source that
-// was opened has none.
+// file is a source with its name in the descriptor, for errors. The opened source has none.
 type file struct {
 	formats.Source
 	name string

@@ -15,8 +15,8 @@ const maxBatch = 1 << 20
 // thousandth.
 const slack = 4096
 
-// readCompressed reads what p wants of the compressed grains from g on whose stored bytes can be
-// read at once, and returns how much that was. in is where in grain g p begins.
+// readCompressed fills p from the compressed grains from g on whose stored bytes can be read at
+// once, and returns how much that was. p begins at offset in of grain g.
 func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
 	count := s.batch(entries, ceilDiv(in+int64(len(p)), s.grain))
 	start := gte(entries, 0)
@@ -52,8 +52,8 @@ func (s *sparse) batch(entries []byte, most int64) int64 {
 	return most
 }
 
-// guess is how many bytes to read for the count grains at the start of entries: to where the next
-// grain starts if that is close, or as much as the last may take. It ends with the file.
+// guess returns how many bytes to read for the count grains at the start of entries: up to the next
+// grain if that is close, or as much as the last grain may take. It ends with the file.
 func (s *sparse) guess(entries []byte, count int64) int64 {
 	start, last := gte(entries, 0), gte(entries, count-1)
 	end := last*sector + s.grain + slack

@@ -243,10 +243,10 @@ func TestHostileStoredGrains(t *testing.T) {
 		{"no checksum", with(func(b []byte) { le.PutUint32(b[8:], le.Uint32(b[8:])-4) }), []string{"zlib"}},
 		{"flipped bit", with(func(b []byte) { b[1000] ^= 1 }), []string{"zlib"}},
 		{"not zlib", with(func(b []byte) { b[12] = 'P' }), []string{"zlib"}},
-		{"short", storedGrain(lba, noise[:64<<10-1]), []string{"zlib", "65535 bytes where 65536"}},
-		{"empty", storedGrain(lba, nil), []string{"zlib", "0 bytes where 65536"}},
-		{"long", storedGrain(lba, append(bytes.Clone(noise), 0)), []string{"zlib", "more than the 65536"}},
-		{"bomb", storedGrain(lba, make([]byte, 8<<20)), []string{"zlib", "more than the 65536"}},
+		{"short", storedGrain(lba, noise[:64<<10-1]), []string{"zlib", "65535 bytes, must be 65536"}},
+		{"empty", storedGrain(lba, nil), []string{"zlib", "0 bytes, must be 65536"}},
+		{"long", storedGrain(lba, append(bytes.Clone(noise), 0)), []string{"zlib", "more than 65536"}},
+		{"bomb", storedGrain(lba, make([]byte, 8<<20)), []string{"zlib", "more than 65536"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := spec{disk: diskOf(2<<20, 1<<20, 64<<10), grain: 64 << 10, gtes: 512, plainTables: true, compressed: true, descriptor: ownDescriptor("x", 2<<20)}

@@ -11,7 +11,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// flatCluster is a choice: the granularity at which a disk of flat extents is treated.
+// flatCluster is a choice: the unit of a disk of flat extents.
 const flatCluster = 64 << 10
 
 // image is an open VMDK: extents that follow one another. It is immutable.
@@ -19,6 +19,8 @@ type image struct {
 	info  formats.Info
 	parts []part
 }
+
+var _ formats.Image = (*image)(nil)
 
 func newImage(r *front, parts []part) *image {
 	m := &image{parts: parts, info: formats.Info{
@@ -138,7 +140,7 @@ func (p *part) describe() string {
 	return fmt.Sprintf("ZERO %d bytes", size)
 }
 
-// in says in which file something is, if not in the one that was opened.
+// in names the file, if it is not the opened one.
 func (f file) in() string {
 	if f.name == "" {
 		return ""

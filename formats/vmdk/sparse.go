@@ -6,7 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sparse is a sparse extent: grains that a directory finds, or that are not there.
+// sparse is a sparse extent: grains found through a directory.
 type sparse struct {
 	file     file
 	driver   *Driver
@@ -102,7 +102,7 @@ func (s *sparse) together(entries []byte, most int64) int64 {
 	return count
 }
 
-// readAt reads grain by grain table, and grains that lie one upon another at once.
+// readAt reads grain tables one by one, and grains that are neighbours in the file at once.
 func (s *sparse) readAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		g, in := off/s.grain, off%s.grain
@@ -132,8 +132,8 @@ func (s *sparse) readAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// readPlain reads what p wants of the grains from g on that lie one upon another, and returns how
-// much that was.
+// readPlain fills p from the grains from g on that are neighbours in the file, and returns how much
+// that was.
 func (s *sparse) readPlain(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
 	start, count := gte(entries, 0), s.together(entries, ceilDiv(in+int64(len(p)), s.grain))
 	n := min(int64(len(p)), count*s.grain-in)

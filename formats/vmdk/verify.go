@@ -45,7 +45,7 @@ func readHeader(ctx context.Context, f file) (h header, at int64, err error) {
 	return decodeHeader(b), at, nil
 }
 
-// supported refuses by name the variants that the header announces and this package does not read.
+// supported refuses by name the variants that are not read.
 func (h *header) supported(f file) error {
 	switch {
 	case h.version < 1 || h.version > 3:

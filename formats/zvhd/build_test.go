@@ -2,8 +2,6 @@ package zvhd
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,37 +10,6 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 	"github.com/imsfs/imsfs/formats/zstream"
 )
-
-// memory is a formats.Target.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := off + int64(len(p)); end > int64(len(m.b)) {
-		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) Truncate(size int64) error {
-	if size > int64(len(m.b)) {
-		return io.ErrUnexpectedEOF // a writer that leaves holes at the end would go unnoticed
-	}
-	m.b = m.b[:size]
-	return nil
-}
-
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
 
 func noise(n int) []byte {
 	rnd, b := rand.New(rand.NewPCG(3, 5)), make([]byte, n)
@@ -89,7 +56,7 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 
 func writeWith(t testing.TB, e *encoder, disk formattest.Disk) []byte {
 	t.Helper()
-	var dst memory
+	var dst formattest.Memory
 	var before []byte
 	plain := make([]byte, blockSize)
 	for _, block := range blocksOf(disk) {
@@ -104,10 +71,10 @@ func writeWith(t testing.TB, e *encoder, disk formattest.Disk) []byte {
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
-func put(t testing.TB, e *encoder, dst *memory, block int64, chunk []byte) {
+func put(t testing.TB, e *encoder, dst *formattest.Memory, block int64, chunk []byte) {
 	t.Helper()
 	off, err := e.Place(block, len(chunk))
 	if err != nil {
@@ -124,8 +91,8 @@ func smallDisk() formattest.Disk {
 	return formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
 		{Off: 2<<20 - 300_000, Data: formattest.Prose(700_000)},
 		{Off: 9<<20 + 300_000, Data: noise(150_000)},
-		{Off: 30<<20 - 1000, Data: pattern(30<<20-1000, 300_000)},
-		{Off: 48 << 20, Data: pattern(48<<20, 4096)},
+		{Off: 30<<20 - 1000, Data: formattest.Pattern(30<<20-1000, 300_000)},
+		{Off: 48 << 20, Data: formattest.Pattern(48<<20, 4096)},
 	}}
 }
 

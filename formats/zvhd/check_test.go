@@ -13,12 +13,7 @@ import (
 
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := New().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, New(), formattest.Bytes(image), formats.OpenOptions{})
 }
 
 // expectProblems wants Check to find these problems, each by words of its text, in order, and no others. A word

@@ -23,6 +23,8 @@ type encoder struct {
 	end     int64 // of the last chunk placed
 }
 
+var _ formats.Estimator = (*encoder)(nil)
+
 var _ formats.Chained = (*encoder)(nil)
 
 func (*Driver) Options() []formats.Option {

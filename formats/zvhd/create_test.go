@@ -31,15 +31,15 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 			golden := readFile(t, name+".zvhd")
 			h := decodeHeader(golden)
 			e := newEncoder(t, int64(h.OriginalSize), goldenOptions(golden))
-			var dst memory
+			var dst formattest.Memory
 			for _, r := range refsOf(t, golden) {
 				put(t, e, &dst, int64(r.block), golden[r.off:r.end()])
 			}
 			if err := e.Finish(t.Context(), &dst); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(dst.b, golden) {
-				t.Errorf("%d bytes that are not the vendor's %d", len(dst.b), len(golden))
+			if !bytes.Equal(dst.B, golden) {
+				t.Errorf("%d bytes that are not the vendor's %d", len(dst.B), len(golden))
 			}
 		})
 	}
@@ -81,7 +81,7 @@ var update = flag.Bool("update", false, "write the golden files of our own writi
 // library is worth the change (-update).
 func TestGoldenOutput(t *testing.T) {
 	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
-		{Off: 3<<20 - 700, Data: pattern(3<<20-700, 5000)},
+		{Off: 3<<20 - 700, Data: formattest.Pattern(3<<20-700, 5000)},
 		{Off: 4<<20 - 20_000, Data: formattest.Prose(40_000)},
 		{Off: 9<<20 - 512, Data: noise(512)},
 	}}
@@ -220,11 +220,11 @@ func TestCreateRefuses(t *testing.T) {
 		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, size, formats.CreateOptions{}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		openSource(t, formattest.Bytes(dst.b))
+		openSource(t, formattest.Bytes(dst.B))
 	}
 }
 
@@ -235,11 +235,11 @@ func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 		zstream.SecondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
 		math.MaxInt64:                 "2136-02-07T06:28:15Z",
 	} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		details := openSource(t, formattest.Bytes(dst.B)).Info().Details
 		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
 			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
 		}
@@ -272,7 +272,7 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 
 func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	e := newEncoder(t, 64<<20, formats.CreateOptions{})
-	plain, before := pattern(0, blockSize), pattern(7, 32<<10)
+	plain, before := formattest.Pattern(0, blockSize), formattest.Pattern(7, 32<<10)
 	want, err := e.EncodeAfter(nil, plain, 7, before)
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +310,7 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+	if err := e.Finish(ctx, &formattest.Memory{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled Finish = %v", err)
 	}
 }

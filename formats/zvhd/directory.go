@@ -24,8 +24,8 @@ type hit struct {
 	ok  bool // there is one
 	i   int64
 	ref ref
-	// run is the number of blocks that are stored from this one on without a gap, as far as telling
-	// costs no read.
+	// run is the number of blocks stored from this one on without a gap, as far as is known without
+	// a read.
 	run int64
 }
 
@@ -35,8 +35,7 @@ const (
 	walkPage  = 4096 // refs that are allocated at once: growing one slice would for a while take twice its memory
 )
 
-// walked is the directory of a file without an index: it goes from chunk to chunk, as far as it was
-// asked.
+// walked is the directory of a file without an index. It follows the chunks as far as callers need.
 type walked struct {
 	src    formats.Source
 	blocks int64         // the disk's

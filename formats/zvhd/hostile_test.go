@@ -193,14 +193,14 @@ func TestOldChecksumQuirk(t *testing.T) {
 func rechain(t testing.TB, size int64, payloads ...[]byte) []byte {
 	t.Helper()
 	e := newEncoder(t, size, formats.CreateOptions{})
-	var dst memory
+	var dst formattest.Memory
 	for i, p := range payloads {
 		put(t, e, &dst, int64(i), zstream.EncodeChunk(append(make([]byte, zstream.ChunkHeaderSize), p...), uint32(i)))
 	}
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
 // TestHostileChunks damages chunks of tiny.zvhd: it opens, as no chunk is looked at, and the read that needs the chunk fails.
@@ -268,7 +268,7 @@ func TestHostileStreams(t *testing.T) {
 		{"nothing", [][]byte{{}, second}, []string{"block 0", "zlib header"}},
 		{"no zlib header", [][]byte{first[2:], second}, []string{"block 0", "zlib header"}},
 		{"a second zlib header", [][]byte{first, append(head, second...)}, []string{"block 1", "deflate"}},
-		{"a finished stream", [][]byte{final, second}, []string{"block 0", "finished"}},
+		{"a finished stream", [][]byte{final, second}, []string{"block 0", "must go on"}},
 		{"no sync flush", [][]byte{first[:len(first)-4], second}, []string{"block 0"}},
 		{"half a sync flush", [][]byte{first[:len(first)-1], second}, []string{"block 0", "between two blocks"}},
 		{"a byte after the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},

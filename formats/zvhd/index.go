@@ -104,7 +104,7 @@ func (m *image) UseIndex(ctx context.Context, src formats.Source) error {
 
 func (m *image) UsesIndex() bool { return m.index.Load() != nil }
 
-// checkTail says what keeps the last page from being that of an index of this image.
+// checkTail says why the last page is not that of an index of this image, or "".
 func (m *image) checkTail(b []byte) (problem string) {
 	le := binary.LittleEndian
 	switch {

@@ -15,8 +15,8 @@ import (
 // maxOpenWalk is how many chunks are looked at to open a file that does not end in a header.
 const maxOpenWalk = 1 << 16
 
-// seals are the header and what stands in the last unit, where its copy should be. One with a fault
-// is not to be believed.
+// seals are the header and the last unit, where its copy should be. One with a fault must not be
+// used.
 type seals struct {
 	header, tail           header
 	headerFault, tailFault string
@@ -55,7 +55,7 @@ func readSeal(ctx context.Context, src formats.Source, at int64, sum interface{ 
 	return decodeHeader(b), zstream.Fault(b, cookie), err
 }
 
-// believed is the header, or its copy if the header is damaged; at is where it stands.
+// believed returns the header, or its copy if the header is damaged, and its offset.
 func (s *seals) believed() (h *header, at int64, err error) {
 	switch {
 	case s.headerFault == "":

@@ -101,7 +101,7 @@ func (k *places) addMilestone(at int64, p codec.Place) {
 	}
 }
 
-// clear forgets all: an index knows better.
+// clear forgets all places, because an index has them.
 func (k *places) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -127,7 +127,7 @@ func (k *places) use(i int) codec.Place {
 
 func (k *places) milestone(at int64) bool { return at%(k.every*pieces) == 0 }
 
-// thinOut makes every other milestone an ordinary place.
+// thinOut turns every other milestone into an ordinary place.
 func (k *places) thinOut() {
 	k.every *= 2
 	k.milestones = 0
@@ -138,7 +138,7 @@ func (k *places) thinOut() {
 	}
 }
 
-// shrink drops the places used longest ago that are no milestones.
+// shrink drops the places used longest ago that are not milestones.
 func (k *places) shrink() {
 	for len(k.list)-k.milestones > k.recent {
 		oldest := -1

@@ -20,7 +20,7 @@ type scan struct {
 }
 
 // decode fills dst with the block's bytes from offset off on, which lie between the two pieces.
-// Only reaching the end of the block makes sure that it ends as it must.
+// Only a decode up to the end of the block verifies its end.
 func (s *scan) decode(dst []byte, off int64, payload []byte) error {
 	s.places[s.q] = s.from
 	c := codec.Scan{

@@ -7,7 +7,7 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// supported refuses by name the variants that the header announces and this package does not read.
+// supported refuses by name the variants that are not read.
 func (h *header) supported() error {
 	if other := h.OtherVersion(); other != "" {
 		return fmt.Errorf("zvhd: %s: %w", other, errors.ErrUnsupported)

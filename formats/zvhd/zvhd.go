@@ -2,11 +2,11 @@
 // 2 MiB, each in a chunk, and one zlib stream through all of them. docs/formats/zvhd.md describes
 // every byte; the names here are the format's own.
 //
-// The format is meant to be read from front to back. But deflate refers back 32 KiB at most, so who
-// knows those bytes, a window, can start in the middle. There are pieces: eighths of a block, the
-// clusters of the rest of the project. A piece's place is where decoding must start for it. In a
-// file without an index places become known as one reader after the other goes on (forward.go); an
-// index (index.go, build.go) has them all, and then any piece is decoded alone.
+// The format is meant to be read from front to back. But deflate refers back 32 KiB at most, so a
+// reader that knows those bytes, a window, can start in the middle. There are pieces: eighths of a
+// block, the clusters of the rest of the project. A piece's place is where decoding must start for
+// it. In a file without an index places become known as one reader after the other goes on
+// (forward.go); an index (index.go, build.go) has them all, and then any piece is decoded alone.
 //
 // layout.go decodes the header, verify.go verifies it, chunk.go reads one chunk, directory.go finds
 // chunks, places.go keeps places in memory. open.go and read.go (the image), check.go and create.go

@@ -2,8 +2,6 @@ package zvhd2
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
 	"slices"
 	"testing"
 
@@ -11,37 +9,6 @@ import (
 	"github.com/imsfs/imsfs/formats/formattest"
 	"github.com/imsfs/imsfs/formats/zstream"
 )
-
-// memory is a formats.Target.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := off + int64(len(p)); end > int64(len(m.b)) {
-		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) Truncate(size int64) error {
-	if size > int64(len(m.b)) {
-		return io.ErrUnexpectedEOF // a writer that leaves holes at the end would go unnoticed
-	}
-	m.b = m.b[:size]
-	return nil
-}
-
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
 
 // blocksOf lists the blocks that a disk's parts touch.
 func blocksOf(disk formattest.Disk) []int64 {
@@ -67,7 +34,7 @@ func newEncoder(t testing.TB, size int64, opts formats.CreateOptions) formats.En
 func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) []byte {
 	t.Helper()
 	e := newEncoder(t, disk.Bytes, opts)
-	var dst memory
+	var dst formattest.Memory
 	plain := make([]byte, defaultBlockSize)
 	for _, block := range blocksOf(disk) {
 		disk.Fill(plain, block*defaultBlockSize)
@@ -86,7 +53,7 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
 // finalFooter decodes the last unit of an image.

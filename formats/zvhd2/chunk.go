@@ -9,8 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// payload finds the compressed bytes in the chunk that r names. What lies between them and the
-// trailer is not looked at: the vendor's tool leaves there what its buffer held before.
+// payload returns the compressed bytes of the chunk that r names, or says why it is wrong.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
 	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {

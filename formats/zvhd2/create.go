@@ -19,6 +19,11 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
+var (
+	_ formats.Encoder   = (*encoder)(nil)
+	_ formats.Estimator = (*encoder)(nil)
+)
+
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
 }

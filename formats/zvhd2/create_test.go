@@ -32,7 +32,7 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			golden := readFile(t, name+".zvhd2")
 			e := newEncoder(t, int64(finalFooter(golden).OriginalSize), goldenOptions(golden))
-			var dst memory
+			var dst formattest.Memory
 			for _, r := range refsOf(t, golden) {
 				off, err := e.Place(int64(r.block), int(r.size))
 				if err != nil {
@@ -48,8 +48,8 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 			if err := e.Finish(t.Context(), &dst); err != nil {
 				t.Fatal(err)
 			}
-			if i := firstDifference(dst.b, golden); i >= 0 {
-				t.Errorf("byte %d of %d differs from the vendor's file of %d bytes", i, len(dst.b), len(golden))
+			if i := firstDifference(dst.B, golden); i >= 0 {
+				t.Errorf("byte %d of %d differs from the vendor's file of %d bytes", i, len(dst.B), len(golden))
 			}
 		})
 	}
@@ -157,7 +157,7 @@ func TestManyIndexSegments(t *testing.T) {
 	const blocks = entriesPerSeg + 5
 	e := newEncoder(t, blocks*2*defaultBlockSize, formats.CreateOptions{})
 	plain := bytes.Repeat([]byte("x"), defaultBlockSize)
-	var dst memory
+	var dst formattest.Memory
 	for i := range int64(blocks) {
 		chunk := make([]byte, unit) // only a few chunks are ever read
 		if i == 0 || i >= entriesPerSeg-1 {
@@ -179,10 +179,10 @@ func TestManyIndexSegments(t *testing.T) {
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	if f := finalFooter(dst.b); f.indexSegNum != 2 || f.bitmapSegNum != 3 {
+	if f := finalFooter(dst.B); f.indexSegNum != 2 || f.bitmapSegNum != 3 {
 		t.Errorf("%d index and %d bitmap segments, want 2 and 3", f.indexSegNum, f.bitmapSegNum)
 	}
-	img := openSource(t, formattest.Bytes(dst.b))
+	img := openSource(t, formattest.Bytes(dst.B))
 	got := make([]byte, defaultBlockSize)
 	for _, i := range []int64{0, entriesPerSeg - 1, entriesPerSeg, blocks - 1} {
 		if err := img.ReadAt(t.Context(), got, 2*i*defaultBlockSize); err != nil || !bytes.Equal(got, plain) {
@@ -215,11 +215,11 @@ func TestCreateRefuses(t *testing.T) {
 		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, size, formats.CreateOptions{}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		openSource(t, formattest.Bytes(dst.b))
+		openSource(t, formattest.Bytes(dst.B))
 	}
 }
 
@@ -232,11 +232,11 @@ func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 		zstream.SecondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
 		math.MaxInt64:                 "2136-02-07T06:28:15Z",
 	} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		details := openSource(t, formattest.Bytes(dst.B)).Info().Details
 		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
 			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
 		}
@@ -265,7 +265,7 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 
 func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	e := newEncoder(t, 64<<20, formats.CreateOptions{})
-	plain := pattern(0, defaultBlockSize)
+	plain := formattest.Pattern(0, defaultBlockSize)
 	want, err := e.Encode(nil, plain, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +300,7 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+	if err := e.Finish(ctx, &formattest.Memory{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled Finish = %v", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// seals are the two footers by which a file is known: the header at 0 and the final footer in the
-// last unit. A footer with a fault is not to be believed.
+// seals are the two footers of a file: the header at 0 and the final footer in the last unit. A
+// footer with a fault must not be used.
 type seals struct {
 	header, final           footer
 	headerFault, finalFault string
@@ -130,7 +130,7 @@ func walk(ctx context.Context, src formats.Source, header *footer) iter.Seq2[ref
 	}
 }
 
-// readRef looks whether a whole chunk, header to trailer, stands at the offset.
+// readRef reports whether a whole chunk, header to trailer, is at the offset.
 func readRef(ctx context.Context, src formats.Source, at, largest int64) (r ref, whole bool, err error) {
 	var b [zstream.ChunkHeaderSize]byte
 	if err := src.ReadAt(ctx, b[:], at); err != nil {

@@ -16,6 +16,8 @@ type image struct {
 	scratch sync.Pool // *[]byte of one block, for reads of parts of a block
 }
 
+var _ formats.Image = (*image)(nil)
+
 func newImage(d *Driver, src formats.Source, f footer, t *tables) *image {
 	return &image{info: f.info(), tables: t, chunks: d.chunks(src, f.compressMethod)}
 }

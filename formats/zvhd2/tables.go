@@ -108,7 +108,7 @@ func (t *tables) mask(i int) uint64 {
 }
 
 // loadIndex reads the index of a verified footer into t.refs and reports every entry that breaks a
-// rule or contradicts the bitmap; such entries are left out. Whether chunks overlap is left to
+// rule or contradicts the bitmap; such entries are left out. Overlaps of chunks are left to
 // overlap.
 func (t *tables) loadIndex(ctx context.Context, src formats.Source, f *footer, report report) error {
 	t.refs = make([]ref, 0, f.nonZeroBlkNum)

@@ -8,7 +8,8 @@ import (
 	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// report takes one finding: where in the source, and the sentence. Open keeps the first, Check all.
+// report takes one finding: an offset in the source, and the sentence. Open keeps the first, Check
+// all.
 type report func(off int64, format string, args ...any)
 
 // first is a report that keeps the first finding as an error.
@@ -20,7 +21,7 @@ func (f *first) report(off int64, format string, args ...any) {
 	}
 }
 
-// supported refuses by name the variants that the footer announces and this package does not read.
+// supported refuses by name the variants that are not read.
 func (f *footer) supported() error {
 	switch {
 	case f.OtherVersion() != "":
@@ -35,8 +36,8 @@ func (f *footer) supported() error {
 	return nil
 }
 
-// final tells the final footer from the header and its copy, whose index fields are all zeros. A
-// bitmap is in every whole file.
+// final reports whether this is the final footer. The index fields of the header and its copy are
+// all zeros, and every whole file has a bitmap.
 func (f *footer) final() bool { return f.bitmapLBA != 0 || f.indexLBA != 0 || f.bitmapSegNum != 0 }
 
 // verify reports every field of the final footer at offset at that breaks a rule. Sums and products

@@ -54,7 +54,7 @@ func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return false, nil
 }
 
-// decoder gives the codec of a compress_method that verify let through.
+// decoder returns the codec of a compress_method that verify accepted.
 func (d *Driver) decoder(method uint8) decoder {
 	if method == methodZlib {
 		return d.zlib

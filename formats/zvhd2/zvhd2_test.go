@@ -187,9 +187,9 @@ func TestConformance(t *testing.T) {
 func ourCase(t testing.TB) formattest.Case {
 	t.Helper()
 	disk := formattest.Disk{Bytes: 3 << 30, Parts: []formattest.Part{
-		{Off: 1 << 20, Data: pattern(1<<20, 3<<20)},
-		{Off: 1<<30 - 512, Data: pattern(1<<30-512, 1024)},
-		{Off: 3<<30 - 4096, Data: pattern(3<<30-4096, 4096)},
+		{Off: 1 << 20, Data: formattest.Pattern(1<<20, 3<<20)},
+		{Off: 1<<30 - 512, Data: formattest.Pattern(1<<30-512, 1024)},
+		{Off: 3<<30 - 4096, Data: formattest.Pattern(3<<30-4096, 4096)},
 	}}
 	image := writeImage(t, disk, formats.CreateOptions{})
 	c := formattest.Case{Name: "ours", Image: image, Disk: disk, Maximal: true}

@@ -28,7 +28,7 @@ func followLinks(path string) (string, error) {
 		case errors.Is(err, iofs.ErrPermission):
 			return "", err
 		case err != nil || target == "":
-			return at, nil // an error shows again in what comes next
+			return at, nil // the next step meets an error again
 		case !filepath.IsAbs(target):
 			target = filepath.Join(filepath.Dir(at), target)
 		}

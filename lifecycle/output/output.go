@@ -1,7 +1,7 @@
-// Package output makes files that appear whole: what is written goes to a file without a name, or
-// with a hidden one in the same directory, which takes its own name once it is complete and on
-// stable storage. So no half file ever bears the name, whatever ends the program. The commands on
-// image files and the daemon's exports write in this way.
+// Package output makes files that appear whole. Bytes are written to a file without a name, or with a
+// hidden one in the same directory, which takes its own name once it is complete and on stable storage.
+// So an incomplete file never has the name, however the program ends. The commands on image files and
+// the daemon's exports write in this way.
 package output
 
 import (
@@ -24,7 +24,7 @@ type File struct {
 	*os.File
 	path   string
 	hidden string // its name meanwhile, "" if it has none
-	force  bool   // replace what has the name
+	force  bool   // replace a file of that name
 	done   bool
 }
 
@@ -72,7 +72,7 @@ func (o *File) openHidden() (err error) {
 	o.hidden = hiddenName(o.path)
 	o.File, err = os.OpenFile(o.hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	var at *iofs.PathError
-	if errors.As(err, &at) { // the hidden name says nothing to anybody
+	if errors.As(err, &at) { // without the hidden name, which means nothing to the user
 		return fmt.Errorf("%s: %w", o.path, at.Err)
 	}
 	return err
@@ -84,7 +84,6 @@ func hiddenName(path string) string {
 
 var _ formats.Preallocator = (*File)(nil)
 
-// Allocate is the formats.Preallocator method.
 func (o *File) Allocate(off, n int64) error {
 	for {
 		err := unix.Fallocate(int(o.Fd()), 0, off, n)
@@ -111,7 +110,7 @@ func (o *File) Commit() error {
 	return syncDir(filepath.Dir(o.path))
 }
 
-// takeName never replaces what has the name, unless it may.
+// takeName replaces a file of that name only with force.
 func (o *File) takeName() error {
 	if o.hidden == "" {
 		name := o.path
@@ -145,7 +144,7 @@ func (o *File) Discard() {
 		return
 	}
 	if o.hidden != "" {
-		os.Remove(o.hidden) // what is wrong with it has no bearing on why it is discarded
+		os.Remove(o.hidden) // its error would hide why the file is discarded
 	}
 	o.Close()
 }
@@ -159,8 +158,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Settle brings what was written to stable storage and out of the page cache, so that who reads it
-// back sees what is stored.
+// Settle brings the file to stable storage and out of the page cache, so that a later read shows the
+// stored bytes.
 func (o *File) Settle() error {
 	if err := o.Sync(); err != nil {
 		return err
@@ -168,7 +167,7 @@ func (o *File) Settle() error {
 	return os.NewSyscallError("fadvise", unix.Fadvise(int(o.Fd()), 0, 0, unix.FADV_DONTNEED))
 }
 
-// Free is what the file's file system has to spare for this process; -1 if it does not say.
+// Free returns the free bytes of the file's file system for this process; -1 if it does not say.
 func (o *File) Free() (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(o.Fd()), &st); err != nil {
