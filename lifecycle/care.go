@@ -78,7 +78,7 @@ func (r *Registry) trim(ctx context.Context) (blockstore.Freed, error) {
 		if rec.State != Active || rec.Load == None || rec.Kept || rec.Hydrating {
 			continue
 		}
-		err := r.cfg.Store.SetEvictable(rec.ID, rec.stands(ctx) == nil)
+		err := r.cfg.Store.SetEvictable(rec.ID, rec.stands(ctx, r.cfg.Sources) == nil)
 		if err != nil && !errors.Is(err, iofs.ErrNotExist) { // no disk yet, or no longer
 			return blockstore.Freed{}, err
 		}

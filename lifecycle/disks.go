@@ -14,6 +14,7 @@ import (
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/chain"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // Handle is one user's hold on an image's disk. It reads on when the image is renamed or deleted, until Close.
@@ -66,7 +67,7 @@ type slot struct {
 // pool opens disks, shares them and keeps those that were used last.
 type pool struct {
 	formats formats.Set
-	allow   []string // directories that names in images may lead into
+	sources source.Opener
 	loader  *lazyload.Loader
 	store   blockstore.Store // nil: there is none
 
@@ -81,14 +82,14 @@ type pool struct {
 	expiring sync.WaitGroup // disks being closed after their time
 }
 
-func newPool(set formats.Set, allow []string, loader *lazyload.Loader, store blockstore.Store) *pool {
-	return &pool{formats: set, allow: allow, loader: loader, store: store, slots: map[uint64]*slot{}, idle: list.New()}
+func newPool(set formats.Set, sources source.Opener, loader *lazyload.Loader, store blockstore.Store) *pool {
+	return &pool{formats: set, sources: sources, loader: loader, store: store, slots: map[uint64]*slot{}, idle: list.New()}
 }
 
 // origin is where a record says that its image is.
 func (p *pool) origin(rec record) *origin {
 	return &origin{id: rec.ID, pool: p, path: rec.Source, cfg: chain.Config{
-		Formats: p.formats, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, Maps: true, AllowDirs: p.allow,
+		Formats: p.formats, Sources: p.sources, Format: rec.Format, Snapshot: rec.Snapshot, Backing: rec.Backing, Maps: true,
 	}}
 }
 

@@ -19,14 +19,15 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, err := source.Identify(t.Context(), path)
+	sources := files()
+	id, err := sources.Identify(t.Context(), source.Location{Scheme: source.File, Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec := record{Source: path, Identity: id, Size: id.Size, Load: None}
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
-		p := newPool(formats.Set{Fallback: raw.Driver{}}, nil, loader, nil)
+		p := newPool(formats.Set{Fallback: raw.Driver{}}, sources, loader, nil)
 		s := p.rest(1)
 		opens := 0
 		use := func() {

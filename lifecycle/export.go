@@ -128,7 +128,7 @@ func (e *export) readBack(ctx context.Context, progress func(done int64)) (err e
 	if known := e.digest(); known != "" && known != want.String() {
 		return fmt.Errorf("the disk was read with the digest %s, and is %s in the store", want, known)
 	}
-	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.r.cfg.Formats, Format: e.format, Alone: true})
+	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.r.cfg.Formats, Sources: e.r.cfg.Sources, Format: e.format, Alone: true})
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/chain"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // exportRequest is what the words of an export ask for.
@@ -40,7 +41,7 @@ func (r *Registry) exportRequest(rec record, words []string) (exportRequest, err
 		return q, refuse(iofs.ErrInvalid, "%v; export itself has force, level, space_check and verify", err)
 	}
 	if q.opts.UUID == [16]byte{} {
-		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Source), rec.Identity.Size, rec.Size, q.opts.Timestamp)
+		q.opts.UUID = formats.DeriveUUID(rec.sourceName(), rec.Identity.Size, rec.Size, q.opts.Timestamp)
 	}
 	return q, nil
 }
@@ -116,6 +117,15 @@ func (r *Registry) checkDest(path string) (string, error) {
 		}
 	}
 	return path, nil
+}
+
+// sourceName is the last element of where the source is, without the way there.
+func (rec record) sourceName() string {
+	at, err := source.Parse(rec.Source)
+	if err != nil {
+		return filepath.Base(rec.Source)
+	}
+	return at.Base()
 }
 
 // reads tells whether a path is one of the files that an image is read from.

@@ -18,6 +18,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 )
 
 // flat is a format for tests: the word FLAT, then the disk's bytes.
@@ -71,6 +73,9 @@ func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	return i.src.ReadAt(ctx, p, off+4)
 }
+
+// files opens files.
+func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
 
 // house is a registry with all it stands on.
 type house struct {
@@ -128,6 +133,7 @@ func (h *house) open() {
 	}
 	cfg := Config{
 		Formats: formats.Set{Drivers: append([]formats.Driver{h.driver, h.slow}, h.writers...)},
+		Sources: files(),
 		Loader:  h.loader,
 		Store:   h.store,
 		Indexes: indexes,

@@ -223,7 +223,7 @@ func (r *Registry) openRecord(ctx context.Context, rec record, s *slot) (*Handle
 		return nil, err
 	}
 	if !complete {
-		if err := rec.stands(ctx); err != nil {
+		if err := rec.stands(ctx, r.cfg.Sources); err != nil {
 			return nil, err
 		}
 	}

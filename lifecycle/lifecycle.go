@@ -41,18 +41,18 @@ import (
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // Config is what a Registry works with.
 type Config struct {
 	Formats formats.Set
+	Sources source.Opener    // where images may be
 	Loader  *lazyload.Loader // to be closed after the Registry
 	Store   blockstore.Store // the Loader's, to be closed after it; nil: every image is read through
 	Indexes *index.Dir       // of images that want one; nil: none are made
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
-	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
-	AllowDirs []string
 	// Volumes is the directory of what is written to volumes, an absolute path; "" is nowhere, and then there are none.
 	Volumes string
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
@@ -113,7 +113,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 		db:      db,
 		cfg:     cfg,
 		ids:     ids,
-		disks:   newPool(cfg.Formats, cfg.AllowDirs, cfg.Loader, cfg.Store),
+		disks:   newPool(cfg.Formats, cfg.Sources, cfg.Loader, cfg.Store),
 		slots:   make(chan struct{}, atOnce),
 		images:  map[string]*Image{},
 		indexer: indexer{wake: make(chan struct{}, 1)},

@@ -150,7 +150,7 @@ func (i *Image) evict(ctx context.Context, _ []string) error {
 	if i.record().Committed {
 		return refuse(errors.ErrUnsupported, "the image %q was committed: what was changed is nowhere but in the store", i.Name())
 	}
-	if err := i.record().stands(ctx); err != nil {
+	if err := i.record().stands(ctx, i.r.cfg.Sources); err != nil {
 		return fmt.Errorf("the source cannot give again what would be evicted: %w", err)
 	}
 	return i.onDisk("evict", func(ctx context.Context, j *job, h *Handle) error {

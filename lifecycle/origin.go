@@ -106,12 +106,12 @@ func (rec record) files() []chain.File {
 }
 
 // stands tells whether the source of an image is still what was registered: nil, or what is wrong.
-func (rec record) stands(ctx context.Context) error {
+func (rec record) stands(ctx context.Context, sources source.Opener) error {
 	if rec.Source == "" {
 		return refuse(errors.ErrUnsupported, "it was committed, and has no source")
 	}
 	for _, f := range rec.files() {
-		if err := f.Unchanged(ctx); err != nil {
+		if err := f.Unchanged(ctx, sources); err != nil {
 			return err
 		}
 	}

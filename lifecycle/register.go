@@ -6,14 +6,12 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // patience is how long a register waits for its job before it leaves it to itself.
@@ -68,7 +66,7 @@ func (r *Registry) request(words []string) (record, error) {
 		return record{}, err
 	}
 	var err error
-	if rec.Source, err = checkSource(words[1]); err != nil {
+	if rec.Source, err = r.checkSource(words[1]); err != nil {
 		return record{}, err
 	}
 	seen := map[string]bool{}
@@ -101,7 +99,7 @@ func (r *Registry) ask(rec *record, key, value string) error {
 		rec.Snapshot = value
 		return nil
 	case "backing":
-		path, err := checkSource(value)
+		path, err := r.checkSource(value)
 		rec.Backing = path
 		return err
 	case "load":
@@ -119,26 +117,12 @@ func (r *Registry) ask(rec *record, key, value string) error {
 }
 
 // checkSource tells what it can without looking for the source: that may take its time.
-func checkSource(path string) (string, error) {
-	if err := source.Supported(path); err != nil {
-		return "", err
+func (r *Registry) checkSource(text string) (string, error) {
+	at, err := r.cfg.Sources.Absolute(text)
+	if err != nil {
+		return "", fmt.Errorf("source: %w", err)
 	}
-	if !filepath.IsAbs(path) {
-		return "", refuse(iofs.ErrInvalid, "the source %q is relative: give its absolute path, which is the same for everyone", path)
-	}
-	return filepath.Clean(path), nil
-}
-
-// outside refuses a source in the daemon's own tree: the open disk would keep the tree from being unmounted.
-func (r *Registry) outside(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil || r.cfg.Mountpoint == "" {
-		return nil // what is wrong with the path shows when it is opened
-	}
-	if rel, err := filepath.Rel(r.cfg.Mountpoint, real); err == nil && filepath.IsLocal(rel) {
-		return refuse(iofs.ErrInvalid, "the source %s lies in this tree itself", path)
-	}
-	return nil
+	return at.String(), nil
 }
 
 // admit writes the record of a new image and starts its job.
@@ -191,12 +175,6 @@ func (r *Registry) save(ctx context.Context, img *Image, j *job) (*origin, error
 	}
 	rec := img.rec
 	r.mu.Unlock()
-	if err := r.outside(rec.Source); err != nil {
-		return nil, err
-	}
-	if _, err := source.Identify(ctx, rec.Source); err != nil {
-		return nil, err
-	}
 	o := r.disks.origin(rec)
 	if _, err := o.open(ctx); err != nil {
 		return nil, err

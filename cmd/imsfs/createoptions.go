@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,5 +87,9 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 
 // derivedUUID depends on what is known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
-	return formats.DeriveUUID(filepath.Base(img.path), img.file().Size(), img.Info().Size, created)
+	name := img.file().Base()
+	if img.path == standardStream {
+		name = standardStream // the file that keeps the stream has another name each time
+	}
+	return formats.DeriveUUID(name, img.file().Size(), img.Info().Size, created)
 }

@@ -131,12 +131,12 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{
 		Formats:    env.formats,
+		Sources:    daemonSources(opts),
 		Loader:     loader,
 		Store:      blocks,
 		Indexes:    indexes,
 		Log:        log,
 		Now:        env.now,
-		AllowDirs:  opts.allowDirs,
 		Volumes:    filepath.Join(opts.store, volumesDir),
 		Mountpoint: resolve(opts.mountpoint),
 		StoreDir:   resolve(opts.store),

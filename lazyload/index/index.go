@@ -19,7 +19,7 @@ import (
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 )
 
 const (
@@ -51,7 +51,7 @@ func (d *Dir) Has(image uint64) bool {
 // Use makes an image use its index, which is to be closed after it. iofs.ErrNotExist if there is none, ErrCorrupt if there
 // was none of this image's.
 func (d *Dir) Use(ctx context.Context, image uint64, img formats.Indexed) (io.Closer, error) {
-	f, err := source.Open(ctx, d.file(image))
+	f, err := file.Open(ctx, d.file(image))
 	if err != nil {
 		return nil, err
 	}
