@@ -2,7 +2,6 @@ package source
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"path"
 	"strings"
@@ -32,20 +31,20 @@ func Parse(text string) (Location, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Location{}, fmt.Errorf("not a URL: %w", withoutText(err))
+		return Location{}, invalid("not a URL: %w", withoutText(err))
 	}
 	l := Location{
 		Scheme: u.Scheme, Host: strings.ToLower(u.Host), Path: u.EscapedPath(), Query: u.RawQuery,
 	}
 	switch {
 	case u.User != nil:
-		return Location{}, fmt.Errorf("%s: a password in a URL would be shown to everyone: name credentials instead", l)
+		return Location{}, invalid("%s: a password in a URL would be shown to everyone: name credentials instead", l)
 	case u.Host == "":
-		return Location{}, fmt.Errorf("%s: the URL has no host", l)
+		return Location{}, invalid("%s: the URL has no host", l)
 	case u.Fragment != "":
-		return Location{}, fmt.Errorf("%s: a fragment (#…) names no place: write %%23 if it is part of the name", l)
+		return Location{}, invalid("%s: a fragment (#…) names no place: write %%23 if it is part of the name", l)
 	case strings.ContainsFunc(u.Host+u.Path, notText):
-		return Location{}, fmt.Errorf("%q: the URL has control characters", l.String())
+		return Location{}, invalid("%q: the URL has control characters", l.String())
 	}
 	if l.Path == "" {
 		l.Path = "/"

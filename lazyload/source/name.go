@@ -46,7 +46,7 @@ func ParseName(text string) (Name, error) {
 		broken = errDir
 	}
 	if broken != nil {
-		return "", &refusal{broken}
+		return "", Refuse("%w", broken)
 	}
 	return Name(path.Clean(text)), nil
 }

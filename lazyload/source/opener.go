@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"slices"
 	"strings"
 )
@@ -54,16 +53,19 @@ func (o Opener) Parse(text string) (Location, error) {
 	return l, err
 }
 
-// Absolute parses a location that means the same to every process, and cleans it. A relative path
-// is iofs.ErrInvalid.
+// Absolute parses a location that means the same to every process, and can be kept and shown. It
+// cleans paths. A relative path, and a URL with a query, is iofs.ErrInvalid.
 func (o Opener) Absolute(text string) (Location, error) {
 	l, err := o.Parse(text)
 	if err != nil {
 		return Location{}, err
 	}
+	if l.Query != "" {
+		return Location{}, invalid("%s: a query often signs a request and would have to be kept with the image: "+
+			"give a URL without one", l)
+	}
 	if !l.IsAbs() {
-		return Location{}, fmt.Errorf("%q: the path is relative: give an absolute one, which means the same to everyone: %w",
-			text, iofs.ErrInvalid)
+		return Location{}, invalid("%q: the path is relative: give an absolute one, which means the same to everyone", text)
 	}
 	return l.Clean(), nil
 }

@@ -53,7 +53,9 @@ func TestAbsolute(t *testing.T) {
 			t.Errorf("%s is %s, %v, want %s", text, l, err, want)
 		}
 	}
-	if _, err := o.Absolute("disk"); !errors.Is(err, iofs.ErrInvalid) {
-		t.Errorf("a relative path: %v, want iofs.ErrInvalid", err)
+	for _, text := range []string{"disk", "https://h/a?X-Amz-Signature=secret"} {
+		if _, err := o.Absolute(text); !errors.Is(err, iofs.ErrInvalid) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want iofs.ErrInvalid without the query", text, err)
+		}
 	}
 }

@@ -68,9 +68,20 @@ func Same(a, b Object) bool {
 
 // Refuse returns an error for a name or location that policy forbids. It matches iofs.ErrPermission
 // and has only the given text.
-func Refuse(format string, args ...any) error { return &refusal{fmt.Errorf(format, args...)} }
+func Refuse(format string, args ...any) error {
+	return &refusal{fmt.Errorf(format, args...), iofs.ErrPermission}
+}
 
-type refusal struct{ error }
+// invalid returns an error for a text that is no location. It matches iofs.ErrInvalid.
+func invalid(format string, args ...any) error {
+	return &refusal{fmt.Errorf(format, args...), iofs.ErrInvalid}
+}
 
-func (r *refusal) Is(target error) bool { return target == iofs.ErrPermission }
+// refusal has a text of its own, and matches kind.
+type refusal struct {
+	error
+	kind error
+}
+
+func (r *refusal) Is(target error) bool { return target == r.kind }
 func (r *refusal) Unwrap() error        { return r.error }
