@@ -29,18 +29,19 @@ import (
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/chain"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // Config is what a pool works with.
 type Config struct {
-	Formats   formats.Set
-	AllowDirs []string // directories that names in images may lead into besides the image's own
-	Loader    *lazyload.Loader
-	Store     blockstore.Store // nil: every disk is read through
-	Indexes   *index.Dir       // nil: there are none
-	Log       *slog.Logger
+	Formats formats.Set
+	Sources source.Opener
+	Loader  *lazyload.Loader
+	Store   blockstore.Store // nil: every disk is read through
+	Indexes *index.Dir       // nil: there are none
+	Log     *slog.Logger
 	// Note returns the note that the store is to keep with a disk.
 	Note func(catalog.Base) string
 	// Go runs work in the background. It reports false if there is no background any more.
@@ -121,7 +122,7 @@ func (p *Pool) Open(ctx context.Context, base catalog.Base, s *Slot) (*Handle, e
 		return nil, err
 	}
 	if !complete {
-		if err := base.Unchanged(ctx); err != nil {
+		if err := base.Unchanged(ctx, p.cfg.Sources); err != nil {
 			return nil, err
 		}
 	}
@@ -274,7 +275,7 @@ func (pr *Probe) Discard() error {
 // newOrigin returns the origin of a disk, not opened.
 func (p *Pool) newOrigin(id uint64, src catalog.Source) *origin {
 	return &origin{id: id, pool: p, path: src.Path, cfg: chain.Config{
-		Formats: p.cfg.Formats, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true, AllowDirs: p.cfg.AllowDirs,
+		Formats: p.cfg.Formats, Sources: p.cfg.Sources, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true,
 	}}
 }
 
