@@ -34,6 +34,7 @@ func (r *Registry) exportRequest(rec catalog.Image, args *command.Args) (exportR
 	if q.dest, err = r.checkDest(args.Text("DEST")); err != nil {
 		return q, err
 	}
+	q.opts.Name = filepath.Base(q.dest)
 	q.opts.Timestamp, q.opts.Level, q.opts.SectorSize = rec.Created(), int(args.Int("level", 0)), rec.SectorSize
 	if err := q.opts.Choose(q.format, creator.Options(), args.Others()); err != nil {
 		return q, command.Refuse(iofs.ErrInvalid, "%v; export itself has %s", err, "force, level, space_check, verify and, of a volume, salvage")

@@ -209,6 +209,8 @@ func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
 // chooseLoad decides what of a disk the store keeps.
 func (r *Registry) chooseLoad(rec *catalog.Image) error {
 	switch {
+	case rec.Size == 0:
+		return command.Refuse(iofs.ErrInvalid, "the disk has 0 bytes")
 	case r.cfg.Store == nil || rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Lazy:
 		rec.Load = catalog.None
 	case rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Full:
