@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -85,6 +86,7 @@ func TestSalvageCommand(t *testing.T) {
 	if check(t, err); len(bitmaps) != 1 {
 		t.Fatalf("bitmaps %q", bitmaps)
 	}
+	check(t, os.Remove(strings.TrimSuffix(bitmaps[0], "bitmap")+"sums")) // it would mend the bitmap
 	b, err := os.OpenFile(bitmaps[0], os.O_RDWR, 0)
 	check(t, err)
 	for slot := range int64(2) { // of the second page
