@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -77,6 +78,7 @@ func (p place) damagePage(t *testing.T, page uint64) {
 	must(t, err)
 	damaged := 0
 	for _, name := range bitmaps {
+		must(t, os.Remove(strings.TrimSuffix(name, "bitmap")+"sums")) // it would mend the bitmap
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
 		must(t, err)
 		defer b.Close()
