@@ -7,8 +7,8 @@ import (
 	"math/bits"
 )
 
-// checked keeps both sides of the contract of Image, so that no driver and no caller has to: requests lie
-// within the disk, extents lie within the request and are never empty, and a disk is of a possible size.
+// checked enforces the contract of Image for all drivers and callers: requests lie within the disk,
+// extents lie within the request and are not empty, and the disk has a possible size.
 type checked struct {
 	img  Image
 	info Info
@@ -17,12 +17,19 @@ type checked struct {
 func check(img Image) (Image, error) {
 	info := img.Info()
 	switch {
-	case info.Size <= 0 || info.Size > MaxDiskSize:
-		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be 1 to %d", info.Size, int64(MaxDiskSize))
+	case info.Size < 0 || info.Size > MaxDiskSize:
+		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be at most %d", info.Size, int64(MaxDiskSize))
 	case info.ClusterSize <= 0 || info.ClusterSize > MaxClusterSize || bits.OnesCount64(uint64(info.ClusterSize)) != 1:
 		return nil, Corrupt(info.Format, 0, "clusters of %d bytes: the size must be a power of two up to %d", info.ClusterSize, MaxClusterSize)
+	case info.SectorSize != 0 && info.SectorSize != SectorSize && info.SectorSize != LargeSectorSize:
+		return nil, Corrupt(info.Format, 0, "sectors of %d bytes: the size must be %d or %d", info.SectorSize, SectorSize, LargeSectorSize)
+	case info.Size%max(info.SectorSize, 1) != 0:
+		return nil, Corrupt(info.Format, 0, "a disk of %d bytes: the size must be a multiple of its sectors of %d", info.Size, info.SectorSize)
 	case info.Compression != "" && info.ClusterSize > MaxCompressedCluster:
 		return nil, Corrupt(info.Format, 0, "compressed clusters of %d bytes: at most %d are read", info.ClusterSize, MaxCompressedCluster)
+	}
+	if info.SectorSize == 0 {
+		info.SectorSize = SectorSize
 	}
 	c := checked{img, info}
 	if ix, ok := img.(Indexed); ok {
@@ -31,7 +38,7 @@ func check(img Image) (Image, error) {
 	return &c, nil
 }
 
-// checkedIndexed is checked for an Indexed image, which it must not hide.
+// checkedIndexed is checked for an Indexed image, so that the role stays visible.
 type checkedIndexed struct {
 	checked
 	ix Indexed

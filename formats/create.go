@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// Keys of options that are fields of CreateOptions and never in its Set. A format lists those that it records.
+// Keys of options that are fields of CreateOptions and never in its Set.
 const (
 	uuidKey      = "uuid"
 	timestampKey = "timestamp"
 )
 
-// UUIDOption is for Creator.Options of a format that records a UUID.
+// UUIDOption is the entry in Creator.Options of a format that records a UUID.
 func UUIDOption() Option {
 	return Option{Key: uuidKey, Help: "of the image; if not given, made from the source's name, size and time"}
 }
 
-// TimestampOption is for Creator.Options of a format that records when it was created.
+// TimestampOption is the entry in Creator.Options of a format that records its creation.
 func TimestampOption() Option {
 	return Option{Key: timestampKey, Help: "seconds since 1970; if not given, SOURCE_DATE_EPOCH or the source's modification time"}
 }
 
-// Choose takes words of the form K=V, each a choice among those that the driver's Creator.Options lists: uuid and timestamp
-// become fields of o, the rest its Set, whose values are for Create to check.
+// Choose takes words of the form K=V, where K is one of the known options. uuid and timestamp
+// become fields of o, the rest goes into its Set, whose values Create checks.
 func (o *CreateOptions) Choose(driver string, known []Option, words []string) error {
 	seen := map[string]bool{}
 	for _, word := range words {
@@ -67,7 +67,8 @@ func (o *CreateOptions) choose(key, value string) (err error) {
 	return err
 }
 
-// parseUUID reads 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12. The UUID of zeros stands for none and is refused.
+// parseUUID reads 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12. The UUID of zeros stands
+// for none and is refused.
 func parseUUID(text string) (id [16]byte, err error) {
 	groups := strings.Split(text, "-")
 	var lengths []int
@@ -81,7 +82,8 @@ func parseUUID(text string) (id [16]byte, err error) {
 	return [16]byte(b), nil
 }
 
-// CheckSet refuses keys in CreateOptions.Set that a format does not know, and names those it does.
+// CheckSet returns an error for a key that the format does not know. The error lists the known
+// ones.
 func CheckSet(driver string, known []Option, set map[string]string) error {
 	for key := range set {
 		if slices.ContainsFunc(known, func(o Option) bool { return o.Key == key }) {
@@ -99,30 +101,42 @@ func CheckSet(driver string, known []Option, set map[string]string) error {
 	return nil
 }
 
-// ErrTooLarge is what the error of Creator.Create about a disk that the format cannot hold is (errors.Is).
+// ErrTooLarge is the kind (errors.Is) of Creator.Create's error about a disk that the format cannot
+// hold.
 var ErrTooLarge = errors.New("more than the format can hold")
 
-// TooLarge makes an error that is ErrTooLarge; the sentence names the limit.
-func TooLarge(format string, args ...any) error { return &tooLarge{fmt.Sprintf(format, args...)} }
+// TooLarge makes an error of kind ErrTooLarge; the sentence names the limit.
+func TooLarge(format string, args ...any) error {
+	return &kindError{ErrTooLarge, fmt.Sprintf(format, args...)}
+}
 
-type tooLarge struct{ text string }
+// ErrSectorSize is the kind (errors.Is) of Creator.Create's error about a disk whose sectors the
+// format cannot have.
+var ErrSectorSize = errors.New("sectors that the format does not have")
 
-func (e *tooLarge) Error() string        { return e.text }
-func (e *tooLarge) Is(target error) bool { return target == ErrTooLarge }
+// CheckSector refuses a disk of other sectors than 512 bytes, for a format whose sectors have 512
+// by definition: its guest would look for partitions in the wrong places, and find none.
+func CheckSector(driver string, opts CreateOptions) error {
+	if opts.SectorSize == 0 || opts.SectorSize == SectorSize {
+		return nil
+	}
+	return &kindError{ErrSectorSize, fmt.Sprintf("%s: the disk has logical sectors of %d bytes, the format always has %d: its guest would find no partitions",
+		driver, opts.SectorSize, SectorSize)}
+}
 
-// Create prepares writing a disk of size bytes in the format of that name. If the disk is too large for it, the error names those
-// that can hold it.
+// Create prepares writing a disk of size bytes in the format of that name. If the format cannot
+// hold the disk, the error names those that can.
 func (s Set) Create(name string, size int64, opts CreateOptions) (Encoder, error) {
 	c, err := s.Creator(name)
 	if err != nil {
 		return nil, err
 	}
 	enc, err := c.Create(size, opts)
-	if !errors.Is(err, ErrTooLarge) {
+	if !errors.Is(err, ErrTooLarge) && !errors.Is(err, ErrSectorSize) {
 		return enc, err
 	}
 	holds := s.writers(func(d Driver, c Creator) bool {
-		_, err := c.Create(size, CreateOptions{})
+		_, err := c.Create(size, CreateOptions{SectorSize: opts.SectorSize})
 		return err == nil && d.Name() != name
 	})
 	if len(holds) == 0 {
@@ -131,7 +145,8 @@ func (s Set) Create(name string, size int64, opts CreateOptions) (Encoder, error
 	return nil, fmt.Errorf("%w; these hold it: %s", err, strings.Join(holds, ", "))
 }
 
-// Creator returns the driver of that name, if it writes; else the error names those that do.
+// Creator returns the driver of that name if it writes. If not, the error names the drivers that
+// do.
 func (s Set) Creator(name string) (Creator, error) {
 	d, err := s.Named(name)
 	if err != nil {
@@ -144,7 +159,7 @@ func (s Set) Creator(name string) (Creator, error) {
 	return nil, fmt.Errorf("%s: imsfs reads this format but does not write it: it writes %s", name, strings.Join(all, ", "))
 }
 
-// writers names the drivers that write and are wanted.
+// writers returns the names of the drivers that write and are wanted.
 func (s Set) writers(wanted func(Driver, Creator) bool) []string {
 	var names []string
 	for _, d := range s.all() {
@@ -155,7 +170,8 @@ func (s Set) writers(wanted func(Driver, Creator) bool) []string {
 	return names
 }
 
-// ParseSize reads a size among choices: 1048576, 1024k, 1M or 1MiB. Units are powers of 1024, in any case.
+// ParseSize reads the size in an option, for example 1048576, 1024k, 1M or 1MiB. Units are powers
+// of 1024, in any case.
 func ParseSize(text string) (n int64, ok bool) {
 	digits := strings.TrimRight(text, "KMGkmgiIbB")
 	shift, ok := map[string]int{"": 0, "b": 0, "k": 10, "kib": 10, "m": 20, "mib": 20, "g": 30, "gib": 30}[strings.ToLower(text[len(digits):])]

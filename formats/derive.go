@@ -5,8 +5,9 @@ import (
 	"fmt"
 )
 
-// DeriveUUID makes a version 8 UUID (RFC 9562) for an image that is written from another, of what is known before the content
-// is read: the name and size of the file it is made of, the size of the disk, and the time that is recorded.
+// DeriveUUID makes a version 8 UUID (RFC 9562) for an image written from another. It depends on
+// facts that are known before the content is read: name and size of the source file, size of the
+// disk, and the recorded time.
 func DeriveUUID(name string, fileSize, diskSize, created int64) [16]byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "imsfs\x00%s\x00%d\x00%d\x00%d", name, fileSize, diskSize, created))
 	id := [16]byte(sum[:16])

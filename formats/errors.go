@@ -5,23 +5,26 @@ import (
 	"fmt"
 )
 
-// ErrCorrupt is what every error about damaged or hostile content is (errors.Is). A format or feature that is
-// recognised but not read is errors.ErrUnsupported instead.
+// ErrCorrupt is the kind (errors.Is) of every error about damaged or hostile content. A format or
+// feature that is recognised but not read has errors.ErrUnsupported instead.
 var ErrCorrupt = errors.New("damaged image")
 
-// corruptError carries the sentence; its kind is ErrCorrupt.
-type corruptError struct{ text string }
-
-func (e *corruptError) Error() string        { return e.text }
-func (e *corruptError) Is(target error) bool { return target == ErrCorrupt }
-
-// Corrupt makes an error that is ErrCorrupt and reads "DRIVER: at 0xOFF: SENTENCE". The sentence names
-// the field or structure and the rule it breaks.
-func Corrupt(driver string, off int64, format string, args ...any) error {
-	return &corruptError{fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
+// kindError is a sentence of a kind, which errors.Is finds and the text does not repeat.
+type kindError struct {
+	kind error
+	text string
 }
 
-// NoSnapshot is the error of a driver without internal snapshots that is asked for one, nil if it is not.
+func (e *kindError) Error() string        { return e.text }
+func (e *kindError) Is(target error) bool { return target == e.kind }
+
+// Corrupt makes an error of kind ErrCorrupt that reads "DRIVER: at 0xOFF: SENTENCE". The sentence
+// names the field or structure and the rule that it breaks.
+func Corrupt(driver string, off int64, format string, args ...any) error {
+	return &kindError{ErrCorrupt, fmt.Sprintf("%s: at %#x: %s", driver, off, fmt.Sprintf(format, args...))}
+}
+
+// NoSnapshot returns the error of a driver without internal snapshots if opts names one.
 func NoSnapshot(driver string, opts OpenOptions) error {
 	if opts.Snapshot == "" {
 		return nil

@@ -5,11 +5,16 @@ import (
 	"iter"
 )
 
-// Extents yields the maximal extents that tile [off, off+n) of the image, in order. An error ends it.
+// Extents yields the maximal extents that tile [off, off+n) of the image, in order. An error ends
+// it.
 func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, error] {
 	return func(yield func(Extent, error) bool) {
 		var run Extent
 		for end := off + n; off < end; {
+			if err := ctx.Err(); err != nil {
+				yield(Extent{}, err)
+				return
+			}
 			e, err := img.Extent(ctx, off, end-off)
 			if err != nil {
 				yield(Extent{}, err)
@@ -31,7 +36,7 @@ func Extents(ctx context.Context, img Image, off, n int64) iter.Seq2[Extent, err
 	}
 }
 
-// DataBytes is how many bytes of an image are in data extents, counted by going through all of them.
+// DataBytes returns how many bytes of an image are in data extents. It walks all of them.
 func DataBytes(ctx context.Context, img Image) (n int64, err error) {
 	for e, err := range Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {

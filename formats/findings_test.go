@@ -68,7 +68,7 @@ func TestUsageEqualsAListOfBools(t *testing.T) {
 			end := int64(-1)
 			for from, to := range u.Unused() {
 				if from <= end || from >= to || to > n {
-					t.Fatalf("run [%d, %d) behind %d", from, to, end)
+					t.Fatalf("run [%d, %d) after %d", from, to, end)
 				}
 				for i := from; i < to; i++ {
 					if seen[i] {

@@ -8,28 +8,29 @@ import (
 // FlatClusterSize is the cluster size of a Flat disk: a choice, not a fact of a format.
 const FlatClusterSize = 64 << 10
 
-// Flat is the disk whose bytes are the source's, with zeros up to the end of the last sector. Where the source knows its
-// holes (Sparse), they are Zero. info has the format's name and what else the driver knows; sizes are set here.
+// Flat is the disk whose bytes are the source's, with zeros up to the end of the last sector. Holes
+// of the source are Zero. info has the facts that the driver knows; Flat sets the sizes.
 func Flat(src Source, info Info) (Image, error) {
 	length := src.Size()
+	if length == 0 {
+		return nil, Corrupt(info.Format, 0, "the file is empty")
+	}
 	if length > MaxDiskSize {
 		return nil, Corrupt(info.Format, 0, "a file of %d bytes: a disk has at most %d", length, int64(MaxDiskSize))
 	}
 	info.Size = (length + SectorSize - 1) &^ (SectorSize - 1)
 	info.ClusterSize = FlatClusterSize
 	info.Allocated = length
-	f := &flat{src: src, length: length, info: info}
 	if sparse, ok := src.(Sparse); ok {
-		f.sparse = sparse
-		f.info.Allocated = min(sparse.Allocated(), length)
+		info.Allocated = min(sparse.Allocated(), length)
 	}
-	return f, nil
+	return &flat{src: src, holes: HolesOf(src), length: length, info: info}, nil
 }
 
 type flat struct {
 	src    Source
-	sparse Sparse // nil if the source knows no holes
-	length int64  // bytes in the source
+	holes  Holes
+	length int64 // bytes in the source
 	info   Info
 }
 
@@ -44,18 +45,7 @@ func (f *flat) Extent(ctx context.Context, off, n int64) (Extent, error) {
 		return Extent{Off: off, Len: n, State: Zero}, nil
 	}
 	n = min(n, f.length-off)
-	if f.sparse == nil {
-		return Extent{Off: off, Len: n, State: Data}, nil
-	}
-	hole, run, err := f.sparse.Hole(ctx, off, n)
-	if err != nil {
-		return Extent{}, err
-	}
-	state := Data
-	if hole {
-		state = Zero
-	}
-	return Extent{Off: off, Len: run, State: state}, nil
+	return f.holes.Refine(ctx, Extent{Off: off, Len: n, State: Data}, off)
 }
 
 func (f *flat) ReadAt(ctx context.Context, p []byte, off int64) error {

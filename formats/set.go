@@ -7,18 +7,21 @@ import (
 	"strings"
 )
 
-// Set is a list of drivers and what to do with a file that none of them claims.
+// Set is a list of drivers, and the rules for a file that none of them claims.
 type Set struct {
 	Drivers []Driver
-	// Fallback reads what nobody claims: the raw driver. Nil refuses it.
+	// Fallback reads files that no driver claims: the raw driver. If it is nil, they are refused.
 	Fallback Driver
 	// Foreign names well-known contents which no driver reads. They are refused by name, because
 	// taking a compressed or foreign image for a raw disk would serve garbage without an error.
 	Foreign []Signature
+	// Suffixes are endings of file names, such as ".qcow2", whose formats are always known by
+	// content: see FindFile.
+	Suffixes []string
 }
 
-// Signature is a magic number at a fixed offset. A negative offset counts from the file's end, for the
-// formats that are marked in a trailer.
+// Signature is a magic number at a fixed offset. A negative offset counts from the file's end, for
+// the formats that are marked in a trailer.
 type Signature struct {
 	Name  string
 	Off   int64
@@ -51,11 +54,11 @@ func (s Set) all() []Driver {
 	return append([]Driver{s.Fallback}, s.Drivers...)
 }
 
-// Probe finds the one driver that claims the source. Two claims are an error: a file that is two things at
-// once is an attack or an accident, and either reading may be the wrong one.
+// Probe finds the one driver that claims the source. Two claims are an error: such a file is an
+// attack or an accident, and either reading may be the wrong one.
 func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	if src.Size() == 0 {
-		return nil, &corruptError{"the file is empty"}
+		return nil, &kindError{ErrCorrupt, "the file is empty"}
 	}
 	var claims []Driver
 	var names []string
@@ -80,7 +83,7 @@ func (s Set) Probe(ctx context.Context, src Source) (Driver, error) {
 	}
 	switch {
 	case len(names) > 1:
-		return nil, &corruptError{fmt.Sprintf("the content is claimed by %s: name the right format", strings.Join(names, " and "))}
+		return nil, &kindError{ErrCorrupt, fmt.Sprintf("the content is claimed by %s: name the right format", strings.Join(names, " and "))}
 	case len(claims) == 1:
 		return claims[0], nil
 	case len(names) == 1:
@@ -106,8 +109,8 @@ func (f Signature) match(ctx context.Context, src Source) (bool, error) {
 	return string(b) == f.Magic, nil
 }
 
-// Open opens the source with the driver of the given name, or, if name is "", with the one that claims it,
-// and wraps the image in the checks all drivers share: see checked.go.
+// Open opens the source with the driver of the given name, or, if name is "", with the one that
+// claims it. The image is wrapped in the checks of checked.go.
 func (s Set) Open(ctx context.Context, src Source, name string, opts OpenOptions) (Image, error) {
 	d, err := s.Find(ctx, src, name)
 	if err != nil {
@@ -126,4 +129,20 @@ func (s Set) Find(ctx context.Context, src Source, name string) (Driver, error) 
 		return s.Named(name)
 	}
 	return s.Probe(ctx, src)
+}
+
+// FindFile is Find for a file with a name. If the name promises a format and no driver claims the
+// content, the error says so: the file is more likely the page of a failed download than a raw
+// disk.
+func (s Set) FindFile(ctx context.Context, src Source, format, file string) (Driver, error) {
+	d, err := s.Find(ctx, src, format)
+	if err != nil || format != "" || s.Fallback == nil || d.Name() != s.Fallback.Name() {
+		return d, err
+	}
+	for _, suffix := range s.Suffixes {
+		if strings.HasSuffix(strings.ToLower(file), suffix) {
+			return nil, &kindError{ErrCorrupt, fmt.Sprintf("its name ends in %s and its content is of no known format: it is damaged or not an image (format %s takes the bytes as they are)", suffix, d.Name())}
+		}
+	}
+	return d, nil
 }

@@ -89,7 +89,8 @@ func TestUnknownFormatListsTheKnown(t *testing.T) {
 
 func TestImpossibleDisksAreRefused(t *testing.T) {
 	for _, info := range []Info{
-		{Size: 0, ClusterSize: 512},
+		{Size: 4096 + 512, ClusterSize: 512, SectorSize: 4096},
+		{Size: 4096, ClusterSize: 512, SectorSize: 1024},
 		{Size: -1, ClusterSize: 512},
 		{Size: MaxDiskSize + 1, ClusterSize: 512},
 		{Size: 512, ClusterSize: 0},
@@ -148,7 +149,7 @@ func TestChecksDoNotHideAnIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := img.ReadAt(t.Context(), make([]byte, 1), 512); err == nil {
-			t.Error("a read behind the end was answered")
+			t.Error("a read after the end was answered")
 		}
 		ix, ok := img.(Indexed)
 		if _, want := d.(indexedWord); ok != want {

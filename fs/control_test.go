@@ -15,6 +15,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/tree"
 )
 
 // clerk is a Commander that notes what it was told.
@@ -23,7 +26,8 @@ type clerk struct {
 	lines []string
 }
 
-func (c *clerk) Do(_ context.Context, line string) error {
+func (c *clerk) Do(_ context.Context, call command.Call) error {
+	line := call.Line
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lines = append(c.lines, line)
@@ -48,7 +52,7 @@ func (c *clerk) Verbs() string { return "ok\ntaken NAME\n" }
 
 func TestControlFile(t *testing.T) {
 	c := &clerk{}
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: c, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: c}})
 	ctl := filepath.Join(at, "ctl")
 	if verbs, err := os.ReadFile(ctl); err != nil || string(verbs) != c.Verbs() {
 		t.Errorf("reading ctl: %q, %v", verbs, err)
@@ -82,7 +86,7 @@ func TestControlFile(t *testing.T) {
 }
 
 func TestControlFileAnswersItsWriter(t *testing.T) {
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: &clerk{}, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: &clerk{}}})
 	a, b := open(t, filepath.Join(at, "ctl"), os.O_RDWR), open(t, filepath.Join(at, "ctl"), os.O_RDWR)
 	a.WriteString("taken web\n")
 	b.WriteString("frob\n")
@@ -102,7 +106,7 @@ func TestControlFileAnswersItsWriter(t *testing.T) {
 
 func TestTextIsOnePieceFromItsOpening(t *testing.T) {
 	var version atomic.Int64
-	at := mount(t, Config{}, child{"status", 2, &text{content: func() string {
+	at := mount(t, Config{}, nodes{"status": tree.Text{Thing: is("status"), Content: func(command.Actor) string {
 		return strings.Repeat(fmt.Sprintf("version %d\n", version.Load()), 1000)
 	}}})
 	f := open(t, filepath.Join(at, "status"), os.O_RDONLY)
@@ -126,8 +130,8 @@ func TestTextIsOnePieceFromItsOpening(t *testing.T) {
 // stuck is a Commander one of whose commands takes until it is let go.
 type stuck struct{ begun, finish chan struct{} }
 
-func (s stuck) Do(_ context.Context, line string) error {
-	if line == "long" {
+func (s stuck) Do(_ context.Context, call command.Call) error {
+	if call.Line == "long" {
 		s.begun <- struct{}{}
 		<-s.finish
 	}
@@ -138,7 +142,7 @@ func (s stuck) Verbs() string { return "long\nshort\n" }
 
 func TestCommandDoesNotWaitForAnother(t *testing.T) {
 	s := stuck{make(chan struct{}), make(chan struct{})}
-	at := mount(t, Config{}, child{"ctl", 2, &control{commander: s, log: logTo(t)}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: s}})
 	long, short := open(t, filepath.Join(at, "ctl"), os.O_RDWR), open(t, filepath.Join(at, "ctl"), os.O_WRONLY|os.O_TRUNC)
 	done := make(chan error)
 	go func() {

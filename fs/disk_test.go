@@ -20,6 +20,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/tree"
 )
 
 // island is an image whose middle half is compressed data, every word of it its own offset, with zeros on both sides.
@@ -73,8 +74,8 @@ func (s *island) check(p []byte, off int64) error {
 // diskOf is a DiskFile over a disk that stays open.
 type diskOf struct{ *lazyload.Disk }
 
-func (d diskOf) Allocated() int64                   { return d.Size() / 2 }
-func (d diskOf) Open(context.Context) (Disk, error) { return held(d), nil }
+func (d diskOf) Allocated() int64                            { return d.Size() / 2 }
+func (d diskOf) Open(context.Context) (tree.OpenDisk, error) { return held(d), nil }
 
 type held struct{ *lazyload.Disk }
 
@@ -91,7 +92,7 @@ func mountIsland(t *testing.T, size int64) (*island, string) {
 			t.Error(err)
 		}
 	})
-	at := mount(t, Config{}, child{"disk", 2, newDisk(diskOf{d}, time.Time{}, "island", logTo(t))})
+	at := mount(t, Config{}, nodes{"disk": constant("disk", diskOf{d})})
 	return img, filepath.Join(at, "disk")
 }
 

@@ -10,9 +10,10 @@ import (
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
-// errno is the number the kernel is given for an error. What is not expected here is EIO, with a log line: the
-// reader of a disk sees no sentence. (go-fuse's own ToErrno does not unwrap, and turns the unknown into ENOSYS,
-// after which the kernel never asks again.)
+// errno returns the number for the kernel that stands for an error. An error that is not expected
+// here is EIO and a log line, because the reader of a disk sees no sentence. (The FUSE library's
+// own ToErrno does not unwrap, and makes an unknown error ENOSYS, after which the kernel never
+// sends that request again.)
 func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	if err == nil {
 		return 0
@@ -43,9 +44,3 @@ func errno(log *slog.Logger, what string, err error) syscall.Errno {
 	log.Error(what, "error", err)
 	return syscall.EIO
 }
-
-// uninterrupted is a request's ctx without the kernel's word that its caller was sent a signal. That is no wish to stop:
-// runtimes and terminals send signals all the time, few programs expect EINTR of a file, and one that does writes a
-// command again, which then finds its own first doing in the way. A process that is being killed waits at most for
-// the one answer it is owed.
-func uninterrupted(ctx context.Context) context.Context { return context.WithoutCancel(ctx) }

@@ -1,41 +1,13 @@
-// Package fs is the mounted tree: images and volumes as disk files, control files and texts.
+// Package fs renders a tree.Dir to the kernel as a mounted file system.
 //
-// Each kind of file is one node type: dir, text, control, disk (an image) and writable (a
-// volume). What a directory holds is a list of children made when it is asked for, so the tree has no state of its own that could differ from the registry's. tree.go says what
-// is where; mount.go talks to the kernel; errno.go is the only place where an error becomes a number.
+// Each kind of node is one type: dir, text, control and disk. A disk that can be written to is the
+// same type as one that cannot; it has a writer role more. The package knows no name of the tree,
+// no format and no verb's meaning: commands go down as lines, texts come up. mount.go talks to the
+// kernel, numbers.go gives out inode numbers, errno.go is the only place where an error becomes a
+// number, and operations_test.go says for every operation of the FUSE library what becomes of it.
 //
-// How the kernel may cache: names never (a deleted image is gone at once), texts never (they are read anew at each
-// open), disks always (an image never changes, and a name given again is another inode), volumes while they are open.
-//
-// The package knows no format and no verb's meaning: it hands lines down and texts up. Imported only by cmd.
+// How the kernel may cache. Names: never, so that a deleted image is gone at once, unless a
+// directory says that its children last. Texts: never; a text is made at each open and is one piece
+// from then on. Constant disks: always, because a name that is given again is another inode. Other
+// disks: while they are open.
 package fs
-
-import (
-	"context"
-
-	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload"
-)
-
-// Disk is an open disk, lazyload.Disk with a Close of its owner's.
-type Disk interface {
-	Size() int64
-	View(ctx context.Context, scratch []byte, off int64) (*lazyload.View, error)
-	Extent(ctx context.Context, off, n int64) (formats.Extent, error)
-	Close() error
-}
-
-// DiskFile is a disk that can be opened.
-type DiskFile interface {
-	Size() int64      // bytes
-	Allocated() int64 // bytes of it that hold data
-	Open(ctx context.Context) (Disk, error)
-}
-
-// Commander is what stands behind a control file.
-type Commander interface {
-	// Do carries out one command line. Its error's text is what the user reads.
-	Do(ctx context.Context, line string) error
-	// Verbs lists the commands that may be used now, a line each.
-	Verbs() string
-}

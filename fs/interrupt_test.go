@@ -6,11 +6,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/tree"
 )
 
 // slow is work that takes until it is let go, and that is refused if its ctx is over by then.
@@ -47,10 +48,20 @@ func (s slow) interrupted(t *testing.T, stat string, call func() error) error {
 	return <-done
 }
 
+// emptyText is a file to stat.
+func emptyText(key tree.Key) tree.Text {
+	return tree.Text{Thing: is(key), Content: func(command.Actor) string { return "" }}
+}
+
+// constant is a disk whose bytes never change.
+func constant(key tree.Key, f tree.DiskFile) tree.Disk {
+	return tree.Disk{Thing: is(key), Name: string(key), File: f, Constant: true}
+}
+
 type slowClerk struct{ slow }
 
-func (c slowClerk) Do(ctx context.Context, _ string) error { return c.do(ctx) }
-func (c slowClerk) Verbs() string                          { return "" }
+func (c slowClerk) Do(ctx context.Context, _ command.Call) error { return c.do(ctx) }
+func (c slowClerk) Verbs() string                                { return "" }
 
 // slowDisk is a DiskFile, and the Disk it opens.
 type slowDisk struct {
@@ -58,8 +69,8 @@ type slowDisk struct {
 	slow
 }
 
-func (d slowDisk) Open(context.Context) (Disk, error) { return d, nil }
-func (d slowDisk) Close() error                       { return nil }
+func (d slowDisk) Open(context.Context) (tree.OpenDisk, error) { return d, nil }
+func (d slowDisk) Close() error                                { return nil }
 
 func (d slowDisk) View(ctx context.Context, scratch []byte, off int64) (*lazyload.View, error) {
 	if err := d.do(ctx); err != nil {
@@ -72,9 +83,7 @@ func (d slowDisk) View(ctx context.Context, scratch []byte, off int64) (*lazyloa
 // command that was carried out stands in its own way.
 func TestSignalsDoNotInterruptCommands(t *testing.T) {
 	clerk := slowClerk{newSlow()}
-	at := mount(t, Config{},
-		child{"ctl", 2, &control{commander: clerk, log: logTo(t)}},
-		child{"other", 3, &text{content: func() string { return "" }}})
+	at := mount(t, Config{}, nodes{"ctl": tree.Control{Thing: is("ctl"), Commander: clerk}, "other": emptyText("other")})
 	f := open(t, filepath.Join(at, "ctl"), os.O_WRONLY)
 	for range 100 {
 		err := clerk.interrupted(t, filepath.Join(at, "other"), func() error {
@@ -98,9 +107,7 @@ func TestSignalsDoNotInterruptReads(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	at := mount(t, Config{},
-		child{"disk", 2, newDisk(d, time.Time{}, "slow", logTo(t))},
-		child{"other", 3, &text{content: func() string { return "" }}})
+	at := mount(t, Config{}, nodes{"disk": constant("disk", d), "other": emptyText("other")})
 	f := open(t, filepath.Join(at, "disk"), os.O_RDONLY|unix.O_DIRECT)
 	p := aligned(4096)
 	for range 100 {

@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/tree"
 )
 
 // watched is a DiskFile that counts the reads which reach it, and tells when it was closed: then what was to be pushed
@@ -22,7 +22,7 @@ type watched struct {
 	closed chan struct{}
 }
 
-func (w watched) Open(context.Context) (Disk, error) { return w, nil }
+func (w watched) Open(context.Context) (tree.OpenDisk, error) { return w, nil }
 
 func (w watched) Close() error {
 	w.closed <- struct{}{}
@@ -55,7 +55,7 @@ func TestNeighboursAreInThePageCache(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			path := filepath.Join(mount(t, Config{}, child{"disk", 2, newDisk(w, time.Time{}, "island", logTo(t))}), "disk")
+			path := filepath.Join(mount(t, Config{}, nodes{"disk": constant("disk", w)}), "disk")
 			read := func(flags, n int) {
 				t.Helper()
 				f := open(t, path, os.O_RDONLY|flags)
@@ -86,7 +86,7 @@ func TestReleaseWaitsForViews(t *testing.T) {
 		l := lazyload.New(lazyload.Config{})
 		d := l.Open(&island{size: size})
 		closed := make(chan struct{}, 1)
-		h := newDiskHandle(&disk{log: logTo(t)}, watched{diskOf{d}, new(atomic.Int64), closed}, false)
+		h := newDiskHandle(&disk{}, watched{diskOf{d}, new(atomic.Int64), closed})
 		var held []*reply
 		for range 2 { // the second view has nothing to push
 			res, no := h.Read(t.Context(), make([]byte, 4096), size/2)

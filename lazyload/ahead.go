@@ -7,20 +7,23 @@ import (
 	"github.com/imsfs/imsfs/lazyload/cache"
 )
 
-// Decoding ahead. Reads are matched to streams, each the track of one reader going forward through the disk. Once a
-// stream has proved itself, workers decode the clusters in front of it, as far as it has come itself, and no further than a window: who
-// boots reads many files that are short, and what is decoded behind their ends nobody asked for. A worker is a goroutine that
-// lives as long as there is work in its stream's window; their number over all disks is bounded by the Loader, and
-// a reader that needs a cluster never waits for one: it joins the worker's decode or starts its own.
+// Decoding ahead. A stream is the track of one sequential reader. After a stream has read proof
+// bytes, workers decode the next clusters: as many bytes as the stream has read so far, and at most
+// a window. A booting guest reads many short files, and clusters past their ends would be decoded
+// in vain.
+//
+// A worker is a goroutine that lives while there is work in its stream's window. The Loader bounds
+// their number over all disks. A reader never waits for a worker to become free: it joins the
+// worker's decode or starts its own.
 
 const (
-	maxStreams = 8       // readers followed at once on one disk
-	nearby     = 1 << 20 // how far from its place a stream's next read may be: the kernel's requests overtake each other
-	proof      = 256 << 10
+	maxStreams = 8         // readers followed at once on one disk
+	nearby     = 1 << 20   // tolerance for a stream's next read: the kernel's requests overtake each other
+	proof      = 256 << 10 // bytes
 	aheadBytes = 8 << 20
 )
 
-// window is how far in front of a reader clusters are decoded: 0, not at all, when the cache cannot hold them.
+// window returns how many bytes are decoded ahead of a reader: 0 if the cache cannot hold them.
 func window(cluster, cacheSize int64) int64 {
 	w := max(aheadBytes, 2*cluster)
 	if w > cacheSize/4 {
@@ -38,15 +41,16 @@ type ahead struct {
 }
 
 type stream struct {
-	next int64 // the offset behind the furthest read
+	next int64 // the end of the furthest read
 	read int64 // bytes read since the stream began
-	hits int   // reads that went on where one of the stream had ended
-	done int64 // clusters below are decoded, or on their way
+	hits int   // reads that continued the stream
+	done int64 // clusters before this offset are decoded, or being decoded
 	used int64 // clock of the last read
-	born int64 // clock of the first: tells a worker that its stream is gone
+	born int64 // clock of the first read; another value means that a worker's stream was replaced
 }
 
-// observe notes a read of n bytes at off and returns its stream, or nil while there is nothing to decode ahead.
+// observe records a read of n bytes at off and returns its stream, or nil if nothing should be
+// decoded ahead. The caller must hold mu.
 func (a *ahead) observe(off, n int64) *stream {
 	a.clock++
 	s := a.match(off)
@@ -87,8 +91,9 @@ func (a *ahead) oldest() *stream {
 	return s
 }
 
-// claim returns the range from the next cluster that is to be decoded ahead to the end of the stream's window, empty when
-// that is full or the stream is not the one born at that time any more. The caller takes it on by setting done.
+// claim returns the range from the stream's next cluster to decode to the end of its window. It is
+// empty if the window is full, or if the stream was replaced since born. The caller must hold mu,
+// and claims clusters by setting done.
 func (a *ahead) claim(s *stream, born, cluster, size int64) (off, end int64) {
 	if s.born != born {
 		return 0, 0
@@ -97,7 +102,8 @@ func (a *ahead) claim(s *stream, born, cluster, size int64) (off, end int64) {
 	return off, min(s.next+min(a.window, s.read), size)
 }
 
-// readAhead notes a read and starts as many workers as there are clusters to decode and processors free.
+// readAhead records a read and starts workers: at most one for each cluster to decode, and as many
+// as the Loader has free.
 func (d *Disk) readAhead(off, n int64) {
 	a := &d.ahead
 	if a.window == 0 {
@@ -121,7 +127,7 @@ func (d *Disk) readAhead(off, n int64) {
 	}
 }
 
-// work decodes the clusters in front of a stream until its window is full.
+// work decodes clusters ahead of a stream until its window is full.
 func (d *Disk) work(s *stream, born int64) {
 	defer d.loads.Done()
 	defer func() { <-d.loader.workers }()
@@ -137,7 +143,7 @@ func (d *Disk) work(s *stream, born int64) {
 	}
 }
 
-// nextAhead takes on the next cluster of compressed data in the stream's window.
+// nextAhead claims the next cluster in the stream's window that wantedAhead accepts.
 func (d *Disk) nextAhead(s *stream, born int64) (off int64, ok bool) {
 	d.ahead.mu.Lock()
 	defer d.ahead.mu.Unlock()
@@ -148,7 +154,7 @@ func (d *Disk) nextAhead(s *stream, born int64) (off int64, ok bool) {
 		}
 		wanted, until, err := d.wantedAhead(off, end)
 		if err != nil {
-			return 0, false // the reader will meet it and tell
+			return 0, false // the reader will meet the error
 		}
 		s.done = until
 		if wanted {
@@ -157,7 +163,8 @@ func (d *Disk) nextAhead(s *stream, born int64) (off int64, ok bool) {
 	}
 }
 
-// wantedAhead tells whether the unit at off is to be loaded ahead, and up to where that holds.
+// wantedAhead reports whether the unit at off should be loaded ahead. The answer holds up to the
+// offset until.
 func (d *Disk) wantedAhead(off, end int64) (wanted bool, until int64, err error) {
 	next := off + d.unit
 	if d.stored != nil {
@@ -176,6 +183,7 @@ func (d *Disk) wantedAhead(off, end int64) (wanted bool, until int64, err error)
 	if e.State == formats.Data && d.cached(e) {
 		return true, next, nil
 	}
-	// What is in front of the first unit with data needs no look again; a unit that only ends in data is left to its reader.
+	// The units before the first data are not wanted either. A unit that only ends in data is left
+	// to its reader.
 	return false, max(next, e.End()/d.unit*d.unit), nil
 }

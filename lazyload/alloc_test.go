@@ -4,7 +4,7 @@ package lazyload
 
 import "testing"
 
-// Not under the race detector, which empties pools at random.
+// The race detector empties pools at random, so this test is not built with it.
 func TestWarmReadAllocatesNothing(t *testing.T) {
 	img := &striped{size: 1 << 20, cluster: 64 * kib, pattern: "cz"}
 	d := openStriped(t, img, Config{})
@@ -18,7 +18,7 @@ func TestWarmReadAllocatesNothing(t *testing.T) {
 	}
 	read()
 	d.waitAhead()
-	if n := testing.AllocsPerRun(500, read); n >= 1 { // below 1: the collector may empty the pool of views
+	if n := testing.AllocsPerRun(500, read); n >= 1 { // less than 1, because the collector may empty the pool of views
 		t.Errorf("%v allocations a read, want 0", n)
 	}
 }

@@ -9,25 +9,26 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// below is a stored disk's image as the disk may use it. Two things it knows of the block map: a block that is lost is what the
-// image has only if that has the ID of what was lost; and of a disk that was changed, what the store has is not the image's at all. So
-// a unit that is read here can be cached and saved as a whole.
+// below corrects an image by the block map, so that each unit read from it can be cached and saved
+// as a whole. A lost block is taken from the image only if the image's bytes have the lost block's
+// ID. For a committed disk the image holds old data: blocks in the store replace it.
 type below struct {
 	formats.Image
 	stored *stored
-	size   int64 // the disk's
-	healed func(error)
+	size   int64       // the disk's
+	healed func(error) // called with an error if a block that was lost could not be saved again
 }
 
-// errOther is what a lost block cannot be loaded for.
-var errOther = errors.New("it is lost, and what the source has there is not what was lost")
+var _ formats.Image = (*below)(nil)
 
-// ReadAt is the formats.Image method.
+// errOther is the error of a lost block whose bytes in the image are different ones.
+var errOther = errors.New("it is lost, and the source has other bytes there")
+
 func (b *below) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if b.untouched() {
 		return b.Image.ReadAt(ctx, p, off)
 	}
-	var pos, own int64 // own is where the run of the image's own bytes begins that ends at pos
+	var pos, own int64 // p[own:pos] is the run of bytes to read from the image
 	for s := range pieces(off, int64(len(p)), blockstore.BlockSize) {
 		e, err := b.stored.store.Lookup(b.stored.disk, s.unit/blockstore.BlockSize)
 		if err != nil {
@@ -49,9 +50,10 @@ func (b *below) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return b.own(ctx, p[own:], off+own)
 }
 
-// untouched tells whether all that the image has is the disk's.
+// untouched reports whether all of the image's bytes are the disk's.
 func (b *below) untouched() bool { return !b.stored.changed && !b.stored.store.AnyLost() }
 
+// own reads bytes that the image has.
 func (b *below) own(ctx context.Context, p []byte, off int64) error {
 	if len(p) == 0 {
 		return nil
@@ -59,7 +61,7 @@ func (b *below) own(ctx context.Context, p []byte, off int64) error {
 	return b.Image.ReadAt(ctx, p, off)
 }
 
-// block reads a part of a block of which the map knows something.
+// block reads a part of a block that is not absent.
 func (b *below) block(ctx context.Context, e blockstore.Entry, p []byte, s piece) error {
 	switch e.State {
 	case blockstore.Zero:
@@ -75,12 +77,12 @@ func (b *below) block(ctx context.Context, e blockstore.Entry, p []byte, s piece
 	return b.insteadOf(ctx, err, e.ID, p, s)
 }
 
-// isLost tells whether a block cannot be had from the store, for good.
+// isLost reports whether err means that the store cannot return the block any more.
 func isLost(err error) bool {
 	return errors.Is(err, blockstore.ErrDamaged) || errors.Is(err, blockstore.ErrNotFound)
 }
 
-// insteadOf loads what the store could not give.
+// insteadOf loads a lost block from the image. why is the store's error.
 func (b *below) insteadOf(ctx context.Context, why error, id blockstore.ID, p []byte, s piece) error {
 	if err := b.lost(ctx, id, p, s); err != nil {
 		return fmt.Errorf("%w, and it cannot be loaded again: %w", why, err)
@@ -88,10 +90,11 @@ func (b *below) insteadOf(ctx context.Context, why error, id blockstore.ID, p []
 	return nil
 }
 
-// lost reads a part of a lost block from the image, if that has it, and saves it again.
+// lost reads a part of a lost block from the image, if the image has the same bytes, and saves the
+// block again.
 func (b *below) lost(ctx context.Context, id blockstore.ID, p []byte, s piece) error {
 	block := make([]byte, min(blockstore.BlockSize, b.size-s.unit))
-	// The image may be smaller than a disk that was changed.
+	// The image may be smaller than a committed disk.
 	if n := min(int64(len(block)), b.Info().Size-s.unit); n > 0 {
 		if err := b.Image.ReadAt(ctx, block[:n], s.unit); err != nil {
 			return err
@@ -107,7 +110,6 @@ func (b *below) lost(ctx context.Context, id blockstore.ID, p []byte, s piece) e
 	return nil
 }
 
-// Extent is the formats.Image method.
 func (b *below) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	if b.untouched() {
 		return b.Image.Extent(ctx, off, n)

@@ -11,7 +11,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// newChanged makes a disk some blocks of which are others than the image's, and what it must read as.
+// newChanged returns a committed disk with some blocks that differ from the image's, and its bytes.
 func newChanged(t *testing.T, img *striped, rng *rand.Rand) (*shelf, []byte) {
 	t.Helper()
 	s := newShelf(t, img)
@@ -46,7 +46,7 @@ func (s *shelf) same(want []byte, off, n int64) {
 	}
 }
 
-// TestAChangedDiskIsNotItsImage however it is read, and whatever is loaded into the store meanwhile.
+// TestAChangedDiskIsNotItsImage reads a committed disk in several ways, also while it is loaded.
 func TestAChangedDiskIsNotItsImage(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
@@ -94,8 +94,9 @@ func TestAChangedDiskIsNotItsImage(t *testing.T) {
 	}
 }
 
-// TestWhatIsLostIsLoadedOnlyIfItIsTheSame: a block of the image's comes back, a changed one is an error, and the rest of its unit is not.
-func TestWhatIsLostIsLoadedOnlyIfItIsTheSame(t *testing.T) {
+// TestLostBlockComesBackOnlyAsItself: a lost block that the image has is loaded again. A lost
+// changed block is an error, and the other blocks of its unit are not.
+func TestLostBlockComesBackOnlyAsItself(t *testing.T) {
 	for _, load := range []bool{false, true} {
 		img := &striped{size: 2 << 20, cluster: 256 * kib, pattern: "c"}
 		s := newShelf(t, img)
@@ -103,14 +104,14 @@ func TestWhatIsLostIsLoadedOnlyIfItIsTheSame(t *testing.T) {
 		img.model(want, 0)
 		s.close()
 		copy(want[128*kib:], storetest.Block(7))
-		for _, at := range []int64{64 * kib, 128 * kib} { // the first as the image has it, the second changed
+		for _, at := range []int64{64 * kib, 128 * kib} { // the first is the image's, the second changed
 			if err := s.store.Save(t.Context(), 1, at, want[at:][:blockstore.BlockSize]); err != nil {
 				t.Fatal(err)
 			}
 			s.damage(at)
 		}
 		s.openChanged()
-		if load { // which finds both damaged by itself
+		if load { // Load finds both damaged by itself
 			if err := s.Load(t.Context(), 0, img.size, nil); !errors.Is(err, errOther) {
 				t.Errorf("load: %v", err)
 			}
@@ -137,7 +138,8 @@ func TestWhatIsLostIsLoadedOnlyIfItIsTheSame(t *testing.T) {
 	}
 }
 
-// TestALostBlockOfAnotherSource: also of a disk that was never changed, wrong bytes are never served for right ones.
+// TestALostBlockOfAnotherSource: a lost block is not replaced by other bytes of the source, even if
+// the disk was never changed.
 func TestALostBlockOfAnotherSource(t *testing.T) {
 	img := &striped{size: 1 << 20, cluster: 64 * kib, pattern: "pz"}
 	s := newShelf(t, img)
@@ -146,7 +148,7 @@ func TestALostBlockOfAnotherSource(t *testing.T) {
 	}
 	s.damage(0)
 	s.damage(128 * kib)
-	if _, err := s.ReadAt(t.Context(), make([]byte, 10), 0); err != nil { // quarantined, and loaded again
+	if _, err := s.ReadAt(t.Context(), make([]byte, 10), 0); err != nil { // quarantines the block and loads it again
 		t.Fatal(err)
 	}
 	img.pattern = "zp"

@@ -18,20 +18,21 @@ type Disk struct {
 	size   int64
 	unit   int64 // bytes that are loaded at once: a cluster, or a block if that is larger
 	image  imageSlot
-	stored *stored // nil: everything is read through from the image
+	stored *stored // nil if the disk is read through
 
-	// Loads run under ctx, not under a reader's: one reader's end must not fail the others.
+	// Loads run under ctx and not under a reader's ctx, so that the end of one reader does not fail
+	// the others.
 	ctx    context.Context
 	cancel context.CancelFunc
-	loads  sync.WaitGroup // and savings
+	loads  sync.WaitGroup // loads and savings
 
 	ahead ahead
 }
 
-// Size is the virtual size in bytes.
+// Size returns the virtual size in bytes.
 func (d *Disk) Size() int64 { return d.size }
 
-// ReadAt fills p with the bytes at off; at the disk's end it is short and returns io.EOF, as io.ReaderAt has it.
+// ReadAt reads as io.ReaderAt does: at the disk's end it returns fewer bytes and io.EOF.
 func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	v, err := d.View(ctx, p, off)
 	if err != nil {
@@ -40,7 +41,7 @@ func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	defer v.Release()
 	n := 0
 	for _, s := range v.Slices {
-		n += copy(p[n:], s) // plain data was read into p itself: copied onto itself
+		n += copy(p[n:], s) // plain data was read into p already: copied onto itself
 	}
 	if n < len(p) {
 		return n, io.EOF
@@ -48,8 +49,8 @@ func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Close ends the disk's loads, lets what was loaded be saved, and forgets its clusters. No read may be running and no view
-// be held.
+// Close ends the disk's loads, waits until loaded units are saved, and forgets its clusters. No
+// read may be running and all views must have been released.
 func (d *Disk) Close() {
 	d.loader.saver.hurry(func() {
 		d.cancel()
@@ -58,10 +59,10 @@ func (d *Disk) Close() {
 	d.loader.cache.Drop(d.id)
 }
 
-// imageSlot holds a disk's image, which is opened when it is first needed.
+// imageSlot holds a disk's image and opens it when it is first needed.
 type imageSlot struct {
 	open Opener
-	turn chan struct{} // holds a token while someone opens it
+	turn chan struct{} // has a token while a caller opens the image
 	img  atomic.Pointer[formats.Image]
 }
 
@@ -69,7 +70,8 @@ func newImageSlot(open Opener) imageSlot {
 	return imageSlot{open: open, turn: make(chan struct{}, 1)}
 }
 
-// get opens the image if nobody has. Who fails leaves it to the next to try again.
+// get returns the image, opened by this call if necessary. After a failure the next call tries
+// again.
 func (s *imageSlot) get(ctx context.Context) (formats.Image, error) {
 	if img := s.opened(); img != nil {
 		return img, nil
@@ -91,7 +93,7 @@ func (s *imageSlot) get(ctx context.Context) (formats.Image, error) {
 	return img, nil
 }
 
-// opened returns the image if it is open, nil otherwise.
+// opened returns the image, or nil if it is not open.
 func (s *imageSlot) opened() formats.Image {
 	if img := s.img.Load(); img != nil {
 		return *img
@@ -99,11 +101,13 @@ func (s *imageSlot) opened() formats.Image {
 	return nil
 }
 
-// decoder is the disk as the cache sees it. Whoever hands it to the cache has added one to loads.
+// decoder is the disk as the cache sees it. A caller that passes it to the cache must add 1 to
+// loads first.
 type decoder Disk
 
 var _ cache.Decoder = (*decoder)(nil)
 
+// Decode reads one unit of the image.
 func (d *decoder) Decode(dst []byte, off int64) error {
 	if err := d.ctx.Err(); err != nil {
 		return err // closed while the load waited for its turn
@@ -118,7 +122,7 @@ func (d *decoder) Decode(dst []byte, off int64) error {
 	return nil
 }
 
-// Done offers what was loaded to the store.
+// Done offers the loaded unit to the saver.
 func (d *decoder) Done(off int64, err error) {
 	defer d.loads.Done()
 	if err == nil && d.stored != nil {
@@ -126,7 +130,7 @@ func (d *decoder) Done(off int64, err error) {
 	}
 }
 
-// get returns the decoded cluster at off, which is compressed data.
+// get returns the decoded unit at off. led reports whether this call started its load.
 func (d *Disk) get(ctx context.Context, off int64) (b *cache.Buffer, led bool, err error) {
 	d.loads.Add(1)
 	b, led, err = d.loader.cache.Get(ctx, cache.Key{Disk: d.id, Off: off}, d.unitLen(off), (*decoder)(d))
@@ -138,5 +142,5 @@ func (d *Disk) get(ctx context.Context, off int64) (b *cache.Buffer, led bool, e
 	return b, led, err
 }
 
-// unitLen is the size of the unit at off: the last one ends with the disk.
+// unitLen returns the size of the unit at off. The disk's last unit may be shorter.
 func (d *Disk) unitLen(off int64) int { return int(min(d.unit, d.size-off)) }

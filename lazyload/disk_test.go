@@ -133,7 +133,8 @@ func TestFailedReadSaysWhereAndIsTriedAgain(t *testing.T) {
 	readAndCheck(t, d, img, 0, 1<<20)
 }
 
-// Forward reads start decoding in front of the reader; the gate shows what is on its way before the reader asks.
+// Sequential reads start decoding ahead. The gate shows the loads that run before the reader needs
+// them.
 func TestForwardReaderFindsItsClustersDecoded(t *testing.T) {
 	img := &striped{size: 64 << 20, cluster: 256 * kib, pattern: "c"}
 	d := openStriped(t, img, Config{Workers: 2})
@@ -148,7 +149,7 @@ func TestForwardReaderFindsItsClustersDecoded(t *testing.T) {
 	}
 }
 
-// waitAhead returns when no worker runs: it takes all their tokens once.
+// waitAhead waits until no worker runs, by taking all their tokens.
 func (d *Disk) waitAhead() {
 	for range cap(d.loader.workers) {
 		d.loader.workers <- struct{}{}
@@ -169,12 +170,13 @@ func TestRandomReadsDecodeNothingAhead(t *testing.T) {
 		readAndCheck(t, d, img, off, 4*kib)
 	}
 	d.waitAhead()
-	if got := img.reads.Load(); got > int64(len(seen)) { // the cache holds all of them
+	if got := img.reads.Load(); got > int64(len(seen)) { // the cache has room for all of them
 		t.Errorf("%d decodes for %d clusters", got, len(seen))
 	}
 }
 
-// However many readers there are, what is loaded at once is bounded, and with it the memory beside the cache.
+// The number of loads at once does not grow with the number of readers, nor does the memory beside
+// the cache.
 func TestLoadsAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const loads, readers = 3, 10

@@ -2,6 +2,7 @@ package lazyload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -11,21 +12,26 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// fillUnit is what Load reads at once at least, so that a source is asked for large pieces.
+// fillUnit is the least that Load reads at once, so that a source gets large requests.
 const fillUnit = 1 << 20
 
-// fillAtOnce is how many bytes are under way for each processor: some read or wait for a sync while others compress.
+// fillAtOnce is the number of bytes that Load works on for each processor, so that some pieces are
+// compressed while others are read or wait for a sync.
 const fillAtOnce = 8 << 20
 
-// Progress is how far a Load is.
+// errNoStore refuses to load a disk that is read through.
+var errNoStore = errors.New("it is read through and not kept")
+
+// Progress tells how far a Load is.
 type Progress struct {
 	Done, Total int64 // bytes of the range
-	Loaded      int64 // of Done, what was read from the image now
+	Loaded      int64 // the part of Done that this Load read from the image
 }
 
-// Load brings the n bytes at off into the store, whole units of them, and returns when they are there. What is there already
-// is not loaded again, so that a Load that was ended goes on where it was. progress, unless nil, is told after each piece;
-// calls do not overlap. The errors are the image's and the store's; a disk without a store has nothing to load into.
+// Load loads the n bytes at off, rounded to whole units, into the store and returns when they are
+// saved. It skips blocks that the store has, so a Load that was interrupted can be repeated. After
+// each piece it calls progress, unless that is nil; the calls do not overlap. It returns the
+// image's and the store's errors, and errNoStore for a disk without a store.
 func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) error {
 	if d.stored == nil {
 		return fmt.Errorf("a disk without a store: %w", errNoStore)
@@ -60,16 +66,17 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 	return ctx.Err()
 }
 
-// filling is one Load under way.
+// filling is one running Load.
 type filling struct {
 	disk     *Disk
 	progress func(Progress)
 	buffers  sync.Pool // *[]byte
 
-	mu    sync.Mutex // guards state, and keeps reports in order
+	mu    sync.Mutex // guards state, and orders calls of progress
 	state Progress
 }
 
+// done adds n finished bytes, loaded of them from the image, and calls progress.
 func (l *filling) done(n, loaded int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,7 +87,8 @@ func (l *filling) done(n, loaded int64) {
 	}
 }
 
-// imageIfNeeded opens the image unless the store has the range already: then the source may be gone.
+// imageIfNeeded returns the image, or nil if the store has the whole range already: then the source
+// may be gone.
 func (l *filling) imageIfNeeded(ctx context.Context, off, end int64) (formats.Image, error) {
 	has, err := l.disk.stored.has(off, end-off)
 	if err != nil {
@@ -93,10 +101,11 @@ func (l *filling) imageIfNeeded(ctx context.Context, off, end int64) (formats.Im
 	return l.disk.image.get(ctx)
 }
 
-// maxZeros is how many zeros are entered between two reports of progress: a thousand segments.
+// maxZeros is the longest run of zeros between two calls of progress: a thousand segments.
 const maxZeros = 16 << 30
 
-// zeros enters the run of zeros at off, whole units of it, and returns its length.
+// zeros records the run of zeros at off, rounded down to whole units, in the block map and returns
+// its length.
 func (l *filling) zeros(ctx context.Context, img formats.Image, off, end, unit int64) (int64, error) {
 	run := int64(0)
 	end = min(end, off+maxZeros)
@@ -121,7 +130,7 @@ func (l *filling) zeros(ctx context.Context, img formats.Image, off, end, unit i
 	return run, nil
 }
 
-// piece loads n bytes unless the store has them.
+// piece loads the n bytes at off unless the store has them.
 func (l *filling) piece(ctx context.Context, img formats.Image, off, n int64) error {
 	has, err := l.disk.stored.has(off, n)
 	if err != nil {

@@ -1,22 +1,27 @@
-// Package lazyload turns an image into a disk whose bytes are found, decoded and kept when they are first read.
+// Package lazyload turns an image into a disk whose bytes are found, decoded and kept when they are
+// first read.
 //
-// A Loader owns what all disks share: the cache of decoded clusters, the processors for decoding ahead, and the saver that
-// brings what was loaded into the block store. A Disk is one open image. A read of it asks the block map first: what the
-// store has comes from there, zeros cost nothing, and what is absent is loaded from the image: a unit, its cluster or a
-// block of the store, at a time, once, into the cache, however many readers want it. The reader is answered, and only then
-// the unit is offered to the saver. When a reader goes forward through the disk, the units in front of it are
-// loaded on all processors before it asks. A View is the answer to one read: slices of shared memory, so that decoded
-// bytes reach the kernel without being copied. A disk without a store is read through: its plain data goes from the
-// source into the reader's own memory, and only compressed clusters are cached.
+// A Loader owns the parts that all disks share: the cache of decoded clusters, the processors for
+// decoding ahead, and the saver. A Disk is one open image, and a View the answer to one read:
+// slices of shared memory, so that decoded bytes reach the kernel without a copy.
 //
-//	disk, image       opening; one unit from the image
+// A read consults the block map first. Blocks in the store come from there, and zeros cost nothing.
+// An absent block is loaded from the image in a whole unit (a cluster, or a block if that is
+// larger), once for all its readers, into the cache. The reader is answered, and only then the
+// saver gets the unit and stores it. For a sequential reader the next units are loaded on all
+// processors before it needs them.
+//
+// A disk without a store is read through: plain data goes from the source into the reader's memory,
+// and only compressed clusters are cached.
+//
+//	disk              opening; one unit from the image
 //	view, stored      one read, from the image and from the store
-//	below             what of the image is the disk's, where the store knows more
+//	below             an image whose lost or changed blocks the store knows better
 //	ahead             sequential readers
-//	saver, fill       bringing into the store, behind the readers and on demand
+//	saver, fill       saving loaded units; loading on demand
 //
-// Below this package are formats (what the bytes mean), lazyload/source (where they are) and the contract of the block
-// store; it knows no path, no name and no kernel.
+// The package knows no path, no name and no kernel. It uses formats (the meaning of an image's
+// bytes) and the contract of the block store.
 package lazyload
 
 import (
@@ -30,20 +35,21 @@ import (
 	"github.com/imsfs/imsfs/lazyload/cache"
 )
 
-// Config is how much a Loader may use. The zero value is usable.
+// Config limits a Loader. The zero value is usable.
 type Config struct {
 	CacheSize int64 // bytes of decoded clusters; 0 is DefaultCacheSize
-	Workers   int   // clusters decoded ahead at once, over all disks; 0 is one a processor, less than 0 none
-	// Loads is the number of clusters read and decoded at once, over all disks; 0 is two a processor: one is read
-	// while another is decoded. Each takes memory beside the cache, for what is stored of the cluster. As many may
-	// be offered as View.Fresh at once.
+	Workers   int   // clusters decoded ahead at once, over all disks; 0 is one a processor, -1 none
+	// Loads is the number of clusters read and decoded at once, over all disks. 0 is two a
+	// processor, so that one is read while another is decoded. Each needs memory beside the cache
+	// for the stored bytes. It also limits the number of views that have a Fresh unit.
 	Loads int
-	// Store keeps what was loaded, for the disks of OpenStored; without one there are none. It outlives the Loader.
+	// Store is for the disks of OpenStored, and must outlive the Loader. Without it only Open
+	// works.
 	Store Store
 	Now   func() time.Time // nil is time.Now
 }
 
-// Store is what a Loader needs of the block store.
+// Store is the part of the block store that a Loader needs.
 type Store interface {
 	blockstore.Reader
 	blockstore.Saver
@@ -51,21 +57,21 @@ type Store interface {
 	AnyLost() bool
 }
 
-// DefaultCacheSize is the --cache-size of the command line when none is given.
+// DefaultCacheSize is the default of the command line's --cache-size.
 const DefaultCacheSize = 256 << 20
 
 // Loader is shared by all disks of a process and safe for concurrent use.
 type Loader struct {
 	cache   *cache.Cache
 	limit   int64
-	workers chan struct{} // a token a running worker
-	offers  chan struct{} // a token a view with a Fresh
-	disks   atomic.Uint64 // names given so far
+	workers chan struct{} // has a token for each running worker
+	offers  chan struct{} // has a token for each view with a Fresh unit
+	disks   atomic.Uint64 // the last disk's id
 	store   Store
 	saver   *saver
 }
 
-// New makes a Loader. Close it when all its disks are closed.
+// New returns a Loader. Close it after all its disks.
 func New(cfg Config) *Loader {
 	if cfg.CacheSize <= 0 {
 		cfg.CacheSize = DefaultCacheSize
@@ -90,26 +96,27 @@ func New(cfg Config) *Loader {
 	}
 }
 
-// Stats tells how the cache does.
+// Stats returns the cache's counters.
 func (l *Loader) Stats() cache.Stats { return l.cache.Stats() }
 
-// SaveStats tells how the saver does.
+// SaveStats returns the saver's counters.
 func (l *Loader) SaveStats() SaveStats { return l.saver.stats() }
 
-// SaveFailures gives the latest failure of the saver to whoever looks after the store.
+// SaveFailures returns a channel with the saver's latest failure.
 func (l *Loader) SaveFailures() <-chan error { return l.saver.failures }
 
-// Close gives the cache's memory back.
+// Close ends the saver and frees the cache's memory.
 func (l *Loader) Close() error {
 	l.saver.close()
 	return l.cache.Close()
 }
 
-// Opener opens the image that a disk is read from, where the disk needs it first. The image is the caller's to close after
-// the disk.
+// Opener opens the image of a disk when the disk first needs it. The caller of OpenStored must
+// close the image after the disk.
 type Opener func(ctx context.Context) (formats.Image, error)
 
-// Open makes a disk that is read through from an image, whose source must stay open until the disk is closed.
+// Open returns a disk that is read through from img. The image's source must stay open until the
+// disk is closed.
 func (l *Loader) Open(img formats.Image) *Disk {
 	info := img.Info()
 	d := l.newDisk(info.Size, info.ClusterSize, nil)
@@ -117,17 +124,18 @@ func (l *Loader) Open(img formats.Image) *Disk {
 	return d
 }
 
-// Stored names a disk of the block store and where to load what is absent from.
+// Stored describes a disk of the block store and the image that has its absent blocks.
 type Stored struct {
 	Disk    uint64 // its number in the store
 	Size    int64
-	Cluster int64 // of the image, if it has compressed clusters; 0 otherwise
+	Cluster int64 // the image's cluster size if it has compressed clusters, else 0
 	Image   Opener
-	// Changed says that what the store has of the disk is not what the image has, so that only what is absent is the image's.
+	// Changed is set for a committed disk: blocks in the store replace the image's, which are old.
 	Changed bool
 }
 
-// OpenStored makes a disk whose blocks come from the store and, where that has none, from the image and then into the store.
+// OpenStored returns a disk whose blocks come from the store. Absent blocks come from the image,
+// and are then saved in the store.
 func (l *Loader) OpenStored(s Stored) *Disk {
 	st := &stored{store: l.store, disk: s.Disk, changed: s.Changed}
 	d := l.newDisk(s.Size, max(s.Cluster, blockstore.BlockSize), func(ctx context.Context) (formats.Image, error) {

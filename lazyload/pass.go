@@ -8,14 +8,14 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// pause is how long a pass waits between two reads while readers load: it goes on, but leaves the processors and the source to
-// them.
+// pause is the time between two reads of a pass while readers load, which leaves the processors and
+// the source to the readers.
 const pause = 20 * time.Millisecond
 
-// Pass returns the disk as an image for one pass over all of it, as an export makes. What the store has is read from there,
-// what is absent from the image, and none of it is kept: neither in the cache, where it would push out what readers use, nor
-// in the store. While readers load, it reads a piece every now and then only. info is the image's; reads that are
-// multiples of its clusters decode none twice.
+// Pass returns the disk as an image for one pass over all of it. For example, an export reads it.
+// Blocks come from the store, absent ones from the image. They are kept neither in the cache, where
+// they would push out those that readers use, nor in the store. While readers load, a pass reads
+// only one piece every pause. info is the image's; reads of whole clusters decode none twice.
 func (d *Disk) Pass(info formats.Info) formats.Image {
 	info.Size = d.size
 	return &pass{disk: d, info: info, turn: make(chan struct{}, 1), demand: d.loader.saver.demand.Load()}
@@ -25,19 +25,18 @@ type pass struct {
 	disk *Disk
 	info formats.Info
 
-	turn   chan struct{} // holds a token who looks at, or sets, demand
-	demand int64         // readers' loads at the last look
+	turn   chan struct{} // has a token while a read uses demand
+	demand int64         // the number of readers' loads at the last read
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*pass)(nil)
+
 func (p *pass) Info() formats.Info { return p.info }
 
-// Extent is the formats.Image method.
 func (p *pass) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	return p.disk.Extent(ctx, off, n)
 }
 
-// ReadAt is the formats.Image method.
 func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
 	if err := p.giveWay(ctx); err != nil {
 		return err
@@ -46,7 +45,7 @@ func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
 	if st == nil {
 		return p.fromImage(ctx, b, off)
 	}
-	var pos, absent int64 // absent is where the run of absent bytes begins that ends at pos
+	var pos, absent int64 // b[absent:pos] is the run of absent bytes
 	for s := range pieces(off, int64(len(b)), blockstore.BlockSize) {
 		e, err := st.store.Lookup(st.disk, s.unit/blockstore.BlockSize)
 		if err != nil {
@@ -71,7 +70,8 @@ func (p *pass) ReadAt(ctx context.Context, b []byte, off int64) error {
 	return p.fromImage(ctx, b[absent:], off+absent)
 }
 
-// giveWay waits for a moment if readers have loaded since the last read, and lets no other read of the pass by meanwhile.
+// giveWay waits for a pause if readers have loaded since the last read. Other reads of the pass
+// wait with it.
 func (p *pass) giveWay(ctx context.Context) error {
 	select {
 	case p.turn <- struct{}{}:

@@ -13,7 +13,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// model is what must be read at off.
+// model fills p with the disk's bytes at off.
 func (s *shelf) model(off, n int64) []byte {
 	s.t.Helper()
 	want := make([]byte, n)
@@ -23,7 +23,8 @@ func (s *shelf) model(off, n int64) []byte {
 	return want
 }
 
-// TestPassEqualsTheModel: whatever of the disk is in the store, all of it reads as the image, and nothing is kept of it.
+// TestPassEqualsTheModel: a pass reads the image's bytes, whichever blocks are in the store, and
+// keeps none.
 func TestPassEqualsTheModel(t *testing.T) {
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 3))
@@ -84,7 +85,8 @@ func TestPassReadsDamageFromTheImage(t *testing.T) {
 	}
 }
 
-// TestPassGivesWay: a reader's load makes the next read wait, once, and all that come meanwhile behind it.
+// TestPassGivesWay: a reader's load makes the pass's next read wait once, and later reads wait for
+// that one.
 func TestPassGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{})

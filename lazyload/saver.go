@@ -11,52 +11,51 @@ import (
 	"github.com/imsfs/imsfs/lazyload/cache"
 )
 
-// The saver brings into the store what readers made the disks load, off their path. Its queue names units, which stay where
-// they are, in the cache: no memory of its own grows with it. When the queue is full, or a unit has left the cache
-// before its turn, the unit stays absent, and a later read loads it again.
-//
-// Readers come first. Compression takes far more processor time than decoding, so while readers load, one unit is saved at
-// a time, and after each the saver rests.
-
 const (
-	savers = 4  // that save at once while nobody loads, to share the store's syncs
-	rest   = 19 // times what saving a unit took, while somebody loads: a twentieth of the time is the saver's
-	// longestRest keeps a saver that waits for a slow disk, and not for a processor, from resting for seconds: who closes a
-	// disk waits for it.
+	savers = 4  // goroutines; several save at once while no reader loads, to share the store's syncs
+	rest   = 19 // times the duration of a save: the saver's share is a twentieth while readers load
+	// longestRest bounds a rest after a save that waited for a slow disk and not for a processor,
+	// because Close waits for the saver.
 	longestRest = 250 * time.Millisecond
 )
 
-// SaveStats counts since the Loader was made.
+// SaveStats are counts of units since the Loader was made.
 type SaveStats struct {
-	Units    int64 // brought into the store
-	Skipped  int64 // not, because the queue was full or the unit had left the cache
-	Failures int64 // not, because the store failed
+	Units    int64 // saved
+	Skipped  int64 // not saved because the queue was full or the unit had left the cache
+	Failures int64 // not saved because the store failed
 }
 
+// saver saves the units that readers loaded, after the readers were answered. Its queue names units
+// in the cache, so it needs no memory of its own. If the queue is full, or a unit leaves the cache
+// before its turn, the unit stays absent and a later read loads it again.
+//
+// Readers come first. Compression takes far more processor time than decoding, so while readers
+// load, one unit is saved at a time, and the saver rests after it.
 type saver struct {
 	cache    *cache.Cache
 	store    Store
 	most     int64 // bytes of units that may wait
 	now      func() time.Time
-	queue    chan saving
-	quit     chan struct{} // closed by close; queue never is, as the kernel may drop the closing of a disk when it unmounts
-	turn     chan struct{} // holds a token who saves while readers load
+	queue    chan saving   // never closed, because disks may outlive the saver when the kernel unmounts
+	quit     chan struct{} // closed by close
+	turn     chan struct{} // has a token while a unit is saved although readers load
 	failures chan error
 	demand   atomic.Int64 // counts loads that readers waited for
-	hurried  atomic.Int64 // closings that wait
+	hurried  atomic.Int64 // running calls of hurry
 	waiting  atomic.Int64 // bytes of units in the queue
 	running  sync.WaitGroup
 
 	units, skipped, failed atomic.Int64
 }
 
-// saving is a unit on its way into the store.
+// saving is a unit in the saver's queue.
 type saving struct {
 	disk *Disk
 	off  int64
 }
 
-// maxWaiting bounds the queue by number, as small units are bounded by bytes too late.
+// maxWaiting bounds the number of queued units, because most would admit too many small ones.
 const maxWaiting = 4096
 
 func newSaver(c *cache.Cache, store Store, most int64, now func() time.Time) *saver {
@@ -75,7 +74,7 @@ func newSaver(c *cache.Cache, store Store, most int64, now func() time.Time) *sa
 	return s
 }
 
-// offer queues a unit that was loaded, if there is room.
+// offer queues a loaded unit if there is room. The caller must hold a count of the disk's loads.
 func (s *saver) offer(d *Disk, off int64) {
 	n := int64(d.unitLen(off))
 	if s.waiting.Add(n) > s.most {
@@ -83,7 +82,7 @@ func (s *saver) offer(d *Disk, off int64) {
 		s.skipped.Add(1)
 		return
 	}
-	d.loads.Add(1) // the caller's own is not given back yet, so none waits for zero now
+	d.loads.Add(1) // no Wait has returned, because the caller still holds its own count
 	select {
 	case s.queue <- saving{d, off}:
 	default:
@@ -94,7 +93,7 @@ func (s *saver) offer(d *Disk, off int64) {
 }
 
 func (s *saver) run() {
-	var demand int64 // as it was when the saver last looked
+	var demand int64 // as of the last unit
 	for {
 		u, ok := s.next()
 		if !ok {
@@ -111,7 +110,7 @@ func (s *saver) run() {
 	}
 }
 
-// next waits for a unit; there is none when the saver is closed and the queue empty.
+// next waits for a unit. It returns false when the saver is closed and the queue empty.
 func (s *saver) next() (saving, bool) {
 	select {
 	case u := <-s.queue:
@@ -126,7 +125,7 @@ func (s *saver) next() (saving, bool) {
 	}
 }
 
-// rest leaves the processors to the readers, unless somebody waits for the queue to be empty.
+// rest leaves the processors to the readers, unless a hurry is running.
 func (s *saver) rest(work time.Duration) {
 	if s.hurried.Load() > 0 {
 		return
@@ -134,7 +133,7 @@ func (s *saver) rest(work time.Duration) {
 	<-time.After(min(rest*work, longestRest))
 }
 
-// save saves a unit, and returns how long that took.
+// save saves a unit and returns the time that it took.
 func (s *saver) save(u saving) time.Duration {
 	n := u.disk.unitLen(u.off)
 	defer u.disk.loads.Done()
@@ -146,7 +145,7 @@ func (s *saver) save(u saving) time.Duration {
 	}
 	defer b.Release()
 	start := s.now()
-	// Not under the disk's context: what was loaded is saved also when the disk is being closed.
+	// Not under the disk's context, because Close lets loaded units be saved.
 	err := s.store.Save(context.Background(), u.disk.stored.disk, u.off, b.Bytes())
 	switch {
 	case err == nil:
@@ -160,7 +159,7 @@ func (s *saver) save(u saving) time.Duration {
 	return s.now().Sub(start)
 }
 
-// tell hands a failure to who listens; one that nobody has taken yet says enough.
+// tell publishes a failure, unless an earlier one was not received yet.
 func (s *saver) tell(err error) {
 	select {
 	case s.failures <- err:
@@ -168,7 +167,7 @@ func (s *saver) tell(err error) {
 	}
 }
 
-// hurry runs fn while the saver takes no rests.
+// hurry runs fn, during which the saver does not rest.
 func (s *saver) hurry(fn func()) {
 	s.hurried.Add(1)
 	defer s.hurried.Add(-1)
@@ -179,7 +178,8 @@ func (s *saver) stats() SaveStats {
 	return SaveStats{Units: s.units.Load(), Skipped: s.skipped.Load(), Failures: s.failed.Load()}
 }
 
-// close ends the savers when what waits is saved. What is offered later is not.
+// close waits until the queue is saved and ends the savers. Units that are offered later are not
+// saved.
 func (s *saver) close() {
 	close(s.quit)
 	s.running.Wait()

@@ -13,12 +13,12 @@ import (
 type stored struct {
 	store   Store
 	disk    uint64
-	changed bool // what the store has is not the image's
+	changed bool // blocks in the store replace the image's
 }
 
-// fillStored fills a view from the store, block by block, and runs of absent blocks from the image.
+// fillStored fills v with the blocks in the store, and with runs of absent blocks from the image.
 func (d *Disk) fillStored(ctx context.Context, v *View, scratch []byte, off, end int64) error {
-	absent := off // begin of the run of absent blocks that ends at off
+	absent := off // start of the run of absent blocks that ends at off
 	flush := func(at int64, from []byte) error {
 		if absent == at {
 			return nil
@@ -47,7 +47,7 @@ func (d *Disk) fillStored(ctx context.Context, v *View, scratch []byte, off, end
 	return flush(end, scratch[absent-start:])
 }
 
-// readBlock reads a part of a block of which the map knows something, into p unless it is zeros.
+// readBlock adds a part of a block that is not absent to v, read into p unless it is zeros.
 func (d *Disk) readBlock(ctx context.Context, v *View, e blockstore.Entry, p []byte, s piece) error {
 	if e.State == blockstore.Zero {
 		v.zero(s.n)
@@ -57,7 +57,8 @@ func (d *Disk) readBlock(ctx context.Context, v *View, e blockstore.Entry, p []b
 	return d.readKnown(ctx, e, p, s)
 }
 
-// readKnown reads a part of a block whose ID is known, from the image if the store's bytes are lost.
+// readKnown reads a part of a block whose ID is known: from the store, or from the image if the
+// store has lost it.
 func (d *Disk) readKnown(ctx context.Context, e blockstore.Entry, p []byte, s piece) error {
 	why := fmt.Errorf("block %s at %#x: %w", e.ID, s.unit, blockstore.ErrDamaged)
 	if e.State == blockstore.Data {
@@ -72,12 +73,13 @@ func (d *Disk) readKnown(ctx context.Context, e blockstore.Entry, p []byte, s pi
 	return img.(*below).insteadOf(ctx, why, e.ID, p, s)
 }
 
-// read reads a part of a block. A damaged one is taken out of use, so that what is loaded in its place is saved.
+// read reads a part of a block. It quarantines a damaged block, so that the block can be saved
+// again.
 func (t *stored) read(ctx context.Context, id blockstore.ID, p []byte, s piece) error {
 	err := t.store.Read(ctx, id, p, int(s.skip))
 	switch {
 	case errors.Is(err, blockstore.ErrNotFound):
-		// It may have been evicted, or saved anew, since it was looked up.
+		// It may have been evicted, or saved again, since the look-up.
 		e, again := t.store.Lookup(t.disk, s.unit/blockstore.BlockSize)
 		if again == nil && e.State == blockstore.Data {
 			return t.store.Read(ctx, e.ID, p, int(s.skip))
@@ -89,7 +91,7 @@ func (t *stored) read(ctx context.Context, id blockstore.ID, p []byte, s piece) 
 	return err
 }
 
-// has tells whether the store has all blocks of the disk's n bytes at off.
+// has reports whether the store has all blocks of the disk's n bytes at off.
 func (t *stored) has(off, n int64) (bool, error) {
 	for block := off / blockstore.BlockSize; block < blockstore.Blocks(off+n); block++ {
 		e, err := t.store.Lookup(t.disk, block)
@@ -100,7 +102,8 @@ func (t *stored) has(off, n int64) (bool, error) {
 	return true, nil
 }
 
-// Extent is formats.Image's. What the store knows is told without opening the image.
+// Extent returns an extent as formats.Image does. It does not open the image for blocks that are in
+// the store.
 func (d *Disk) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	if d.stored == nil || d.image.opened() != nil && !d.stored.changed {
 		return d.imageExtent(ctx, off, n)
@@ -115,7 +118,8 @@ func (d *Disk) Extent(ctx context.Context, off, n int64) (formats.Extent, error)
 	return extentOf(state, off, n), nil
 }
 
-// run returns the state of the block at off, and for how many of n bytes the blocks are in it, as far as it looks.
+// run returns the state of the block at off, and how many of n bytes are in the same state. It
+// looks at most a segment ahead.
 func (t *stored) run(off, n int64) (state blockstore.State, length int64, err error) {
 	for s := range pieces(off, min(n, blockstore.SegmentSize), blockstore.BlockSize) {
 		e, err := t.store.Lookup(t.disk, s.unit/blockstore.BlockSize)
@@ -131,7 +135,7 @@ func (t *stored) run(off, n int64) (state blockstore.State, length int64, err er
 	return state, length, nil
 }
 
-// extentOf is the extent of blocks that are not absent.
+// extentOf returns the extent of a run of blocks that are not absent.
 func extentOf(state blockstore.State, off, n int64) formats.Extent {
 	if state == blockstore.Zero {
 		return formats.Extent{Off: off, Len: n, State: formats.Zero}

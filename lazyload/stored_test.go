@@ -14,16 +14,16 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// shelf is a disk in a store in memory, and what it is loaded from.
+// shelf is a disk in a store in memory, with its image.
 type shelf struct {
 	*Disk
 	t      *testing.T
 	img    *striped
 	store  *mem.Store
-	used   Store // what the loader is given: the store, or one with faults
+	used   Store // the loader's store: store, or one with faults
 	loader *Loader
-	opened int   // openings of the image
-	broken error // of the opener, nil while the source stands
+	opened int   // how many times the image was opened
+	broken error // the opener's error, nil while the source is there
 }
 
 func newShelf(t *testing.T, img *striped, faults ...storetest.Fault) *shelf {
@@ -58,7 +58,7 @@ func (s *shelf) opener(context.Context) (formats.Image, error) {
 	return s.img, nil
 }
 
-// close lets all that was loaded be saved.
+// close closes the disk, which saves all loaded units.
 func (s *shelf) close() {
 	s.t.Helper()
 	s.Disk.Close()
@@ -183,7 +183,7 @@ func TestALoadedDiskNeedsNoImage(t *testing.T) {
 	}
 }
 
-// model is a striped image as a digest sees it.
+// model is a striped image as a blockstore.Plain.
 type model struct{ *striped }
 
 func (m model) Size() int64 { return m.size }
@@ -243,7 +243,7 @@ func TestDamageIsLoadedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.damage(512 * kib)
-	readAndCheck(t, s.Disk, img, 0, int(img.size)) // the reader never notices
+	readAndCheck(t, s.Disk, img, 0, int(img.size)) // the reader gets the right bytes
 	s.reopen()
 	if !s.complete() {
 		t.Error("what was loaded again was not saved")

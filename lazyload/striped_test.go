@@ -9,17 +9,18 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// striped is an image without a file: its clusters are compressed data, zeros, plain data and unallocated in turn, by
-// a pattern, and every word of data is its own offset, so that a misplaced byte names the place it came from.
+// striped is an image without a file. Its clusters are compressed data, zeros, plain data or
+// unallocated by a repeated pattern. Each word of data is its own offset, so that a misplaced byte
+// shows its origin.
 type striped struct {
 	size, cluster int64
-	pattern       string // a letter a cluster, repeated: c, z, p, u
+	pattern       string // a letter for each cluster, repeated: c, z, p, u
 	fail          func(off int64) error
 	gate          chan struct{} // if not nil, reading waits for it
 
 	reads   atomic.Int64 // calls of ReadAt
-	partial atomic.Int64 // of them, calls that read compressed clusters in part
-	untrue  atomic.Int64 // of them, calls for bytes that are not data
+	partial atomic.Int64 // those that read a compressed cluster in part
+	untrue  atomic.Int64 // those for bytes that are not data
 }
 
 func (s *striped) Info() formats.Info {
@@ -69,7 +70,7 @@ func (s *striped) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// model fills p with what the disk must read as.
+// model fills p with the disk's bytes at off.
 func (s *striped) model(p []byte, off int64) {
 	var word [8]byte
 	for i := range p {
@@ -85,7 +86,7 @@ func (s *striped) model(p []byte, off int64) {
 	}
 }
 
-// check compares what was read with the model.
+// check compares p with the model.
 func (s *striped) check(p []byte, off int64) error {
 	want := make([]byte, len(p))
 	s.model(want, off)

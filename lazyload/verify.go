@@ -13,9 +13,10 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// Verify reads all that the store has of the disk and compares it with its IDs, on all processors. What is damaged is taken
-// out of use and reported, with its place in the disk, so that the next read, or a Load, gets it from the image
-// again. progress, unless nil, is told after each segment. The error is for what kept it from looking.
+// Verify reads all of the disk's blocks in the store, on all processors, and compares them with
+// their IDs. It quarantines a damaged block, so that the next read or Load gets it from the image
+// again, and calls damaged with its offset. It calls progress, unless nil, after each segment. It
+// returns an error if it could not check a block.
 func (d *Disk) Verify(ctx context.Context, progress func(Progress), damaged func(off int64, err error)) error {
 	if d.stored == nil {
 		return errNoStore
@@ -28,14 +29,14 @@ func (d *Disk) Verify(ctx context.Context, progress func(Progress), damaged func
 	return group.Wait()
 }
 
-// verifying is one Verify under way.
+// verifying is one running Verify.
 type verifying struct {
 	disk     *Disk
 	progress func(Progress)
 	damaged  func(off int64, err error)
 	next     atomic.Int64 // segment
 
-	mu   sync.Mutex // guards done, and keeps the calls apart
+	mu   sync.Mutex // guards done, and keeps calls of progress and damaged from overlapping
 	done int64
 }
 
@@ -60,7 +61,7 @@ func (v *verifying) run(ctx context.Context) error {
 	}
 }
 
-// block checks one block with all its bytes.
+// block verifies all bytes of one block. p is a buffer of BlockSize.
 func (v *verifying) block(ctx context.Context, off int64, p []byte) error {
 	store := v.disk.stored.store
 	e, err := store.Lookup(v.disk.stored.disk, off/blockstore.BlockSize)

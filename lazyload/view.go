@@ -9,30 +9,32 @@ import (
 	"github.com/imsfs/imsfs/lazyload/cache"
 )
 
-// View is the answer to one read. Its slices, in order, are the bytes that were asked for; they are shared with other
-// readers, must not be written to, and may not be touched after Release.
+// View is the answer to one read: its slices, in order, are the requested bytes. Other readers
+// share them, so they must not be written to, nor used after Release.
 type View struct {
 	Slices [][]byte
-	Len    int // bytes in all slices: less than asked for only at the disk's end
-	// Fresh is a cluster that this very read made the disk decode, or nil: its other bytes have not been asked for
-	// yet, and whoever can keep them for the neighbours' reads may. It goes with the view. As that takes time, in
-	// which its memory cannot be used for others, only a few are given away at once; a read that comes in between has none.
+	Len    int // bytes in all slices: fewer than requested only at the disk's end
+	// Fresh is a unit that this read loaded, or nil. A caller that can keep the unit's other bytes
+	// for later reads may do so until Release. For example, fs pushes them into the page cache.
+	// Meanwhile the memory is not free for others, so the number of views with a Fresh unit is
+	// limited, and a view may have none although it loaded a unit.
 	Fresh *cache.Buffer
-	// FreshOff is where Fresh lies in the disk.
+	// FreshOff is the offset of Fresh in the disk.
 	FreshOff int64
 
 	held  []*cache.Buffer
-	offer chan struct{} // where Fresh's token came from
+	offer chan struct{} // gets Fresh's token back
 }
 
-// views are recycled so that a read of decoded data allocates nothing. A pool of spare parts is no state.
+// views are recycled, so that a read of decoded data allocates nothing.
 var views = sync.Pool{New: func() any { return new(View) }}
 
-// zeros is what every range without data is a view of. It is never written to.
+// zeros backs all ranges without data. It is never written to.
 var zeros = make([]byte, 1<<20)
 
-// View returns the disk's bytes at off, at most len(scratch) of them. Data that is not worth keeping is read into
-// scratch, at its place; the view holds scratch until it is released. Behind the disk's end a view is empty.
+// View returns the disk's bytes at off, at most len(scratch) of them. Data that is not cached is
+// read into scratch, at its place in the request, so scratch must not be reused before Release.
+// Past the disk's end the view is empty.
 func (d *Disk) View(ctx context.Context, scratch []byte, off int64) (*View, error) {
 	v := views.Get().(*View)
 	n := int64(len(scratch))
@@ -59,7 +61,8 @@ func (d *Disk) fill(ctx context.Context, v *View, scratch []byte, off, end int64
 	return d.fillFromImage(ctx, v, scratch[:end-off], off)
 }
 
-// fillFromImage walks the extents of the len(scratch) bytes at off, a unit at a time where units are cached.
+// fillFromImage adds the len(scratch) bytes at off to v, extent by extent, and unit by unit where
+// units are cached.
 func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off int64) error {
 	img, err := d.image.get(ctx)
 	if err != nil {
@@ -76,7 +79,7 @@ func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off i
 		case d.cached(e):
 			for s := range pieces(off, e.Len, d.unit) {
 				err := d.viewUnit(ctx, v, s)
-				if errors.Is(err, errOther) { // a neighbour is lost for good: what is asked for need not be
+				if errors.Is(err, errOther) { // another block of the unit is lost: read the requested part alone
 					part := p[s.unit+s.skip-off:][:s.n]
 					v.Slices = append(v.Slices, part)
 					err = img.ReadAt(ctx, part, s.unit+s.skip)
@@ -96,9 +99,11 @@ func (d *Disk) fillFromImage(ctx context.Context, v *View, scratch []byte, off i
 	return nil
 }
 
-// cached tells whether an extent's units are worth keeping: those that must be decoded whole, and those that go on into the store.
+// cached reports whether an extent's units are kept in the cache: compressed ones are decoded
+// whole, and those of a stored disk are saved from there.
 func (d *Disk) cached(e formats.Extent) bool { return e.Compressed || d.stored != nil }
 
+// viewUnit adds one unit's part to v, and makes the unit v's Fresh if this call loaded it.
 func (d *Disk) viewUnit(ctx context.Context, v *View, s piece) error {
 	b, led, err := d.get(ctx, s.unit)
 	if err != nil {
@@ -116,6 +121,7 @@ func (d *Disk) viewUnit(ctx context.Context, v *View, s piece) error {
 	return nil
 }
 
+// zero adds n zeros to v.
 func (v *View) zero(n int64) {
 	for n > 0 {
 		s := zeros[:min(n, int64(len(zeros)))]
@@ -124,7 +130,7 @@ func (v *View) zero(n int64) {
 	}
 }
 
-// Release gives the view's memory back. It must be called exactly once.
+// Release frees the view's memory. It must be called exactly once.
 func (v *View) Release() {
 	for _, b := range v.held {
 		b.Release()

@@ -10,38 +10,43 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
 // saveStep is how much is read and saved at once.
 const saveStep = 32 * blockstore.BlockSize
 
-// saving is a commit's work on the store: it takes as long as there is that was changed, however large the disk is.
+// saving is a commit's work on the store. Its time depends on what was changed, not on the disk's size.
 type saving struct {
 	store  blockstore.Store
 	disk   uint64
 	frozen *overlay.Frozen
-	base   int64 // size of what the deltas lie on
-	j      *job
+	base   int64 // size of the disk below the deltas
+	job    *job.Job
 	total  int64 // bytes to be looked at
 
 	buffers sync.Pool // *[saveStep]byte
 
 	mu         sync.Mutex // guards the following
-	done, data int64      // of total; and how many of those are no zeros
+	done, data int64      // of total; and those that are not zeros
 }
 
-// save makes a new disk of the store of what was frozen, whose number is the image's. Blocks that the store has already are hashed, not
-// stored.
-func (v *Volume) save(ctx context.Context, j *job, frozen *overlay.Frozen, rec *record) error {
+// save makes a new disk in the store of the frozen deltas; its number is the image's. Blocks that the
+// store has already are hashed, not stored.
+func (v *Volume) save(ctx context.Context, j *job.Job, frozen *overlay.Frozen, rec *catalog.Image) error {
 	s := &saving{
-		store: v.r.cfg.Store, disk: rec.ID, frozen: frozen, j: j,
+		store: v.reg.cfg.Store, disk: rec.ID, frozen: frozen, job: j,
 		buffers: sync.Pool{New: func() any { return new([saveStep]byte) }},
 	}
 	below := v.record().Base
 	if below != nil {
 		s.base = below.Size
 	}
-	if err := s.begin(below, rec); err != nil {
+	if err := v.reg.catalog.Provisional(rec.ID); err != nil {
+		return err
+	}
+	if err := s.begin(below, rec.Size, v.reg.noteOf(*rec)); err != nil {
 		return err
 	}
 	for off, end := s.changed(0); off < end; off, end = s.changed(end) {
@@ -63,17 +68,18 @@ func (v *Volume) save(ctx context.Context, j *job, frozen *overlay.Frozen, rec *
 	return ctx.Err()
 }
 
-// begin makes the disk, with the blocks that the one below has. What was registered with load=none has none in the store: then all that is
-// not changed is absent, and loaded from the source when it is read.
-func (s *saving) begin(below *record, rec *record) error {
-	if below == nil || !below.stored() {
-		return s.store.Create(s.disk, rec.Size, rec.note())
+// begin makes the disk, with the blocks that the one below has. A base that was registered with
+// load=none has none in the store: then unchanged blocks are absent, and loaded from its source.
+func (s *saving) begin(below *catalog.Base, size int64, note string) error {
+	if below == nil || !below.Stored() {
+		return s.store.Create(s.disk, size, note)
 	}
-	return s.store.Clone(below.ID, s.disk, rec.Size, rec.note())
+	return s.store.Clone(below.ID, s.disk, size, note)
 }
 
-// changed returns the first range of whole blocks at or behind off, which is their border or the disk's end, that the base does not
-// decide: what the deltas have, what is behind the base's end, and a block that an end cuts. It is empty if there is none.
+// changed returns the first range of whole blocks at or after off, which is their border or the
+// disk's end, that the base does not decide: what the deltas have, what is past the base's end, and a
+// block that an end cuts. It is empty if there is none.
 func (s *saving) changed(off int64) (from, end int64) {
 	size := s.frozen.Size()
 	at, n := s.frozen.Changed(off)
@@ -138,7 +144,7 @@ func (s *saving) did(n, data int64) {
 	defer s.mu.Unlock()
 	s.done += n
 	s.data += data
-	s.j.progress(float64(s.done)/float64(max(s.total, 1)), s.data)
+	s.job.Progress(share(s.done, s.total), s.data)
 }
 
 // maxZeroRun is how many zeros are entered at once.

@@ -18,6 +18,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // childDir tells a copy of this test binary to be the daemon that is killed.
@@ -46,7 +47,7 @@ func child(dir string) error {
 	src := filepath.Join(dir, "source")
 	for n := 0; ; n++ {
 		name := fmt.Sprintf("%d-%d", os.Getpid(), n)
-		if err := r.Do(context.Background(), Quote("register", name, src)); err != nil {
+		if err := r.Do(context.Background(), command.Call{Line: command.Quote("register", name, src)}); err != nil {
 			return err
 		}
 		fmt.Println("registered", name)
@@ -57,13 +58,13 @@ func child(dir string) error {
 		switch n % 3 {
 		case 1:
 			fmt.Println("renaming", name)
-			if err := img.Do(context.Background(), Quote("rename", name+"-renamed")); err != nil {
+			if err := img.Do(context.Background(), command.Call{Line: command.Quote("rename", name+"-renamed")}); err != nil {
 				return err
 			}
 			fmt.Println("renamed", name)
 		case 2:
 			fmt.Println("deleting", name)
-			if err := img.Do(context.Background(), "delete"); err != nil {
+			if err := img.Do(context.Background(), command.Call{Line: "delete"}); err != nil {
 				return err
 			}
 			fmt.Println("deleted", name)
@@ -179,7 +180,7 @@ func TestConcurrentCommands(t *testing.T) {
 func act(t *testing.T, h *house, rnd *rand.Rand, names []string, src string) error {
 	name, other := names[rnd.IntN(len(names))], names[rnd.IntN(len(names))]
 	if rnd.IntN(2) == 0 {
-		return h.Do(t.Context(), Quote("register", name, src))
+		return h.Do(t.Context(), command.Call{Line: command.Quote("register", name, src)})
 	}
 	img, err := h.Image(name)
 	if err != nil {
@@ -187,11 +188,11 @@ func act(t *testing.T, h *house, rnd *rand.Rand, names []string, src string) err
 	}
 	switch rnd.IntN(4) {
 	case 0:
-		return img.Do(t.Context(), "delete")
+		return img.Do(t.Context(), command.Call{Line: "delete"})
 	case 1:
-		return img.Do(t.Context(), Quote("rename", other))
+		return img.Do(t.Context(), command.Call{Line: command.Quote("rename", other)})
 	case 2:
-		return img.Do(t.Context(), Quote("set", "description", other))
+		return img.Do(t.Context(), command.Call{Line: command.Quote("set", "description", other)})
 	}
 	handle, err := img.Open(t.Context())
 	if err != nil {
@@ -206,7 +207,7 @@ func act(t *testing.T, h *house, rnd *rand.Rand, names []string, src string) err
 }
 
 func expected(err error) bool {
-	return slices.ContainsFunc([]error{os.ErrExist, os.ErrNotExist, os.ErrClosed, ErrBusy}, func(kind error) bool { return errors.Is(err, kind) })
+	return slices.ContainsFunc([]error{os.ErrExist, os.ErrNotExist, os.ErrClosed, command.ErrBusy}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // statuses tells of each image what its record says, and not how far the saver is, which goes on by itself.

@@ -8,20 +8,23 @@ import (
 	"log/slog"
 	"runtime"
 	"syscall"
-	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/convert"
 	"github.com/imsfs/imsfs/lazyload/chain"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
 	"github.com/imsfs/imsfs/lifecycle/output"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
 // export is one file that the disk of an image, or of a volume, is written to.
 type export struct {
-	r      *Registry
-	rec    record // of the image, or as it would be of one that is committed now
-	attrs  []any  // for the log
+	reg    *Registry
+	rec    catalog.Image // of the image, or as it would be of one that is committed now
+	attrs  []any         // for the log
 	digest func() string
 	exportRequest
 	enc formats.Encoder
@@ -29,43 +32,56 @@ type export struct {
 	sum *blockstore.Sum // nil if what was written is not read back
 }
 
-// export is the verb: FORMAT DEST [KEY=VALUE ...]. What can be told without reading the disk refuses the command, the rest is
+// export is the verb. What can be found out without reading the disk refuses the command, the rest is
 // the job's outcome. In either case nothing is left behind.
-func (i *Image) export(_ context.Context, words []string) error {
-	if err := i.r.idle(i.r.jobAt(&i.job)); err != nil {
-		return err
-	}
-	e := &export{r: i.r, rec: i.record(), attrs: imageAttrs(i), digest: i.Digest}
-	if err := e.prepare(words); err != nil {
-		return err
-	}
-	err := i.launch("export", func(ctx context.Context, j *job, h *Handle) error {
+func (i *Image) export(_ context.Context, args *command.Args) (plan, error) {
+	e := &export{reg: i.reg, rec: i.record(), attrs: i.attrs(), digest: i.Digest}
+	return e.job(&i.jobs, args, i.onDisk(func(ctx context.Context, j *job.Job, h *pool.Handle) error {
 		rec := e.rec
 		return e.run(ctx, j, h.Pass(formats.Info{Format: rec.Format, ClusterSize: rec.ClusterSize, Compression: rec.Compression, Allocated: rec.Allocated}))
-	}, e.dst.Discard)
-	if err != nil {
-		e.dst.Discard()
-	}
-	return err
+	}))
 }
 
-// prepare checks the words and makes the file, under another name.
-func (e *export) prepare(words []string) error {
-	rec, r := e.rec, e.r
+// job is the plan of an export whose work is given.
+func (e *export) job(jobs *job.Slot, args *command.Args, work func(context.Context, *job.Job) error) (plan, error) {
+	p, err := e.reg.startJob(jobs, "export", func(ctx context.Context, j *job.Job) error {
+		defer e.dst.Discard()
+		return work(ctx, j)
+	})
+	if err != nil {
+		return p, err
+	}
+	if err := e.prepare(args); err != nil {
+		return p, err
+	}
+	start := p.Then
+	p.Then = func(ctx context.Context) error {
+		err := start(ctx)
+		if err != nil {
+			e.dst.Discard()
+		}
+		return err
+	}
+	return p, nil
+}
+
+// prepare checks the arguments and makes the file, without its name.
+func (e *export) prepare(args *command.Args) error {
+	rec, r := e.rec, e.reg
 	var err error
-	if e.exportRequest, err = r.exportRequest(rec, words); err != nil {
+	if e.exportRequest, err = r.exportRequest(rec, args); err != nil {
 		return err
 	}
 	if e.enc, err = r.cfg.Formats.Create(e.format, rec.Size, e.opts); err != nil {
-		return refuse(iofs.ErrInvalid, "%v", err)
+		return command.Refuse(iofs.ErrInvalid, "%v", err)
 	}
 	if e.verify {
 		if e.sum, err = blockstore.NewSum(rec.Size); err != nil {
-			return refuse(iofs.ErrInvalid, "%v, by which the file is verified: say verify=no", err)
+			return command.Refuse(iofs.ErrInvalid, "%v, by which the file is verified (verify=no does without)", err)
 		}
 	}
 	var sources []string
-	for _, f := range rec.files() {
+	for _, f := range rec.Files() {
 		sources = append(sources, f.Path)
 	}
 	e.dst, err = output.Create(e.dest, sources, e.force)
@@ -73,27 +89,27 @@ func (e *export) prepare(words []string) error {
 	switch {
 	case errors.Is(err, iofs.ErrExist):
 		return fmt.Errorf("%w (force=yes replaces it)", err)
-	case err != nil && !errors.As(err, &errno): // it is there and no file to be replaced
-		return refuse(iofs.ErrInvalid, "%v", err)
+	case err != nil && !errors.As(err, &errno): // it exists and is not a file that may be replaced
+		return command.Refuse(iofs.ErrInvalid, "%v", err)
 	}
 	return err
 }
 
 // run is the job.
-func (e *export) run(ctx context.Context, j *job, disk formats.Image) error {
+func (e *export) run(ctx context.Context, j *job.Job, disk formats.Image) error {
 	cfg := convert.Config{Workers: runtime.GOMAXPROCS(0)}
-	parts := int64(1) // that the job has, each of about the same work
+	parts := int64(1) // of the job, each of about the same work
 	if e.verify {
 		parts = 2
 	}
 	var total int64
 	cfg.Progress = func(done, data int64) {
 		total = data
-		j.progress(float64(done)/float64(max(total*parts, 1)), done)
+		j.Progress(share(done, total*parts), done)
 	}
 	if !e.anyRoom {
 		if err := e.dst.CheckRoom(ctx, disk, e.enc); err != nil {
-			return fmt.Errorf("writing %s: %w (space_check=no tries nevertheless)", e.dest, err)
+			return fmt.Errorf("writing %s: %w (space_check=no tries all the same)", e.dest, err)
 		}
 	}
 	if err := convert.Run(ctx, summed{disk, e.sum}, e.enc, e.dst, cfg); err != nil {
@@ -104,8 +120,8 @@ func (e *export) run(ctx context.Context, j *job, disk formats.Image) error {
 	}
 	if e.verify {
 		err := e.readBack(ctx, func(done int64) {
-			share := float64(done) / float64(max(e.rec.Size, 1))
-			j.progress((1+share)/2, total+int64(share*float64(total)))
+			part := share(done, e.rec.Size)
+			j.Progress((1+part)/2, total+int64(part*float64(total)))
 		})
 		if err != nil {
 			return fmt.Errorf("reading back what was written to %s: %w", e.dest, err)
@@ -117,18 +133,18 @@ func (e *export) run(ctx context.Context, j *job, disk formats.Image) error {
 	if err := e.dst.Commit(); err != nil {
 		return err
 	}
-	e.r.cfg.Log.Info("exported", append(e.attrs, slog.String("format", e.format), slog.String("to", e.dest))...)
+	e.reg.cfg.Log.Info("exported", append(e.attrs, slog.String("format", e.format), slog.String("to", e.dest))...)
 	return nil
 }
 
-// readBack opens what was written with the format's driver and compares its digest with that of what was read, and that with
-// what the store says of the image.
+// readBack opens the file with the format's driver and compares its digest with that of the bytes that
+// were read, and that with the store's digest of the image.
 func (e *export) readBack(ctx context.Context, progress func(done int64)) (err error) {
 	want := e.sum.Digest()
 	if known := e.digest(); known != "" && known != want.String() {
-		return fmt.Errorf("the disk was read with the digest %s, and is %s in the store", want, known)
+		return fmt.Errorf("the disk was read with the digest %s, the store has it with %s", want, known)
 	}
-	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.r.cfg.Formats, Sources: e.r.cfg.Sources, Format: e.format, Alone: true})
+	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.reg.cfg.Formats, Sources: e.reg.cfg.Sources, Format: e.format, Alone: true})
 	if err != nil {
 		return err
 	}
@@ -147,10 +163,10 @@ func (e *export) readBack(ctx context.Context, progress func(done int64)) (err e
 	return nil
 }
 
-// summed tells the digest what is read of a disk.
+// summed adds all that is read of a disk to a sum.
 type summed struct {
 	formats.Image
-	sum *blockstore.Sum // nil: nobody wants to know
+	sum *blockstore.Sum // nil: there is none
 }
 
 func (s summed) ReadAt(ctx context.Context, p []byte, off int64) error {
@@ -160,7 +176,8 @@ func (s summed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return s.sum.Add(off, p)
 }
 
-// readable is the beginning of an image as a digest sees it: a format that aligns disks (VHD with align) adds zeros to their end.
+// readable is the beginning of an image as a digest reads it: a format that aligns disks (VHD with
+// align) adds zeros to their end.
 type readable struct {
 	formats.Image
 	size int64
@@ -175,6 +192,3 @@ func (r readable) Hole(ctx context.Context, off, n int64) (int64, error) {
 	}
 	return e.Len, nil
 }
-
-// created is the time that formats record, by default that of the source, so that a disk exported twice gives the same bytes.
-func (rec record) created() int64 { return rec.Identity.ModTime / int64(time.Second) }

@@ -12,6 +12,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/mem"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
 // liar writes raw disks and reads them as others.
@@ -82,7 +84,7 @@ func TestExportWritesTheDisk(t *testing.T) {
 			if job := img.Job(); job != "DONE 1.00 - export" {
 				t.Errorf("job %q", job)
 			}
-			err := img.Do(t.Context(), Quote("export", "raw", dest))
+			err := img.Do(t.Context(), command.Call{Line: command.Quote("export", "raw", dest)})
 			if !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "force=yes") {
 				t.Errorf("export to what exists: %v", err)
 			}
@@ -128,7 +130,7 @@ func TestExportRefuses(t *testing.T) {
 		kind  error
 		says  string
 	}{
-		{img, "raw", ErrUsage, "export FORMAT DEST"},
+		{img, "raw", command.ErrUsage, "export FORMAT DEST"},
 		{img, "zip " + to, iofs.ErrInvalid, `unknown format "zip": known are flat, slow, raw, liar`},
 		{img, "flat " + to, iofs.ErrInvalid, "does not write it"},
 		{odd, "raw " + to, iofs.ErrInvalid, "multiple of 512"},
@@ -141,15 +143,15 @@ func TestExportRefuses(t *testing.T) {
 		{img, "raw " + source + " force=yes", iofs.ErrExist, `what the image "web" is read from`},
 		{odd, "raw " + source + " force=yes verify=no", iofs.ErrExist, `what the image "web" is read from`},
 		{img, "raw " + to + "/beneath", iofs.ErrNotExist, "no such file"},
-		{img, "raw " + to + " colour=red", iofs.ErrInvalid, "known are preallocation; export itself has force, level, space_check and verify"},
+		{img, "raw " + to + " colour=red", iofs.ErrInvalid, "known are preallocation; export itself has force, level, space_check, verify"},
 		{img, "raw " + to + " preallocation=half", iofs.ErrInvalid, "must be off or full"},
 		{img, "raw " + to + " level=3", iofs.ErrInvalid, "not compressed"},
-		{img, "raw " + to + " level=much", iofs.ErrInvalid, "a level is a number"},
+		{img, "raw " + to + " level=much", iofs.ErrInvalid, "level=much: must be a whole number"},
 		{img, "raw " + to + " verify=maybe", iofs.ErrInvalid, "yes or no"},
-		{img, "raw " + to + " force=no force=yes", ErrUsage, "twice"},
+		{img, "raw " + to + " force=no force=yes", command.ErrUsage, "twice"},
 		{img, "raw " + to + " word", iofs.ErrInvalid, "KEY=VALUE"},
 	} {
-		err := c.img.Do(t.Context(), "export "+c.words)
+		err := c.img.Do(t.Context(), command.Call{Line: "export " + c.words})
 		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("export %s: %v, want %q", c.words, err, c.says)
 		}
@@ -209,17 +211,15 @@ func TestExportThatIsEnded(t *testing.T) {
 			}})
 			img := h.register("web", sectors("c"))
 			h.do(img, "export", "raw", filepath.Join(dir, "out"))
-			j := h.jobAt(&img.job)
 			<-reading
-			if err := img.Do(t.Context(), "hydrate"); !errors.Is(err, ErrBusy) {
+			if err := img.Do(t.Context(), command.Call{Line: "hydrate"}); !errors.Is(err, command.ErrBusy) {
 				t.Errorf("hydrate beside an export: %v", err)
 			}
-			if err := img.Do(t.Context(), Quote("export", "raw", filepath.Join(dir, "other"))); !errors.Is(err, ErrBusy) {
+			if err := img.Do(t.Context(), command.Call{Line: command.Quote("export", "raw", filepath.Join(dir, "other"))}); !errors.Is(err, command.ErrBusy) {
 				t.Errorf("export beside an export: %v", err)
 			}
 			end(h, img)
-			<-j.done
-			if err := j.outcome(); !errors.Is(err, errCancelled) {
+			if err := img.jobs.Wait(t.Context()); !errors.Is(err, job.ErrCancelled) {
 				t.Errorf("it ended with %v", err)
 			}
 			h.empty(dir)

@@ -15,13 +15,15 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
 // deltasAre says how many deltas a volume is to have, and that no others are there.
 func (h *house) deltasAre(v *Volume, want int) {
 	h.t.Helper()
 	deltas := v.record().Deltas
-	h.jobs.Wait() // a commit leaves its deltas to be removed
+	h.settle() // a commit leaves its deltas to be removed
 	there, err := h.deltas.List()
 	slices.Sort(there)
 	if there = slices.Compact(there); err != nil || len(deltas) != want || len(there) != want {
@@ -32,9 +34,7 @@ func (h *house) deltasAre(v *Volume, want int) {
 // finishVolume waits for a volume's job and returns its outcome.
 func (h *house) finishVolume(v *Volume) error {
 	h.t.Helper()
-	j := h.jobAt(&v.job)
-	<-j.done
-	return j.outcome()
+	return v.jobs.Wait(h.t.Context())
 }
 
 // TestFailuresLeaveNoDeltas: an export or a commit that fails takes back what it put on top, but for what the first of them stopped.
@@ -47,7 +47,7 @@ func TestFailuresLeaveNoDeltas(t *testing.T) {
 	h.open()
 	h.do(h, "create", "one", "size=1048576")
 	v, disk, dir := h.volume("one"), padded("", 1<<20), t.TempDir()
-	d, err := v.Open(t.Context(), true)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestFailuresLeaveNoDeltas(t *testing.T) {
 			t.Fatal(err)
 		}
 		disk = over(disk, n*5000, text)
-		if err := v.Do(t.Context(), words); err != nil {
+		if err := v.Do(t.Context(), command.Call{Line: words}); err != nil {
 			t.Fatal(err)
 		}
 		if err := h.finishVolume(v); err == nil {
@@ -109,7 +109,7 @@ func TestCancelledExportsLeaveNoDeltas(t *testing.T) {
 		h.do(v, "cancel")
 		at.Store(nil)
 		close(g.let)
-		if err := h.finishVolume(v); !errors.Is(err, errCancelled) {
+		if err := h.finishVolume(v); !errors.Is(err, job.ErrCancelled) {
 			t.Errorf("it ended with %v", err)
 		}
 		h.deltasAre(v, 2)
@@ -122,7 +122,7 @@ func TestCancelledExportsLeaveNoDeltas(t *testing.T) {
 // first unit.
 func (h *house) pile(v *Volume, deltas int) (disk string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), true)
+	d, err := v.OpenWriter(h.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestTooManyDeltas(t *testing.T) {
 	h.open()
 	h.do(h, "create", "one", "size=131072")
 	v := h.volume("one")
-	d, err := v.Open(t.Context(), false) // before the damage, which it would find
+	d, err := v.Open(t.Context()) // before the damage, which it would find
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestTooManyDeltas(t *testing.T) {
 		t.Fatal(err)
 	}
 	dest := filepath.Join(t.TempDir(), "out")
-	if err := exportVolume(h, v, "raw", dest); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "16 deltas") || !strings.Contains(err.Error(), files.Name) {
+	if err := exportVolume(h, v, "raw", dest); !errors.Is(err, command.ErrBusy) || !strings.Contains(err.Error(), "16 deltas") || !strings.Contains(err.Error(), files.Name) {
 		t.Errorf("an export over deltas that cannot be folded: %v", err)
 	}
 	_, err = files.Data.WriteAt(whole, 0)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
 // descriptors counts this process's open files below a directory.
@@ -32,7 +34,7 @@ func descriptors(t *testing.T, dir string) int {
 func TestHandlesShareADisk(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("a", "hello")
-	var handles []*Handle
+	var handles []*pool.Handle
 	for range 3 {
 		handles = append(handles, mustOpen(t, img))
 	}
@@ -66,14 +68,14 @@ func TestHandlesShareADisk(t *testing.T) {
 func TestIdleDisksAreBounded(t *testing.T) {
 	h := newHouse(t)
 	var images []*Image
-	for i := range maxIdle + 5 {
+	for i := range pool.MaxIdle + 5 {
 		images = append(images, h.register("i"+strconv.Itoa(i), "x"))
 	}
-	h.jobs.Wait() // and what they had to close
-	if n := descriptors(t, h.sources); n != maxIdle {
-		t.Errorf("%d disks are open after registering %d, want %d", n, len(images), maxIdle)
+	h.settle() // and what they had to close
+	if n := descriptors(t, h.sources); n != pool.MaxIdle {
+		t.Errorf("%d disks are open after registering %d, want %d", n, len(images), pool.MaxIdle)
 	}
-	var handles []*Handle
+	var handles []*pool.Handle
 	for _, img := range images {
 		handles = append(handles, mustOpen(t, img))
 	}
@@ -83,8 +85,9 @@ func TestIdleDisksAreBounded(t *testing.T) {
 	for _, one := range handles {
 		one.Close()
 	}
-	if n := descriptors(t, h.sources); n != maxIdle {
-		t.Errorf("%d disks are kept idle, want %d", n, maxIdle)
+	h.settle()
+	if n := descriptors(t, h.sources); n != pool.MaxIdle {
+		t.Errorf("%d disks are kept idle, want %d", n, pool.MaxIdle)
 	}
 	h.close()
 	if n := descriptors(t, h.sources); n != 0 {
@@ -191,8 +194,8 @@ func TestChangedSourceIsRefused(t *testing.T) {
 				if got := value(t, img.Status(), "error"); got != err.Error() {
 					t.Errorf("status has error %q, want %q", got, err)
 				}
-				if img.State() != Active {
-					t.Errorf("state %s", img.State())
+				if img.record().State != catalog.Active {
+					t.Errorf("state %s", img.record().State)
 				}
 			})
 		}

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
@@ -20,7 +22,13 @@ import (
 	"github.com/imsfs/imsfs/lazyload/index"
 	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lazyload/source/file"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
+
+// files opens files.
+func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
 
 // flat is a format for tests: the word FLAT, then the disk's bytes.
 type flat struct {
@@ -73,9 +81,6 @@ func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	return i.src.ReadAt(ctx, p, off+4)
 }
-
-// files opens files.
-func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
 
 // house is a registry with all it stands on.
 type house struct {
@@ -186,13 +191,13 @@ func (h *house) register(name, content string, more ...string) *Image {
 }
 
 type doer interface {
-	Do(ctx context.Context, line string) error
+	Do(ctx context.Context, call command.Call) error
 }
 
 func (h *house) do(target doer, words ...string) {
 	h.t.Helper()
-	if err := target.Do(h.t.Context(), Quote(words...)); err != nil {
-		h.t.Fatalf("%s: %v", Quote(words...), err)
+	if err := target.Do(h.t.Context(), command.Call{Line: command.Quote(words...)}); err != nil {
+		h.t.Fatalf("%s: %v", command.Quote(words...), err)
 	}
 }
 
@@ -208,14 +213,50 @@ func (h *house) image(name string) *Image {
 // records counts the images in the database.
 func (h *house) records() int {
 	h.t.Helper()
-	records, err := readRecords(h.t.Context(), h.db)
+	c, err := catalog.Open(h.t.Context(), h.db, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return len(records)
+	return len(c.Images())
 }
 
-func mustOpen(t testing.TB, img *Image) *Handle {
+// putRecord enters an image's record as an earlier daemon left it; the registry is closed.
+func (h *house) putRecord(rec catalog.Image) {
+	h.t.Helper()
+	db, err := kv.Open(h.dir, kv.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	c, err := catalog.Open(h.t.Context(), db, nil)
+	if err == nil {
+		err = c.Update(func(tx *catalog.Tx) error { return tx.AddImage(rec) })
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// settle waits for the work that goes on in the background.
+func (h *house) settle() {
+	h.t.Helper()
+	h.eventually("the background is idle", func() bool { return h.runner.Busy() == 0 })
+}
+
+// eventually waits for a condition that background work makes true.
+func (h *house) eventually(what string, holds func() bool) {
+	h.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range 60_000 { // a minute: only a hang takes that
+		if holds() {
+			return
+		}
+		<-tick.C
+	}
+	h.t.Fatalf("%s: not within a minute", what)
+}
+
+func mustOpen(t testing.TB, img *Image) *pool.Handle {
 	t.Helper()
 	h, err := img.Open(t.Context())
 	if err != nil {
@@ -225,7 +266,7 @@ func mustOpen(t testing.TB, img *Image) *Handle {
 }
 
 // content reads a whole disk.
-func content(t testing.TB, h *Handle) string {
+func content(t testing.TB, h *pool.Handle) string {
 	t.Helper()
 	p := make([]byte, h.Size())
 	if n, err := h.ReadAt(t.Context(), p, 0); n != len(p) || err != nil && err != io.EOF {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
 // slow is a format for tests whose images want an index: the word SLOW, then the disk's bytes.
@@ -100,7 +101,7 @@ func (h *house) index(img *Image) string {
 }
 
 // becomes waits until the image's status says that of its index.
-func (h *house) becomes(img *Image, want IndexState) {
+func (h *house) becomes(img *Image, want pool.IndexState) {
 	h.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -140,7 +141,7 @@ func TestIndexIsMadeOnce(t *testing.T) {
 	}
 	h.reads(img, long("w"))
 	close(gate)
-	h.becomes(img, IndexReady)
+	h.becomes(img, pool.IndexReady)
 	h.reads(img, long("w"))
 	if h.slow.quick.Load() == 0 {
 		t.Error("the index is not used by who reads on")
@@ -167,7 +168,7 @@ func TestIndexThatWasCutOffIsMadeByTheNextDaemon(t *testing.T) {
 	h.close()
 	h.slow.gate = nil
 	h.open()
-	h.becomes(h.image("web"), IndexReady)
+	h.becomes(h.image("web"), pool.IndexReady)
 }
 
 func TestDamagedIndexIsMadeAgain(t *testing.T) {
@@ -180,7 +181,7 @@ func TestDamagedIndexIsMadeAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
 			img := h.registerSlow("web", long("w"), "load=none")
-			h.becomes(img, IndexReady)
+			h.becomes(img, pool.IndexReady)
 			path := h.index(img)
 			h.close()
 			if err := damage(path); err != nil {
@@ -190,7 +191,7 @@ func TestDamagedIndexIsMadeAgain(t *testing.T) {
 			h.reads(h.image("web"), long("w")) // who finds out what is only seen by reading
 			h.reopen()
 			img = h.image("web")
-			h.becomes(img, IndexReady)
+			h.becomes(img, pool.IndexReady)
 			h.reads(img, long("w"))
 			if b, err := os.ReadFile(path); err != nil || string(b) != slowIndex {
 				t.Errorf("the index is %q, %v", b, err)
@@ -202,7 +203,7 @@ func TestDamagedIndexIsMadeAgain(t *testing.T) {
 func TestIndexGoesWithItsImage(t *testing.T) {
 	h := newHouse(t)
 	img := h.registerSlow("web", "content")
-	h.becomes(img, IndexReady)
+	h.becomes(img, pool.IndexReady)
 	path := h.index(img)
 	h.do(img, "rename", "other")
 	if _, err := os.Stat(path); err != nil {
@@ -219,12 +220,15 @@ func TestIndexGoesWithItsImage(t *testing.T) {
 	h.do(img, "delete") // ends the pass
 	h.slow.gate = nil
 	last := h.registerSlow("last", "content")
-	h.becomes(last, IndexReady)
+	h.becomes(last, pool.IndexReady)
 	dir := filepath.Dir(path)
 	for _, name := range []string{"77.index", "7.index.new", "007.index", "x"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := h.catalog.Provisional(77); err != nil {
+		t.Fatal(err)
 	}
 	h.reopen()
 	entries, err := os.ReadDir(dir)
@@ -237,7 +241,7 @@ func TestIndexThatCannotBeMade(t *testing.T) {
 	h := newHouse(t)
 	h.slow.gate = func(context.Context) error { return formats.Corrupt("slow", 7, "cut in the middle") }
 	img := h.registerSlow("web", "content")
-	h.becomes(img, IndexNone)
+	h.becomes(img, pool.IndexNone)
 	if got := value(t, img.Status(), "index_error"); !strings.Contains(got, "cut in the middle") {
 		t.Errorf("index_error %s", got)
 	}
@@ -262,17 +266,17 @@ func TestIndexThatFailsIsMadeByALaterOpen(t *testing.T) {
 		return nil
 	}
 	img := h.registerSlow("web", "content", "load=none")
-	h.becomes(img, IndexNone)
+	h.becomes(img, pool.IndexNone)
 	if got := value(t, img.Status(), "index_error"); !strings.Contains(got, unix.ENOSPC.Error()) {
 		t.Errorf("index_error %s", got)
 	}
 	full.Store(false)
-	for i := range maxIdle { // so many idle disks close this one
+	for i := range pool.MaxIdle { // so many idle disks close this one
 		h.register("i"+strconv.Itoa(i), "x")
 	}
-	h.jobs.Wait()
+	h.settle()
 	h.reads(img, "content")
-	h.becomes(img, IndexReady)
+	h.becomes(img, pool.IndexReady)
 	if strings.Contains(img.Status(), "index_error") {
 		t.Errorf("after the second pass: %s", img.Status())
 	}

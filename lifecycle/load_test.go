@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"context"
 	"errors"
 	iofs "io/fs"
 	"os"
@@ -11,17 +12,18 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
 // finish waits for the image's job and returns its outcome.
 func (h *house) finish(img *Image) error {
 	h.t.Helper()
-	j := h.jobAt(&img.job)
-	if j == nil {
+	if img.Job() == "" {
 		h.t.Fatal("there is no job")
 	}
-	<-j.done
-	return j.outcome()
+	return img.jobs.Wait(h.t.Context())
 }
 
 // work gives an image a command that starts a job, and waits for its good end.
@@ -29,7 +31,7 @@ func (h *house) work(img *Image, words ...string) {
 	h.t.Helper()
 	h.do(img, words...)
 	if err := h.finish(img); err != nil {
-		h.t.Fatalf("%s: %v", Quote(words...), err)
+		h.t.Fatalf("%s: %v", command.Quote(words...), err)
 	}
 }
 
@@ -68,7 +70,7 @@ func TestHydratedImageNeedsNoSource(t *testing.T) {
 	if img.Digest() != digest {
 		t.Error("another digest after the restart")
 	}
-	if err := img.Do(t.Context(), "evict"); !errors.Is(err, iofs.ErrNotExist) || !strings.Contains(err.Error(), "cannot give again") {
+	if err := img.Do(t.Context(), command.Call{Line: "evict"}); !errors.Is(err, iofs.ErrNotExist) || !strings.Contains(err.Error(), "cannot give again") {
 		t.Errorf("evict without a source: %v", err)
 	}
 	if value(t, img.Status(), "complete") != "yes" {
@@ -98,11 +100,11 @@ func TestLoadModes(t *testing.T) {
 	}
 	disk.Close()
 	for _, verb := range []string{"hydrate", "prefetch", "evict", "verify"} {
-		if err := none.Do(t.Context(), verb); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "load=none") {
+		if err := none.Do(t.Context(), command.Call{Line: verb}); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "load=none") {
 			t.Errorf("%s of an image that is not kept: %v", verb, err)
 		}
 	}
-	if err := h.Do(t.Context(), "register x /x load=some"); !errors.Is(err, iofs.ErrInvalid) || !strings.Contains(err.Error(), "lazy, full or none") {
+	if err := h.Do(t.Context(), command.Call{Line: "register x /x load=some"}); !errors.Is(err, iofs.ErrInvalid) || !strings.Contains(err.Error(), "lazy, full or none") {
 		t.Errorf("load=some: %v", err)
 	}
 	if disks, _ := h.store.Disks(); len(disks) != 1 {
@@ -114,7 +116,7 @@ func TestPrefetch(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("web", long("p"))
 	for _, words := range []string{"prefetch 1", "prefetch a b", "prefetch -1 5", "prefetch 0 0", "prefetch 0 99999999", "prefetch 9223372036854775807 1"} {
-		if err := img.Do(t.Context(), words); !errors.Is(err, iofs.ErrInvalid) {
+		if err := img.Do(t.Context(), command.Call{Line: words}); !errors.Is(err, iofs.ErrInvalid) {
 			t.Errorf("%s: %v", words, err)
 		}
 	}
@@ -171,33 +173,41 @@ func TestVerifyLoadsDamageAgain(t *testing.T) {
 
 func TestJobsOfAnImageAreOneAtATime(t *testing.T) {
 	h := newHouse(t)
+	h.close()
+	h.driver.read = func(ctx context.Context, _ int64) error { <-ctx.Done(); return ctx.Err() }
+	h.open()
 	img := h.register("web", long("j"))
-	if err := img.Do(t.Context(), "cancel"); !errors.Is(err, ErrBusy) {
+	if err := img.Do(t.Context(), command.Call{Line: "cancel"}); !errors.Is(err, iofs.ErrInvalid) || errors.Is(err, command.ErrBusy) {
 		t.Errorf("cancel without a job: %v", err)
 	}
-	img.slot.turn <- struct{}{} // the job opens the disk, and that waits
 	h.do(img, "hydrate")
 	for _, verb := range []string{"hydrate", "prefetch", "verify", "evict"} {
-		if err := img.Do(t.Context(), verb); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "still running") {
+		if err := img.Do(t.Context(), command.Call{Line: verb}); !errors.Is(err, command.ErrBusy) || !strings.Contains(err.Error(), "still running") {
 			t.Errorf("%s beside a job: %v", verb, err)
 		}
 	}
 	h.do(img, "cancel")
-	<-img.slot.turn
-	if err := h.finish(img); !errors.Is(err, errCancelled) || !strings.HasPrefix(img.Job(), "CANCELLED") {
+	if err := h.finish(img); !errors.Is(err, job.ErrCancelled) || !strings.HasPrefix(img.Job(), "CANCELLED") {
 		t.Errorf("cancelled job: %v, %q", err, img.Job())
 	}
-	h.work(img, "hydrate")
+	h.close()
+	h.driver.read = nil
+	h.open()
+	if job := h.image("web").Job(); job != "" {
+		t.Errorf("after the restart there is the job %q: it was cancelled", job)
+	}
+	h.work(h.image("web"), "hydrate")
 }
 
 func TestHydrationGoesOnAfterARestart(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("web", long("r"))
-	h.changes.Lock()
-	if err := h.update(img, func(rec *record) { rec.Hydrating = true }); err != nil { // as a kill leaves it
+	err := h.catalog.Update(func(tx *catalog.Tx) error { // as a kill leaves it
+		return tx.ChangeImage(img.id, func(rec *catalog.Image) error { rec.Hydrating = true; return nil })
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	h.changes.Unlock()
 	h.reopen()
 	img = h.image("web")
 	if err := h.finish(img); err != nil || value(t, img.Status(), "complete") != "yes" {
@@ -221,7 +231,7 @@ func TestDeletedImagesLeaveNothingInTheStore(t *testing.T) {
 	if err := disk.Close(); err != nil {
 		t.Error(err)
 	}
-	h.jobs.Wait()
+	h.settle()
 	if disks, _ := h.store.Disks(); len(disks) != 0 {
 		t.Errorf("disks %v are left", disks)
 	}
@@ -229,8 +239,15 @@ func TestDeletedImagesLeaveNothingInTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.reopen()
+	if disks, _ := h.store.Disks(); len(disks) != 1 {
+		t.Errorf("a disk whose record was lost is not kept: %v", disks)
+	}
+	if err := h.catalog.Provisional(77); err != nil {
+		t.Fatal(err)
+	}
+	h.reopen()
 	if disks, _ := h.store.Disks(); len(disks) != 0 {
-		t.Errorf("stray disks %v are left", disks)
+		t.Errorf("disks %v that were dropped are left", disks)
 	}
 }
 
@@ -240,13 +257,13 @@ func TestTrimSparesWhatHasNoSource(t *testing.T) {
 	h.work(gone, "prefetch")
 	h.work(stands, "prefetch")
 	os.Remove(filepath.Join(h.sources, "gone"))
-	if err := gone.record().stands(t.Context(), h.cfg.Sources); !errors.Is(err, iofs.ErrNotExist) {
+	if err := gone.record().Unchanged(t.Context(), h.cfg.Sources); !errors.Is(err, iofs.ErrNotExist) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(h.sources, "gone"), []byte("FLATother"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := gone.record().stands(t.Context(), h.cfg.Sources); !errors.Is(err, source.ErrChanged) {
+	if err := gone.record().Unchanged(t.Context(), h.cfg.Sources); !errors.Is(err, source.ErrChanged) {
 		t.Fatal(err)
 	}
 	if _, err := h.trim(t.Context()); err != nil {
@@ -265,9 +282,7 @@ func TestStoreJobs(t *testing.T) {
 	h.work(img, "hydrate")
 	for _, verb := range []string{"verify", "sweep", "compact"} {
 		h.do(h, verb)
-		j := h.jobAt(&h.Registry.job)
-		<-j.done
-		if err := j.outcome(); err != nil || !strings.HasPrefix(h.Job(), "DONE 1.00") {
+		if err := h.jobs.Wait(t.Context()); err != nil || !strings.HasPrefix(h.Job(), "DONE 1.00") {
 			t.Errorf("%s: %v, %q", verb, err, h.Job())
 		}
 	}
@@ -281,7 +296,7 @@ func TestRestoreAfterTheDatabaseIsLost(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("web", long("l"), "os=linux")
 	h.work(img, "hydrate")
-	digest, note, size, id := img.Digest(), img.record().note(), img.Size(), img.ID()
+	digest, note, size, id := img.Digest(), h.noteOf(img.record()), img.Size(), img.ID()
 	if err := h.store.Create(40, 5, "no note"); err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +306,7 @@ func TestRestoreAfterTheDatabaseIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, err := Restore(db, []Found{{Disk: id, Size: size, Note: note}, {Disk: 40, Size: 5, Note: "no note"}}, "")
+	back, err := catalog.Restore(db, []catalog.Found{{Disk: id, Size: size, Note: note}, {Disk: 40, Size: 5, Note: "no note"}}, "")
 	if err != nil || len(back.Images) != 2 {
 		t.Errorf("restored %+v, %v", back, err)
 	}

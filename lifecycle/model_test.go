@@ -16,6 +16,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // modelSteps is how many random steps one run of the model test makes.
@@ -125,7 +127,7 @@ func (w *world) step() error {
 		if err != nil {
 			return err
 		}
-		return img.Do(w.t.Context(), "delete")
+		return img.Do(w.t.Context(), command.Call{Line: "delete"})
 	case n < 976:
 		return w.orphan(name)
 	case n < 990:
@@ -166,9 +168,9 @@ func (w *world) register() error {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		return err
 	}
-	mode := []LoadMode{Lazy, Lazy, Lazy, Full, None}[w.rng.IntN(5)]
+	mode := []catalog.LoadMode{catalog.Lazy, catalog.Lazy, catalog.Lazy, catalog.Full, catalog.None}[w.rng.IntN(5)]
 	w.disks[name] = content
-	if err := w.Do(w.t.Context(), Quote("register", name, path, "load="+string(mode))); err != nil || mode != Full {
+	if err := w.Do(w.t.Context(), command.Call{Line: command.Quote("register", name, path, "load="+string(mode))}); err != nil || mode != catalog.Full {
 		return err
 	}
 	return w.await(name, "hydrate")
@@ -196,10 +198,10 @@ func (w *world) read(name string, off, n int) error {
 
 func (w *world) job(name, line string) error {
 	img, err := w.Image(name)
-	if err != nil || !img.record().stored() {
+	if err != nil || !img.record().Stored() {
 		return err
 	}
-	if err := img.Do(w.t.Context(), line); err != nil {
+	if err := img.Do(w.t.Context(), command.Call{Line: line}); err != nil {
 		return fmt.Errorf("%s of %s: %w", line, name, err)
 	}
 	return w.await(name, line)
@@ -210,9 +212,7 @@ func (w *world) await(name, line string) error {
 	if err != nil {
 		return err
 	}
-	j := w.jobAt(&img.job)
-	<-j.done
-	if err := j.outcome(); err != nil {
+	if err := img.jobs.Wait(w.t.Context()); err != nil {
 		return fmt.Errorf("%s of %s: %w", line, name, err)
 	}
 	return nil
@@ -221,7 +221,7 @@ func (w *world) await(name, line string) error {
 // orphan hydrates an image and takes its source away.
 func (w *world) orphan(name string) error {
 	img, err := w.Image(name)
-	if err != nil || !img.record().stored() {
+	if err != nil || !img.record().Stored() {
 		return err
 	}
 	if !w.orphans[name] {

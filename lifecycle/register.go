@@ -6,117 +6,85 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// patience is how long a register waits for its job before it leaves it to itself.
+// patience is how long a register waits for its job before it leaves it to itself, and how long a
+// source that does not answer keeps another from being opened.
 const patience = 5 * time.Second
 
-// register is the verb: NAME SOURCE [KEY=VALUE ...]. It returns when the image is active. A source that cannot be opened
-// refuses it and leaves nothing behind. If ctx ends or patience does, the registration goes on without it, and a
-// failure kills the image.
-func (r *Registry) register(ctx context.Context, words []string) error {
-	rec, err := r.request(words)
-	if err != nil {
-		return err
-	}
-	j, err := r.admit(rec)
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-j.done:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return r.leave(ctx, j)
+const registerVerb = "register"
+
+// registration is one image on its way from queued to active.
+type registration struct {
+	reg      *Registry
+	img      *Image
+	finished chan struct{} // closed when the job, and what follows it, is done
+
+	mu       sync.Mutex // held while the outcome is decided
+	attended bool       // the command still waits and will return the outcome
+	err      error      // the outcome
 }
 
-// leave ends the waiting for a job: with its outcome, if there is one.
-func (r *Registry) leave(ctx context.Context, j *job) error {
-	r.changes.Lock()
-	defer r.changes.Unlock()
-	select {
-	case <-j.done:
-		err := j.outcome()
-		if errors.Is(err, formats.ErrCorrupt) { // a bad argument, to who registers; to who reads it is an I/O error
-			return &refusal{errors.Join(iofs.ErrInvalid, err), err.Error()}
-		}
-		return err
-	default:
+// register is the verb. It returns when the image is active. A source that cannot be opened refuses
+// it and leaves nothing behind. If ctx ends or patience does, the registration goes on without it,
+// and a failure kills the image.
+func (r *Registry) register(_ context.Context, args *command.Args) (plan, error) {
+	rec, err := r.requested(args)
+	if err != nil {
+		return plan{}, err
 	}
-	j.attended = false
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("it goes on without being waited for: %w", err)
+	if rec.ID, err = r.catalog.Next(); err != nil {
+		return plan{}, err
 	}
-	return nil
+	img := r.adoptImage(rec.ID)
+	added := false
+	return plan{
+		Apply: func(tx *catalog.Tx) error { return tx.AddImage(rec) },
+		Then: func(ctx context.Context) error {
+			added = true
+			return r.begin(img, true).await(ctx)
+		},
+		Drop: func() {
+			if !added {
+				r.disown(img)
+			}
+		},
+	}, nil
 }
 
-// request makes a record of the words of a command.
-func (r *Registry) request(words []string) (record, error) {
-	rec := record{Name: words[0], State: Queued, Load: Lazy, Registered: r.cfg.Now().UTC()}
-	if err := checkName(rec.Name); err != nil {
-		return record{}, err
-	}
+// requested makes a record of the arguments.
+func (r *Registry) requested(args *command.Args) (catalog.Image, error) {
+	rec := catalog.Image{Name: args.Text("NAME"), State: catalog.Queued, Registered: r.cfg.Now().UTC()}
+	rec.Load = catalog.LoadMode(args.Or("load", string(catalog.Lazy)))
+	rec.Snapshot = args.Text("snapshot")
+	rec.Meta = takeAttributes(args, nil)
 	var err error
-	if rec.Source, err = r.checkSource(words[1]); err != nil {
-		return record{}, err
+	if rec.Path, err = r.checkSource(args.Text("SOURCE")); err != nil {
+		return rec, err
 	}
-	seen := map[string]bool{}
-	for _, w := range words[2:] {
-		key, value, ok := strings.Cut(w, "=")
-		switch {
-		case !ok:
-			return record{}, refuse(ErrUsage, "%q is not KEY=VALUE", w)
-		case seen[key]:
-			return record{}, refuse(ErrUsage, "%s is given twice", key)
+	if args.Has("backing") {
+		if rec.Backing, err = r.checkSource(args.Text("backing")); err != nil {
+			return rec, err
 		}
-		seen[key] = true
-		if err := r.ask(&rec, key, value); err != nil {
-			return record{}, err
+	}
+	if rec.Format = args.Text("format"); args.Has("format") {
+		if _, err := r.cfg.Formats.Named(rec.Format); err != nil {
+			return rec, command.Refuse(iofs.ErrInvalid, "%v", err)
 		}
 	}
 	return rec, nil
 }
 
-// ask puts one KEY=VALUE into the record of a registration.
-func (r *Registry) ask(rec *record, key, value string) error {
-	switch key {
-	case "format":
-		if _, err := r.cfg.Formats.Named(value); err != nil {
-			return refuse(iofs.ErrInvalid, "%v", err)
-		}
-		rec.Format = value
-		return nil
-	case "snapshot":
-		rec.Snapshot = value
-		return nil
-	case "backing":
-		path, err := r.checkSource(value)
-		rec.Backing = path
-		return err
-	case "load":
-		if !slices.Contains(loadModes, LoadMode(value)) {
-			return refuse(iofs.ErrInvalid, "load=%s: it must be lazy, full or none", Quote(value))
-		}
-		rec.Load = LoadMode(value)
-		return nil
-	}
-	if err := checkAttribute(key, value); err != nil {
-		return err
-	}
-	rec.Meta = with(rec.Meta, key, value)
-	return nil
-}
-
-// checkSource tells what it can without looking for the source: that may take its time.
+// checkSource checks the words of a source. Looking at it may take its time, so the job does.
 func (r *Registry) checkSource(text string) (string, error) {
 	at, err := r.cfg.Sources.Absolute(text)
 	if err != nil {
@@ -125,172 +93,198 @@ func (r *Registry) checkSource(text string) (string, error) {
 	return at.String(), nil
 }
 
-// admit writes the record of a new image and starts its job.
-func (r *Registry) admit(rec record) (*job, error) {
-	r.changes.Lock()
-	defer r.changes.Unlock()
-	if other, err := r.Image(rec.Name); err == nil {
-		return nil, refuse(iofs.ErrExist, "the name %q is taken by image %d", rec.Name, other.id)
-	}
-	var err error
-	if rec.ID, err = r.ids.Next(); err != nil {
-		return nil, err
-	}
-	if err := r.write(rec.put); err != nil {
-		return nil, err
-	}
-	img := newImage(r, rec)
-	r.publish(img, rec)
-	return r.startRegistration(img, true), nil
-}
-
-// startRegistration starts the job that makes a queued image active; the caller holds changes.
-func (r *Registry) startRegistration(img *Image, attended bool) *job {
-	ctx, cancel := context.WithCancel(r.ctx)
-	j := newJob("register", r.cfg.Now, cancel)
-	j.attended = attended
-	r.mu.Lock()
-	img.job = j
-	r.mu.Unlock()
-	r.jobs.Go(func() {
-		defer cancel()
-		o, err := r.save(ctx, img, j)
-		r.settle(img, j, o, err)
-	})
-	return j
-}
-
-// save waits for its turn and opens the source.
-func (r *Registry) save(ctx context.Context, img *Image, j *job) (*origin, error) {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	j.begin()
-	r.mu.Lock()
-	if img.rec.State == Queued {
-		img.rec.State = Saving
-	}
-	rec := img.rec
-	r.mu.Unlock()
-	o := r.disks.origin(rec)
-	if _, err := o.open(ctx); err != nil {
-		return nil, err
-	}
-	return o, nil
-}
-
-// settle makes the outcome of a registration the image's state.
-func (r *Registry) settle(img *Image, j *job, o *origin, err error) {
-	r.changes.Lock()
-	defer r.changes.Unlock()
+// begin starts the job of a queued image.
+func (r *Registry) begin(img *Image, attended bool) *registration {
+	g := &registration{reg: r, img: img, attended: attended, finished: make(chan struct{})}
+	claim, err := img.jobs.Claim(registerVerb)
+	var j *job.Job
 	if err == nil {
-		err = r.activate(img, o)
+		j, err = r.runner.Queue(claim, g.run)
 	}
-	switch {
-	case err == nil:
-		r.cfg.Log.Info("registered", append(imageAttrs(img), foundAttrs(img)...)...)
-	case img.State() == Deleted:
-		err = refuse(iofs.ErrClosed, "the image was deleted before it was registered")
-	case r.isClosed():
-		err = refuse(iofs.ErrClosed, "the store is being closed; the registration goes on when it is opened again")
-	case !j.attended || r.remove(img) != nil: // nobody to tell, or no way to take it back
-		r.kill(img, err)
+	if err != nil { // the registry is being closed: the next one goes on
+		g.err = err
+		close(g.finished)
+		return g
 	}
-	j.end(err)
-	r.wantIndex(img)
-	if rec := img.record(); rec.State == Active && rec.Hydrating {
-		if err := r.startHydration(img); err != nil {
-			r.cfg.Log.Warn("hydrate", append(imageAttrs(img), slog.String("error", sentence(err)))...)
-		}
-	}
+	r.runner.Go(func() {
+		defer close(g.finished)
+		<-j.Done()
+		g.follow()
+	})
+	return g
 }
 
-// activate writes what was found in the source. The disk is kept for the first who opens it, and that before anyone
-// can, so that none opens another.
-func (r *Registry) activate(img *Image, o *origin) error {
-	if img.State() == Deleted {
-		return errors.Join(iofs.ErrClosed, o.close())
+// resumeRegistration goes on with one that an earlier daemon was cut off in.
+func (r *Registry) resumeRegistration(img *Image) { r.begin(img, false) }
+
+// await returns the outcome, or nil if it is not decided when patience or ctx ends.
+func (g *registration) await(ctx context.Context) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-g.finished:
+		return g.outcome()
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	rec := img.record()
-	d, err := r.found(&rec, o)
-	if err != nil {
-		return errors.Join(err, o.close())
+	g.mu.Lock()
+	g.attended = false
+	decided := g.err
+	g.mu.Unlock()
+	if decided != nil {
+		return g.outcome()
 	}
-	r.end(closing(r.disks.keep(img.slot, d)))
-	if err := r.update(img, func(now *record) { *now = rec }); err != nil {
-		r.end(closing(r.disks.discard(img.slot)))
-		return err
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("it goes on without being waited for: %w", err)
 	}
 	return nil
 }
 
-// found puts what was found in the source into a record, and makes the image's disk, in the store, too.
-func (r *Registry) found(rec *record, o *origin) (*disk, error) {
-	img, err := o.open(r.ctx)
-	if err != nil {
-		return nil, err
+// outcome is the error of a registration for the command that asked for it: a damaged source is a
+// wrong argument to it, and an I/O error only to a reader.
+func (g *registration) outcome() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if errors.Is(g.err, formats.ErrCorrupt) {
+		return command.Refuse(errors.Join(iofs.ErrInvalid, g.err), "%v", g.err)
 	}
-	info := img.Info()
-	rec.State = Active
-	files := o.files()
-	rec.Identity, rec.Beside = files[0].Identity, files[1:]
-	rec.Format, rec.Size, rec.Allocated = info.Format, info.Size, info.Occupied()
-	rec.ClusterSize, rec.Compression = info.ClusterSize, info.Compression
-	rec.Indexed = o.wantsIndex()
-	rec.Map = o.mapNote()
-	switch {
-	case r.cfg.Store == nil || info.Size > blockstore.MaxDiskSize && rec.Load == Lazy:
-		rec.Load = None
-	case info.Size > blockstore.MaxDiskSize && rec.Load == Full:
-		return nil, refuse(iofs.ErrInvalid, "load=full: a disk of %d bytes: the store keeps at most %d of one", info.Size, int64(blockstore.MaxDiskSize))
-	}
-	rec.Hydrating = rec.Load == Full
-	if err := r.disks.create(*rec); err != nil && !errors.Is(err, iofs.ErrExist) { // it is there if a kill came in between
-		return nil, err
-	}
-	return r.disks.disk(r.ctx, *rec, o)
+	return g.err
 }
 
-// end does what a disk that left the pool leaves to do. That waits for what is being loaded, so the caller, who holds
-// changes, does not.
-func (r *Registry) end(what func() error) {
-	r.jobs.Go(func() {
-		if err := what(); err != nil {
-			r.cfg.Log.Warn("closing a disk", slog.Any("error", err))
+// run is the job.
+func (g *registration) run(ctx context.Context, j *job.Job) error {
+	probe, err := g.probe(ctx, j)
+	if err == nil {
+		if err = g.activate(ctx, probe); err != nil {
+			err = errors.Join(err, probe.Discard())
 		}
+	}
+	return g.decide(err)
+}
+
+// probe waits for its turn and opens the source.
+func (g *registration) probe(ctx context.Context, j *job.Job) (*pool.Probe, error) {
+	r := g.reg
+	select {
+	case r.opening <- struct{}{}:
+		giveTurn := sync.OnceFunc(func() { <-r.opening })
+		defer giveTurn()
+		defer time.AfterFunc(patience, giveTurn).Stop() // a source that hangs must not hold up the others
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	j.Begin()
+	g.img.mu.Lock()
+	g.img.saving = true
+	g.img.mu.Unlock()
+	rec := g.img.record()
+	return r.pool.Probe(ctx, rec.ID, rec.Source)
+}
+
+// activate writes what was found in the source. The disk is put in its slot before it can be opened,
+// so that no reader opens another.
+func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
+	r := g.reg
+	rec := g.img.record()
+	rec.State = catalog.Active
+	probe.Fill(ctx, &rec.Source, &rec.Disk)
+	if err := r.chooseLoad(&rec); err != nil {
+		return err
+	}
+	err := r.pool.Create(rec.Base(), r.noteOf(rec))
+	if err != nil && !errors.Is(err, iofs.ErrExist) { // a kill before the record was written left it
+		return err
+	}
+	if err := probe.Keep(ctx, rec.Base(), g.img.slot); err != nil {
+		return err
+	}
+	return r.catalog.Update(func(tx *catalog.Tx) error {
+		return tx.ChangeImage(rec.ID, func(now *catalog.Image) error {
+			now.State, now.Source, now.Disk, now.Keeping = rec.State, rec.Source, rec.Disk, rec.Keeping
+			return nil
+		})
 	})
 }
 
-// closing is what is left to do of a disk, if there is one.
-func closing(d *disk) func() error { return func() error { return closeDisk(d) } }
-
-// kill keeps an image only for its error to be read. If that cannot be written either, the registration is tried
-// again when the store is next opened.
-func (r *Registry) kill(img *Image, cause error) {
-	killed := func(rec *record) { rec.State, rec.Error = Killed, sentence(cause) }
-	if err := r.update(img, killed); err != nil {
-		cause = errors.Join(cause, err)
-		rec := img.record()
-		killed(&rec)
-		r.publish(img, rec)
+// chooseLoad decides what of a disk the store keeps.
+func (r *Registry) chooseLoad(rec *catalog.Image) error {
+	switch {
+	case r.cfg.Store == nil || rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Lazy:
+		rec.Load = catalog.None
+	case rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Full:
+		return command.Refuse(iofs.ErrInvalid, "load=full: a disk of %d bytes (the store keeps at most %d of one)", rec.Size, int64(blockstore.MaxDiskSize))
 	}
-	r.mu.Lock()
-	img.lastErr = sentence(cause)
-	r.mu.Unlock()
-	r.cfg.Log.Warn("killed", append(imageAttrs(img), slog.String("error", sentence(cause)))...)
+	rec.Hydrating = rec.Load == catalog.Full
+	return nil
 }
 
-func imageAttrs(img *Image) []any {
-	rec := img.record()
-	return []any{slog.Uint64("id", rec.ID), slog.String("image", rec.Name), slog.String("source", rec.Source)}
+// decide makes the outcome the image's state: a failure takes the image back if the command waits
+// for it, else the image stays, killed, for its error to be read.
+func (g *registration) decide(err error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	img := g.img
+	switch {
+	case err == nil:
+		img.reg.cfg.Log.Info("registered", append(img.attrs(), img.foundAttrs()...)...)
+	case img.Deleted():
+		err = command.Refuse(iofs.ErrClosed, "the image was deleted before it was registered")
+	case g.reg.runner.Closing():
+		err = command.Refuse(iofs.ErrClosed, "the store is being closed; the registration goes on when it is opened again")
+	case !g.attended || img.takeBack() != nil:
+		img.kill(err)
+	}
+	g.err = err
+	return err
 }
 
-// foundAttrs are what a registration found out.
-func foundAttrs(img *Image) []any {
-	rec := img.record()
+// follow starts what an active image needs.
+func (g *registration) follow() {
+	rec := g.img.record()
+	if rec.State != catalog.Active {
+		return
+	}
+	g.reg.pool.Indexes().Want(rec.Base())
+	if rec.Hydrating {
+		g.reg.resumeHydration(g.img)
+	}
+}
+
+// takeBack removes an image that was not registered.
+func (i *Image) takeBack() error {
+	err := i.reg.catalog.Update(func(tx *catalog.Tx) error {
+		rec, err := tx.Image(i.id)
+		if err != nil {
+			return err
+		}
+		return i.leave(tx, rec)
+	})
+	if err == nil {
+		i.reg.disown(i)
+	}
+	return err
+}
+
+// kill keeps an image only for its error to be read. If that cannot be written, the registration is
+// tried again when the store is next opened.
+func (i *Image) kill(cause error) {
+	err := i.reg.catalog.Update(func(tx *catalog.Tx) error {
+		return tx.ChangeImage(i.id, func(rec *catalog.Image) error {
+			rec.State, rec.Error = catalog.Killed, command.Sentence(cause)
+			return nil
+		})
+	})
+	if err != nil {
+		i.mu.Lock()
+		i.killed = command.Sentence(errors.Join(cause, err))
+		i.mu.Unlock()
+	}
+	i.reg.cfg.Log.Warn("killed", append(i.attrs(), slog.String("error", command.Sentence(cause)))...)
+}
+
+// foundAttrs are what a registration found, for the log.
+func (i *Image) foundAttrs() []any {
+	rec := i.record()
 	attrs := []any{slog.String("format", rec.Format), slog.Int64("size", rec.Size)}
 	if rec.Map != "" {
 		attrs = append(attrs, slog.String("map", rec.Map))

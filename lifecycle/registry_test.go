@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 func TestRegisterAndRestart(t *testing.T) {
@@ -26,7 +28,7 @@ func TestRegisterAndRestart(t *testing.T) {
 			t.Errorf("status\n%swant\n%s", got, want)
 		}
 		meta := img.Meta()
-		if len(meta) != len(attributes) || meta[0] != (Attribute{"description", "the web server"}) || meta[2] != (Attribute{"os", "linux"}) || meta[3] != (Attribute{"os_version", ""}) {
+		if len(meta) != len(attributeOptions()) || meta[0] != (Attribute{"description", "the web server"}) || meta[2] != (Attribute{"os", "linux"}) || meta[3] != (Attribute{"os_version", ""}) {
 			t.Errorf("meta %q", meta)
 		}
 	}
@@ -79,17 +81,17 @@ func TestRegisterRefuses(t *testing.T) {
 		kind error
 		word string
 	}{
-		{"", ErrUsage, "empty"},
-		{"frobnicate", ErrUsage, `unknown verb "frobnicate": there are register`},
-		{"register", ErrUsage, "write register NAME SOURCE [KEY=VALUE ...]"},
-		{"register a", ErrUsage, "write register"},
-		{"register a " + good + " os", ErrUsage, `"os" is not KEY=VALUE`},
-		{"register a " + good + " os=linux os=linux", ErrUsage, "os is given twice"},
-		{"register a " + good + " colour=red", iofs.ErrInvalid, `unknown key "colour": there are description, type`},
-		{"register a " + good + " os=beos", iofs.ErrInvalid, "one of linux, windows, other"},
+		{"", command.ErrUsage, "empty"},
+		{"frobnicate", command.ErrUsage, `unknown verb "frobnicate": known are register`},
+		{"register", command.ErrUsage, "write register NAME SOURCE [KEY=VALUE ...]"},
+		{"register a", command.ErrUsage, "write register"},
+		{"register a " + good + " os", command.ErrUsage, `"os" is not KEY=VALUE`},
+		{"register a " + good + " os=linux os=linux", command.ErrUsage, "os is given twice"},
+		{"register a " + good + " colour=red", iofs.ErrInvalid, `unknown key "colour": known are format, load`},
+		{"register a " + good + " os=beos", iofs.ErrInvalid, "os=beos: must be linux, windows or other"},
 		{"register a " + good + " min_ram=-1", iofs.ErrInvalid, "whole number of MiB"},
 		{"register a " + good + " min_ram=007", iofs.ErrInvalid, "whole number"},
-		{"register a " + good + " description=" + strings.Repeat("x", MaxValue+1), iofs.ErrInvalid, "1025 bytes"},
+		{"register a " + good + " description=" + strings.Repeat("x", maxValue+1), iofs.ErrInvalid, "has 1025 bytes (at most 1024)"},
 		{"register a " + good + " format=zip", iofs.ErrInvalid, `unknown format "zip": known are flat`},
 		{"register taken " + good, iofs.ErrExist, `"taken" is taken by image 1`},
 		{"register a good", iofs.ErrInvalid, "relative"},
@@ -101,7 +103,7 @@ func TestRegisterRefuses(t *testing.T) {
 		{"register a " + text, nil, text + ": unknown format"},
 		{"register a " + empty, formats.ErrCorrupt, "there is  nothing behind the word"},
 	} {
-		err := h.Do(t.Context(), c.line)
+		err := h.Do(t.Context(), command.Call{Line: c.line})
 		switch {
 		case err == nil:
 			t.Errorf("%.60q was accepted", c.line)
@@ -120,18 +122,6 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
-	for name, good := range map[string]bool{
-		"a": true, "web server 2": true, "Bücher": true, "...": true, ".hidden": true, strings.Repeat("x", 255): true, "a-b": true,
-		"": false, ".": false, "..": false, "a/b": false, "/": false, " a": false, "a ": false, "-a": false, "a\nb": false,
-		"a\x00": false, "a\u0080": false, "\xff": false, strings.Repeat("x", 256): false, "\u00a0a": false,
-	} {
-		if err := checkName(name); (err == nil) != good || err != nil && !errors.Is(err, iofs.ErrInvalid) {
-			t.Errorf("checkName(%q) = %v, want allowed: %v", name, err, good)
-		}
-	}
-}
-
 func TestRenameKeepsEverything(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("old", "hello")
@@ -139,7 +129,7 @@ func TestRenameKeepsEverything(t *testing.T) {
 	handle := mustOpen(t, img)
 	defer handle.Close()
 	for word, kind := range map[string]error{"other": iofs.ErrExist, "a/b": iofs.ErrInvalid} {
-		if err := img.Do(t.Context(), Quote("rename", word)); !errors.Is(err, kind) || img.LastError() != err.Error() || h.LastError() != "" {
+		if err := img.Do(t.Context(), command.Call{Line: command.Quote("rename", word)}); !errors.Is(err, kind) || img.LastError() != err.Error() || h.LastError() != "" {
 			t.Errorf("rename %s = %v (LastError %q), want %v", word, err, img.LastError(), kind)
 		}
 	}
@@ -150,7 +140,7 @@ func TestRenameKeepsEverything(t *testing.T) {
 			t.Errorf("the old name: %v", err)
 		}
 		got := h.image("new name")
-		if got.ID() != img.ID() || got.Name() != "new name" || got.State() != Active {
+		if got.ID() != img.ID() || got.Name() != "new name" || got.record().State != catalog.Active {
 			t.Errorf("renamed image is\n%s", got.Status())
 		}
 		if handle != nil {
@@ -174,7 +164,7 @@ func TestSet(t *testing.T) {
 	h.do(img, "set", "arch", "aarch64")
 	h.do(img, "set", "arch", "")
 	for _, line := range []string{"set nope x", "set os beos", "set protected maybe", "set os", "set os linux now"} {
-		if err := img.Do(t.Context(), line); !errors.Is(err, iofs.ErrInvalid) {
+		if err := img.Do(t.Context(), command.Call{Line: line}); !errors.Is(err, iofs.ErrInvalid) {
 			t.Errorf("%s = %v", line, err)
 		}
 	}
@@ -193,15 +183,15 @@ func TestSet(t *testing.T) {
 func TestDelete(t *testing.T) {
 	h := newHouse(t)
 	img := h.register("a", "x", "protected=yes")
-	if err := img.Do(t.Context(), "delete"); !errors.Is(err, iofs.ErrPermission) || !strings.Contains(err.Error(), `say "set protected no" first`) {
+	if err := img.Do(t.Context(), command.Call{Line: "delete"}); !errors.Is(err, iofs.ErrPermission) || !strings.Contains(err.Error(), `("set protected no" first)`) {
 		t.Errorf("delete of a protected image = %v", err)
 	}
 	h.do(img, "set", "protected", "no")
 	h.do(img, "delete")
-	if len(h.Images()) != 0 || h.records() != 0 || img.State() != Deleted || img.Verbs() != "" {
-		t.Errorf("after delete: %d images, %d records, state %s, verbs %q", len(h.Images()), h.records(), img.State(), img.Verbs())
+	if len(h.Images()) != 0 || h.records() != 0 || img.record().State != catalog.Deleted || img.Verbs() != "" {
+		t.Errorf("after delete: %d images, %d records, state %s, verbs %q", len(h.Images()), h.records(), img.record().State, img.Verbs())
 	}
-	if err := img.Do(t.Context(), "delete"); !errors.Is(err, iofs.ErrClosed) {
+	if err := img.Do(t.Context(), command.Call{Line: "delete"}); !errors.Is(err, iofs.ErrClosed) {
 		t.Errorf("delete of a deleted image = %v", err)
 	}
 	if _, err := img.Open(t.Context()); !errors.Is(err, iofs.ErrClosed) {
@@ -238,27 +228,8 @@ func TestVerbsTellWhatMayBeUsed(t *testing.T) {
 	for line := range strings.Lines(img.Verbs()) {
 		names = append(names, strings.Fields(line)[0])
 	}
-	if want := []string{"delete", "rename", "set", "clone", "prefetch", "hydrate", "evict", "verify", "export", "cancel"}; !slices.Equal(names, want) {
+	if want := []string{"delete", "rename", "set", "tag", "untag", "clone", "prefetch", "hydrate", "evict", "verify", "export", "cancel"}; !slices.Equal(names, want) {
 		t.Errorf("verbs %q, want %q", names, want)
-	}
-}
-
-func TestDamagedRecordIsNamed(t *testing.T) {
-	for name, rec := range map[string]record{
-		"state":     {ID: 1, Name: "a", State: "sleeping"},
-		"nameless":  {ID: 1, State: Active},
-		"two names": {ID: 2, Name: "good", State: Active},
-	} {
-		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
-			h.register("good", "x")
-			if err := h.db.Update(rec.put); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := Open(t.Context(), h.db, h.cfg); err == nil || !strings.Contains(err.Error(), "damaged") {
-				t.Errorf("Open = %v", err)
-			}
-		})
 	}
 }
 

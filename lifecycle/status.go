@@ -6,20 +6,29 @@ import (
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
+	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
-// lines builds a status: "key value" lines. Keys are only ever added.
+// lines builds a status of "key value" lines. Keys are only ever added.
 type lines struct{ strings.Builder }
 
 func (l *lines) add(key string, value any) { fmt.Fprintf(l, "%s %v\n", key, value) }
 
-// Status tells how the store is, in "key value" lines: see docs/control-files.md.
+// sectorSize adds the logical sector size of a disk, unless it is the usual one.
+func (l *lines) sectorSize(n int64) {
+	if n != 0 && n != formats.SectorSize {
+		l.add("logical_sector_size", n)
+	}
+}
+
+// Status returns how the store is, in "key value" lines: docs/control-files.md.
 func (r *Registry) Status() string {
-	states := map[State]int{}
+	states := map[catalog.State]int{}
 	handles := int64(0)
 	images := r.Images()
 	for _, img := range images {
-		states[img.State()]++
+		states[img.record().State]++
 		handles += img.opens.Load()
 	}
 	volumes := r.Volumes()
@@ -29,7 +38,7 @@ func (r *Registry) Status() string {
 	}
 	var l lines
 	l.add("images", len(images))
-	for _, s := range []State{Queued, Saving, Active, Killed} {
+	for _, s := range []catalog.State{catalog.Queued, catalog.Saving, catalog.Active, catalog.Killed} {
 		l.add(string(s), states[s])
 	}
 	l.add("opens", handles)
@@ -44,7 +53,7 @@ func (r *Registry) Status() string {
 	return l.String()
 }
 
-// storeStatus adds what is to be told of the block store.
+// storeStatus adds the lines of the block store.
 func (r *Registry) storeStatus(l *lines) {
 	if r.cfg.Store == nil {
 		return
@@ -70,21 +79,17 @@ func (r *Registry) storeStatus(l *lines) {
 	}
 }
 
-// loadStatus adds what of an image is in the block store.
-func (i *Image) loadStatus(l *lines, rec record) {
-	load := rec.Load
-	if load == "" {
-		load = Lazy
-	}
-	l.add("load", load)
+// loadStatus adds how much of an image is in the block store.
+func (i *Image) loadStatus(l *lines, rec catalog.Image) {
+	l.add("load", or(string(rec.Load), string(catalog.Lazy)))
 	if rec.Committed {
 		l.add("committed", "yes")
 	}
-	if i.r.cfg.Store == nil || !rec.stored() {
+	if i.reg.cfg.Store == nil || !rec.Stored() {
 		l.add("complete", "no")
 		return
 	}
-	st, err := i.r.cfg.Store.Status(rec.ID)
+	st, err := i.reg.cfg.Store.Status(rec.ID)
 	complete := "no"
 	if err == nil && st.Complete() {
 		complete = "yes"
@@ -93,11 +98,12 @@ func (i *Image) loadStatus(l *lines, rec record) {
 	l.add("loaded", min(st.Loaded*blockstore.BlockSize, rec.Size))
 }
 
-// Status tells what the image is, in "key value" lines: see docs/control-files.md.
+// Status returns what the image is, in "key value" lines: docs/control-files.md.
 func (i *Image) Status() string {
-	i.r.mu.RLock()
-	rec, trouble, index := i.rec, i.trouble, i.index
-	i.r.mu.RUnlock()
+	rec := i.record()
+	i.mu.Lock()
+	trouble := i.trouble
+	i.mu.Unlock()
 	var l lines
 	l.add("id", rec.ID)
 	l.add("name", rec.Name)
@@ -105,22 +111,35 @@ func (i *Image) Status() string {
 	l.add("format", or(rec.Format, "unknown"))
 	l.add("size", rec.Size)
 	l.add("allocated", rec.Allocated)
+	l.sectorSize(rec.SectorSize)
 	l.add("cluster_size", rec.ClusterSize)
 	l.add("compression", or(rec.Compression, "none"))
-	l.add("source", or(rec.Source, "none"))
+	l.add("source", or(rec.Path, "none"))
 	if rec.Map != "" {
 		l.add("map", rec.Map)
 	}
 	l.add("registered", rec.Registered.Format(time.RFC3339))
 	l.add("opens", i.opens.Load())
-	if rec.State == Active {
+	if rec.State == catalog.Active {
 		i.loadStatus(&l, rec)
-		l.index(index)
+		i.indexStatus(&l)
 	}
 	if problem := or(rec.Error, trouble); problem != "" {
 		l.add("error", problem)
 	}
 	return l.String()
+}
+
+// indexStatus adds the state of the image's index, if it needs one.
+func (i *Image) indexStatus(l *lines) {
+	state, trouble := i.reg.pool.Indexes().State(i.id)
+	if state == "" {
+		return
+	}
+	l.add("index", state)
+	if trouble != "" {
+		l.add("index_error", trouble)
+	}
 }
 
 func or(value, otherwise string) string {

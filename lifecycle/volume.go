@@ -2,201 +2,360 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	iofs "io/fs"
 	"log/slog"
-	"slices"
-	"strings"
+	"sync"
 	"time"
 
-	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// Volume is a named, writable disk: what was written to it, over the image that it was cloned from, or over nothing. It
-// needs that image no more: it rests on the same disk of the store, and knows its source. It is safe for concurrent use, and goes on
-// answering after it is deleted.
+// Volume is a named, writable disk: deltas over the disk of the image that it was cloned from, or
+// over nothing. It does not need that image any more: it rests on the same disk of the store, and
+// knows its source. It is safe for concurrent use, and goes on answering after it is deleted.
 type Volume struct {
-	r   *Registry
-	id  uint64
-	use use
-	// The disks that it rests on: what its deltas lie on, and what a revert goes back to if that is another; nil if there is none. A
-	// commit, which has the disk open, sets others. Guarded by use.mu.
-	base, origin *slot
+	reg  *Registry
+	id   uint64
+	jobs job.Slot
+	use  use
+	// The disks that it rests on: what its deltas lie on, and what a revert goes back to if that is
+	// another; nil if there is none. Guarded by use.mu.
+	base, origin *pool.Slot
 
-	// Guarded by r.mu.
-	rec     volumeRecord
-	job     *job // the latest, nil if there was none since the start
-	deleted bool
-	lastErr string
-	damage  string // why it can only be read, "" if nothing is wrong
+	mu     sync.Mutex     // guards the following
+	gone   catalog.Volume // the last record of a volume that was deleted
+	damage string         // why it can only be read, "" if nothing is wrong
 }
 
-func newVolume(r *Registry, rec volumeRecord) *Volume {
-	v := &Volume{r: r, id: rec.ID, rec: rec, use: newUse()}
-	if rec.Base != nil {
-		v.base = r.disks.rest(rec.Base.ID)
-	}
-	if rec.Origin != nil {
-		v.origin = r.disks.rest(rec.Origin.ID)
-	}
+// adoptVolume makes a volume known to the registry. It can be looked up once the catalog has its
+// record.
+func (r *Registry) adoptVolume(rec catalog.Volume) *Volume {
+	v := &Volume{reg: r, id: rec.ID, use: newUse(), base: r.restOn(rec.Base), origin: r.restOn(rec.Origin)}
+	v.jobs.Ended = v.logJob
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.volumes[rec.ID] = v
 	return v
 }
 
-func (v *Volume) record() volumeRecord {
-	v.r.mu.RLock()
-	defer v.r.mu.RUnlock()
-	return v.rec
+// restOn acquires the slot of a base, nil for none.
+func (r *Registry) restOn(base *catalog.Base) *pool.Slot {
+	if base == nil {
+		return nil
+	}
+	return r.pool.Acquire(base.ID)
 }
 
-// ID is the volume's number: never given to another volume or image, kept through renames.
+// disownVolume takes back an adoption, or ends one.
+func (r *Registry) disownVolume(v *Volume) {
+	r.mu.Lock()
+	delete(r.volumes, v.id)
+	r.mu.Unlock()
+	v.restOnly(nil, nil)
+}
+
+// restOnly makes the volume rest on these slots, which it has acquired, and on no others.
+func (v *Volume) restOnly(base, origin *pool.Slot) {
+	u := &v.use
+	u.mu.Lock()
+	gone := []*pool.Slot{v.base, v.origin}
+	v.base, v.origin = base, origin
+	u.mu.Unlock()
+	for _, s := range gone {
+		if s != nil {
+			v.reg.pool.Release(s)
+		}
+	}
+}
+
+func (v *Volume) record() catalog.Volume {
+	if rec, ok := v.reg.catalog.Volume(v.id); ok {
+		return rec
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.gone
+}
+
+// ID returns the volume's number: never given to another volume or image, kept through renames.
 func (v *Volume) ID() uint64 { return v.id }
 
-// Name is what it is called now.
+// Name returns its name as it is now.
 func (v *Volume) Name() string { return v.record().Name }
 
-// Size is the disk's size in bytes.
+// Size returns the disk's size in bytes.
 func (v *Volume) Size() int64 { return v.record().Size }
 
-// Created is when it was created, in UTC.
+// Created returns when it was created, in UTC.
 func (v *Volume) Created() time.Time { return v.record().Created }
 
-// Deleted tells whether it is no more.
+// Deleted reports whether the volume was deleted.
 func (v *Volume) Deleted() bool {
-	v.r.mu.RLock()
-	defer v.r.mu.RUnlock()
-	return v.deleted
+	_, ok := v.reg.catalog.Volume(v.id)
+	return !ok
 }
 
-// Meta lists every attribute there is, in order, with "" for what nobody said.
+// Meta lists every attribute, in order, with "" for one that was not set.
 func (v *Volume) Meta() []Attribute { return allAttributes(v.record().Meta) }
 
-// Job is the line of the latest job, "" if there was none since the start.
-func (v *Volume) Job() string {
-	if j := v.r.jobAt(&v.job); j != nil {
-		return j.line()
+// State returns which verbs may be used, or iofs.ErrClosed if the volume was deleted.
+func (v *Volume) State() (catalog.State, error) {
+	if v.Deleted() {
+		return catalog.Deleted, command.Refuse(iofs.ErrClosed, "the volume %q was deleted", v.Name())
 	}
-	return ""
+	return v.usableAs(), nil
 }
 
-// LastError is the sentence of the last command on this volume, or of its job that failed since; "" if all went well.
-func (v *Volume) LastError() string {
-	v.r.mu.RLock()
-	defer v.r.mu.RUnlock()
-	return v.lastErr
-}
-
-// state is which verbs may be used.
-func (v *Volume) state() State {
-	v.look()
-	v.r.mu.RLock()
-	defer v.r.mu.RUnlock()
-	if v.damage != "" {
-		return Damaged
-	}
-	return Active
-}
-
-// Damage is why the volume can only be read, "" if nothing is known to be wrong.
+// Damage returns why the volume can only be read, "" if nothing is known to be wrong.
 func (v *Volume) Damage() string {
-	v.r.mu.RLock()
-	defer v.r.mu.RUnlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	return v.damage
 }
 
-// Verbs lists the commands that may be used on the volume now, a line each.
-func (v *Volume) Verbs() string { return usage(volumeVerbs, v.state()) }
-
-// Do runs one command on the volume. Its error is one sentence, and is what LastError says until the next command.
-func (v *Volume) Do(ctx context.Context, line string) error {
-	v.awaitClose(ctx, line)
-	v.r.changes.Lock()
-	defer v.r.changes.Unlock()
-	v.setError("") // before: a job that the command starts may have failed by the time the command is through
-	err := told(v.perform(ctx, line))
-	if err != nil {
-		v.setError(sentence(err))
-	}
-	return err
+// setDamage notes why the volume can only be read; nil clears it.
+func (v *Volume) setDamage(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.damage = command.Sentence(err)
 }
 
-func (v *Volume) setError(text string) {
-	v.r.mu.Lock()
-	defer v.r.mu.Unlock()
-	v.lastErr = text
-}
-
-func (v *Volume) perform(ctx context.Context, line string) error {
-	if v.Deleted() {
-		return refuse(iofs.ErrClosed, "the volume %q was deleted", v.Name())
-	}
-	return perform(ctx, volumeVerbs, v, v.state(), line)
-}
-
-// Volumes returns all volumes by name.
-func (r *Registry) Volumes() []*Volume {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	volumes := make([]*Volume, 0, len(r.volumes))
-	for _, v := range r.volumes {
-		volumes = append(volumes, v)
-	}
-	slices.SortFunc(volumes, func(a, b *Volume) int { return strings.Compare(a.rec.Name, b.rec.Name) })
-	return volumes
-}
-
-// Volume returns the volume of that name; iofs.ErrNotExist.
-func (r *Registry) Volume(name string) (*Volume, error) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	v, ok := r.volumes[name]
-	if !ok {
-		return nil, refuse(iofs.ErrNotExist, "there is no volume %q", name)
-	}
-	return v, nil
-}
-
-// updateVolume changes a volume's record, on disk and then for all to see; the caller holds changes.
-func (r *Registry) updateVolume(v *Volume, change func(*volumeRecord)) error {
-	old := v.record()
-	rec := old
-	change(&rec)
-	if err := r.putVolume(&old, rec); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.volumes, v.rec.Name)
-	v.rec = rec
-	r.volumes[rec.Name] = v
-	return nil
-}
-
-func volumeAttrs(v *Volume) []any {
+func (v *Volume) attrs() []any {
 	rec := v.record()
 	return []any{slog.Uint64("id", rec.ID), slog.String("volume", rec.Name)}
 }
 
-// openDeltas makes the directory of deltas be there, renews the volumes' notes, and then removes the deltas that no volume has.
-func (r *Registry) openDeltas() (err error) {
+// logJob logs a job that failed.
+func (v *Volume) logJob(verb string, err error) {
+	if err != nil && !v.reg.runner.Closing() {
+		v.reg.cfg.Log.Warn(verb, append(v.attrs(), slog.String("error", command.Sentence(err)))...)
+	}
+}
+
+// change is the plan of a verb that only changes the volume's record.
+func (v *Volume) change(to func(*catalog.Volume)) plan {
+	return plan{Apply: func(tx *catalog.Tx) error {
+		return tx.ChangeVolume(v.id, func(rec *catalog.Volume) error { to(rec); return nil })
+	}}
+}
+
+// update changes the volume's record in a transaction of its own.
+func (v *Volume) update(to func(*catalog.Volume)) error {
+	return v.reg.catalog.Update(v.change(to).Apply)
+}
+
+// clone is the verb of an image.
+func (i *Image) clone(_ context.Context, args *command.Args) (plan, error) {
+	rec := i.record()
+	size := args.Int("size", rec.Size)
+	if size < rec.Size {
+		return plan{}, command.Refuse(iofs.ErrInvalid, "size=%d is less than the image's (%d bytes)", size, rec.Size)
+	}
+	base := rec.Base()
+	return i.reg.addVolume(catalog.Volume{
+		Name: args.Text("VOLUME"), Size: size, From: rec.Name, Base: &base,
+		About: catalog.About{Meta: catalog.With(rec.Meta, "protected", "")},
+	})
+}
+
+// create is the verb of the store.
+func (r *Registry) create(_ context.Context, args *command.Args) (plan, error) {
+	return r.addVolume(catalog.Volume{Name: args.Text("VOLUME"), Size: args.Int("size", 0)})
+}
+
+// addVolume is the plan that makes a volume of a record without numbers. Its delta is made before the
+// record names it.
+func (r *Registry) addVolume(rec catalog.Volume) (p plan, err error) {
 	if r.cfg.Volumes == "" {
-		return nil
+		return p, command.Refuse(errors.ErrUnsupported, "volumes are not kept here")
 	}
-	if r.deltas, err = overlay.OpenDir(r.cfg.Volumes); err != nil {
-		return err
+	if err := r.catalog.VolumeNameFree(rec.Name); err != nil {
+		return p, err
 	}
-	if err := r.renewNotes(); err != nil {
-		return err
+	if rec.ID, err = r.catalog.Next(); err != nil {
+		return p, err
 	}
-	there, err := r.deltas.List()
+	delta, err := r.newDelta(rec.Size)
 	if err != nil {
-		return err
+		return p, err
 	}
-	for _, n := range there {
-		known := slices.ContainsFunc(r.Volumes(), func(v *Volume) bool { return slices.Contains(v.rec.Deltas, n) })
-		if !known {
-			if err := r.deltas.Remove(n); err != nil {
+	rec.Deltas, rec.Created = []uint64{delta}, r.cfg.Now().UTC()
+	v := r.adoptVolume(rec)
+	added := false
+	return plan{
+		Apply: func(tx *catalog.Tx) error {
+			if err := checkBase(tx, rec.Base); err != nil {
 				return err
 			}
+			return tx.AddVolume(rec)
+		},
+		Then: func(context.Context) error {
+			added = true
+			r.cfg.Log.Info("created", append(v.attrs(), slog.String("from", rec.From), slog.Int64("size", rec.Size))...)
+			return nil
+		},
+		Drop: func() {
+			if !added {
+				r.disownVolume(v)
+				r.removeDeltas(v.attrs(), []uint64{delta})
+			}
+		},
+	}, nil
+}
+
+// checkBase refuses a clone of an image that was deleted meanwhile: its disk may be gone.
+func checkBase(tx *catalog.Tx, base *catalog.Base) error {
+	if base == nil {
+		return nil
+	}
+	_, err := tx.Image(base.ID)
+	return err
+}
+
+// newDelta makes an empty delta.
+func (r *Registry) newDelta(size int64) (uint64, error) {
+	n, err := r.catalog.Next()
+	if err != nil {
+		return 0, err
+	}
+	return n, r.deltas.Create(n, size, size)
+}
+
+// removeDeltas removes deltas that no record names any more. One that stays is removed when the store
+// is next opened.
+func (r *Registry) removeDeltas(attrs []any, deltas []uint64) {
+	for _, n := range deltas {
+		if err := r.deltas.Remove(n); err != nil {
+			r.cfg.Log.Warn("removing a delta", append(attrs, slog.String("error", command.Sentence(err)))...)
 		}
 	}
-	return nil
+}
+
+// delete is the verb.
+func (v *Volume) delete(context.Context, *command.Args) (plan, error) {
+	var rec catalog.Volume
+	return plan{
+		Apply: func(tx *catalog.Tx) (err error) {
+			if rec, err = tx.Volume(v.id); err != nil {
+				return err
+			}
+			if rec.Meta["protected"] == "yes" {
+				return command.Refuse(iofs.ErrPermission, "the volume %q is protected (%q first)", rec.Name, "set protected no")
+			}
+			v.mu.Lock()
+			v.gone = rec
+			v.mu.Unlock()
+			return tx.RemoveVolume(v.id)
+		},
+		Then: func(context.Context) error {
+			v.reg.disownVolume(v)
+			if err := v.reg.deltas.RemoveNote(rec.ID); err != nil {
+				v.reg.cfg.Log.Warn("removing a volume's note", append(v.attrs(), slog.String("error", command.Sentence(err)))...)
+			}
+			v.reg.removeDeltas(v.attrs(), rec.Deltas)
+			v.reg.cfg.Log.Info("deleted", v.attrs()...)
+			return nil
+		},
+	}, nil
+}
+
+// rename is the verb.
+func (v *Volume) rename(_ context.Context, args *command.Args) (plan, error) {
+	name, old := args.Text("NAME"), v.Name()
+	if name == old {
+		return plan{}, nil
+	}
+	p := v.change(func(rec *catalog.Volume) { rec.Name = name })
+	p.Then = func(context.Context) error {
+		v.reg.cfg.Log.Info("renamed", append(v.attrs(), slog.String("from", old))...)
+		return nil
+	}
+	return p, nil
+}
+
+// set is the verb.
+func (v *Volume) set(_ context.Context, args *command.Args) (plan, error) {
+	key, value := args.Text("KEY"), args.Text("VALUE")
+	if err := command.CheckOption(volumeOptions(), key, value); err != nil {
+		return plan{}, err
+	}
+	return v.change(func(rec *catalog.Volume) {
+		if key == "shared" {
+			rec.Shared = value == "yes"
+			return
+		}
+		rec.Meta = catalog.With(rec.Meta, key, value)
+	}), nil
+}
+
+// revert is the verb: a new, empty delta takes the place of all deltas, over what the volume lay on
+// before its first snapshot.
+func (v *Volume) revert(context.Context, *command.Args) (plan, error) {
+	delta, err := v.reg.newDelta(v.Size())
+	if err != nil {
+		return plan{}, err
+	}
+	var old catalog.Volume
+	done := false
+	return plan{
+		Apply: func(tx *catalog.Tx) error {
+			return tx.ChangeVolume(v.id, func(rec *catalog.Volume) error {
+				old, rec.Deltas = *rec, []uint64{delta}
+				if rec.Snapped {
+					rec.Base, rec.Snapped, rec.Origin = rec.Origin, false, nil
+				}
+				return nil
+			})
+		},
+		Then: func(context.Context) error {
+			done = true
+			v.reverted(old)
+			return nil
+		},
+		Drop: func() {
+			if !done {
+				v.reg.removeDeltas(v.attrs(), []uint64{delta})
+			}
+		},
+	}, nil
+}
+
+// reverted lets go of what the volume had before a revert.
+func (v *Volume) reverted(old catalog.Volume) {
+	rec := v.record()
+	if old.Snapped {
+		v.restOnly(v.reg.restOn(rec.Base), nil)
+	}
+	v.reg.removeDeltas(v.attrs(), old.Deltas)
+	v.use.mu.Lock()
+	v.use.deltaBytes = 0
+	v.use.mu.Unlock()
+	v.setDamage(v.checkCommitted(rec))
+	v.reg.cfg.Log.Info("reverted", v.attrs()...)
+}
+
+// written returns how many bytes the volume's deltas have.
+func (v *Volume) written() int64 {
+	v.inspectDeltas()
+	u := &v.use
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.disk != nil {
+		return u.disk.Allocated()
+	}
+	return max(u.deltaBytes, 0)
+}
+
+// Allocated returns how many bytes of the disk hold data, at most: what was written, and what the
+// image had.
+func (v *Volume) Allocated() int64 {
+	rec, n := v.record(), v.written()
+	if rec.Base != nil {
+		n += rec.Base.Allocated
+	}
+	return min(n, rec.Size)
 }

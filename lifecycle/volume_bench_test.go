@@ -13,6 +13,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // bench is a registry on a real store for measurements.
@@ -103,7 +104,7 @@ func BenchmarkCommit(b *testing.B) {
 			b.SetBytes(changed)
 			for n := range b.N {
 				b.StopTimer()
-				d, err := v.Open(b.Context(), true)
+				d, err := v.OpenWriter(b.Context(), command.Process{PID: 1})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -119,9 +120,7 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				b.StartTimer()
 				h.do(v, "commit", fmt.Sprintf("image-%d", n))
-				j := h.jobAt(&v.job)
-				<-j.done
-				if err := j.outcome(); err != nil {
+				if err := v.jobs.Wait(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/storetest"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // shop is a registry with images and volumes beside flat bytes of what each must read as.
@@ -53,7 +55,7 @@ func TestVolumesModel(t *testing.T) {
 		known[img.id] = true
 	}
 	for _, v := range s.Volumes() {
-		for _, rec := range v.rec.rests() {
+		for _, rec := range v.record().Bases() {
 			known[rec.ID] = true
 		}
 	}
@@ -67,7 +69,7 @@ func TestVolumesModel(t *testing.T) {
 // lose loses the database, and compares the volumes that have not lost what they rested on with it.
 func (s *shop) lose() {
 	for _, lacking := range s.loseDatabase().Lacking {
-		if state := s.house.volume(lacking).state(); state != Damaged {
+		if state := s.house.volume(lacking).usableAs(); state != catalog.Damaged {
 			s.t.Errorf("%s is %s without what it rested on", lacking, state)
 		}
 		delete(s.volumes, lacking)
@@ -112,24 +114,24 @@ func (s *shop) step() error {
 	case n < 74:
 		m := s.volumes[vol]
 		m.now = append(bytes.Clone(m.revert[:min(len(m.revert), len(m.now))]), make([]byte, max(len(m.now)-len(m.revert), 0))...)
-		return s.house.volume(vol).Do(s.t.Context(), "revert")
+		return s.house.volume(vol).Do(s.t.Context(), command.Call{Line: "revert"})
 	case n < 79:
 		return s.resize(vol)
 	case n < 81:
 		to := s.name("volume")
 		s.volumes[to] = s.volumes[vol]
 		delete(s.volumes, vol)
-		return s.house.volume(vol).Do(s.t.Context(), "rename "+to)
+		return s.house.volume(vol).Do(s.t.Context(), command.Call{Line: "rename " + to})
 	case n < 83:
 		delete(s.volumes, vol)
-		return s.house.volume(vol).Do(s.t.Context(), "delete")
+		return s.house.volume(vol).Do(s.t.Context(), command.Call{Line: "delete"})
 	case n < 86:
 		delete(s.images, img)
-		return s.image(img).Do(s.t.Context(), "delete")
+		return s.image(img).Do(s.t.Context(), command.Call{Line: "delete"})
 	case n < 90:
 		return s.checkImage(img, s.images[img])
 	case n < 93:
-		if s.image(img).record().Committed || !s.image(img).record().stored() {
+		if s.image(img).record().Committed || !s.image(img).record().Stored() {
 			return nil
 		}
 		s.await(s.image(img))
@@ -142,9 +144,7 @@ func (s *shop) step() error {
 
 // await waits for the end of the hydration that a registration began.
 func (s *shop) await(img *Image) {
-	if j := s.jobAt(&img.job); j != nil {
-		<-j.done
-	}
+	_ = img.jobs.Wait(s.t.Context())
 }
 
 func (s *shop) size() int { return 512 * (1 + s.rng.IntN(2000)) }
@@ -157,7 +157,7 @@ func (s *shop) register() error {
 	}
 	s.images[name] = content
 	mode := []string{"load=lazy", "load=lazy", "load=full", "load=none"}[s.rng.IntN(4)]
-	return s.Do(s.t.Context(), Quote("register", name, s.source(name, string(content)), mode))
+	return s.Do(s.t.Context(), command.Call{Line: command.Quote("register", name, s.source(name, string(content)), mode)})
 }
 
 func (s *shop) cloned(img string) error {
@@ -168,14 +168,14 @@ func (s *shop) cloned(img string) error {
 		words = append(words, fmt.Sprintf("size=%d", len(now)))
 	}
 	s.volumes[name] = &modelVolume{now, bytes.Clone(now)}
-	return s.image(img).Do(s.t.Context(), Quote(words...))
+	return s.image(img).Do(s.t.Context(), command.Call{Line: command.Quote(words...)})
 }
 
 func (s *shop) change(vol string) error {
 	now := s.volumes[vol].now
 	off := s.rng.IntN(len(now))
 	n := min(1+s.rng.IntN(1<<(s.rng.IntN(18)+1)), len(now)-off)
-	d, err := s.house.volume(vol).Open(s.t.Context(), true)
+	d, err := s.house.volume(vol).OpenWriter(s.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		return err
 	}
@@ -192,23 +192,22 @@ func (s *shop) change(vol string) error {
 func (s *shop) committed(vol string) error {
 	name, v := s.name("image"), s.house.volume(vol)
 	verb := []string{"commit", "snapshot"}[s.rng.IntN(2)]
-	if err := v.Do(s.t.Context(), verb+" "+name+" quiesce=yes"); err != nil {
+	if err := v.Do(s.t.Context(), command.Call{Line: verb + " " + name + " quiesce=yes"}); err != nil {
 		return err
 	}
-	j := s.jobAt(&v.job)
-	<-j.done
+	err := v.jobs.Wait(s.t.Context())
 	m := s.volumes[vol]
 	s.images[name] = bytes.Clone(m.now)
 	if verb == "commit" {
 		m.revert = bytes.Clone(m.now)
 	}
-	return j.outcome()
+	return err
 }
 
 func (s *shop) resize(vol string) error {
 	m, size := s.volumes[vol], s.size()
 	m.now = append(m.now[:min(size, len(m.now))], make([]byte, max(size-len(m.now), 0))...)
-	return s.house.volume(vol).Do(s.t.Context(), fmt.Sprintf("resize %d force", size))
+	return s.house.volume(vol).Do(s.t.Context(), command.Call{Line: fmt.Sprintf("resize %d force", size)})
 }
 
 // checkImage reads an image, and, at times, hydrates it and compares its digest.
@@ -222,7 +221,7 @@ func (s *shop) checkImage(name string, want []byte) error {
 	if err := d.Close(); err != nil || got != string(want) {
 		return fmt.Errorf("%s: other bytes, or %v", name, err)
 	}
-	if s.rng.IntN(2) == 0 || !img.record().stored() {
+	if s.rng.IntN(2) == 0 || !img.record().Stored() {
 		return nil
 	}
 	s.await(img)

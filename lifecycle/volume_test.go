@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/blockstore"
-	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/blockstore/mem"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
 // newVolumes opens a house that has room for volumes.
@@ -45,7 +47,7 @@ func (h *house) clone(img *Image, name string, more ...string) *Volume {
 // write writes to a volume, and flushes.
 func (h *house) write(v *Volume, off int64, text string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), true)
+	d, err := v.OpenWriter(h.t.Context(), command.Process{PID: 1})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func (h *house) write(v *Volume, off int64, text string) {
 // has compares all of a volume's disk.
 func (h *house) has(v *Volume, want string) {
 	h.t.Helper()
-	d, err := v.Open(h.t.Context(), false)
+	d, err := v.Open(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -99,7 +101,7 @@ func TestVolumesShareTheImagesDisk(t *testing.T) {
 	one, two := h.clone(img, "one"), h.clone(img, "two", "size=524288")
 	h.write(one, 10, "one's")
 	held := mustOpen(t, img)
-	d, err := two.Open(t.Context(), false)
+	d, err := two.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,15 +144,15 @@ func TestDeletingTheLastEndsTheDisk(t *testing.T) {
 func TestQuiesce(t *testing.T) {
 	h := newVolumes(t)
 	v := h.clone(h.register("web", padded("hello", 4096)), "one")
-	d, err := v.Open(t.Context(), true)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, verb := range []string{"commit", "snapshot"} {
-		if err := v.Do(t.Context(), verb+" next quiesce=yes"); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "open for writing") {
+		if err := v.Do(t.Context(), command.Call{Line: verb + " next quiesce=yes"}); !errors.Is(err, command.ErrBusy) || !strings.Contains(err.Error(), "open for writing") {
 			t.Errorf("%s: %v", verb, err)
 		}
-		if err := v.Do(t.Context(), verb+" next quiesce=often"); err == nil {
+		if err := v.Do(t.Context(), command.Call{Line: verb + " next quiesce=often"}); err == nil {
 			t.Errorf("%s quiesce=often was taken", verb)
 		}
 	}
@@ -158,7 +160,7 @@ func TestQuiesce(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.do(v, "snapshot", "next", "quiesce=yes")
-	<-h.jobAt(&v.job).done
+	_ = h.finishVolume(v)
 	if _, err := h.Image("next"); err != nil {
 		t.Error(err)
 	}
@@ -200,7 +202,7 @@ func TestEvictIsForVolumesToo(t *testing.T) {
 	if err := os.Remove(filepath.Join(h.sources, "web")); err != nil {
 		t.Fatal(err)
 	}
-	if err := img.Do(t.Context(), "evict"); err == nil {
+	if err := img.Do(t.Context(), command.Call{Line: "evict"}); err == nil {
 		t.Error("evicted what the source cannot give again")
 	}
 }
@@ -211,7 +213,7 @@ func TestVolumesOfOlderStores(t *testing.T) {
 	disk := padded("hello", 300<<10)
 	img := h.register("web", disk)
 	v := h.clone(img, "one")
-	n, err := h.ids.Next()
+	n, err := h.catalog.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,9 +222,10 @@ func TestVolumesOfOlderStores(t *testing.T) {
 	if err := h.store.Create(n, old.Size, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.db.Update(func(tx *kv.WriteTx) error { return old.put(tx) }); err != nil {
+	if err := v.update(func(rec *catalog.Volume) { *rec = old }); err != nil {
 		t.Fatal(err)
 	}
+	h.reopen()
 	h.disks(img.ID(), n)
 	h.has(h.volume("one"), disk)
 	if st, err := h.store.Status(n); err != nil || st.Total != blockstore.Blocks(300<<10) {
@@ -240,31 +243,35 @@ func TestErrorOfAJobStays(t *testing.T) {
 	h := newVolumes(t)
 	h.do(h, "create", "one", "size=4096")
 	v := h.volume("one")
-	slow := []verb[*Volume]{{name: "slow", run: func(v *Volume, _ context.Context, _ []string) error {
-		err := h.launch(&v.job, "slow", func(context.Context, *job) error { return v.ended("slow", errors.New("it broke")) })
-		<-h.jobAt(&v.job).done
-		return err
+	fail := func(context.Context, *job.Job) error { return errors.New("it broke") }
+	slow := []verb[*Volume]{{Spec: command.Spec{Name: "slow"}, Prepare: func(v *Volume, _ context.Context, _ *command.Args) (plan, error) {
+		return failFirst(h.Registry, &v.jobs, fail)
 	}}}
-	was := volumeVerbs
-	volumeVerbs = slow
-	defer func() { volumeVerbs = was }()
-	h.do(v, "slow")
+	if err := do(t.Context(), h.Registry, &v.jobs, slow, v, command.Call{Line: "slow"}); err != nil {
+		t.Error(err)
+	}
 	if got := v.LastError(); got != "slow: it broke" {
 		t.Errorf("error %q", got)
 	}
-
-	ofStore := []verb[*Registry]{{name: "slow", run: func(r *Registry, _ context.Context, _ []string) error {
-		err := r.onStore("slow", func(context.Context, *job) error { return errors.New("it broke") })
-		<-r.jobAt(&r.job).done
-		return err
+	ofStore := []verb[*Registry]{{Spec: command.Spec{Name: "slow"}, Prepare: func(r *Registry, _ context.Context, _ *command.Args) (plan, error) {
+		return failFirst(r, &r.jobs, fail)
 	}}}
-	wasOfStore := storeVerbs
-	storeVerbs = ofStore
-	defer func() { storeVerbs = wasOfStore }()
-	if err := h.Do(t.Context(), "slow"); err != nil {
+	if err := do(t.Context(), h.Registry, &h.jobs, ofStore, h.Registry, command.Call{Line: "slow"}); err != nil {
 		t.Error(err)
 	}
 	if got := h.LastError(); got != "slow: it broke" {
 		t.Errorf("error of the store %q", got)
 	}
+}
+
+// failFirst is the plan of a job that has failed before its command is through.
+func failFirst(r *Registry, jobs *job.Slot, work func(context.Context, *job.Job) error) (plan, error) {
+	p, err := r.startJob(jobs, "slow", work)
+	start := p.Then
+	p.Then = func(ctx context.Context) error {
+		err := start(ctx)
+		_ = jobs.Wait(ctx)
+		return err
+	}
+	return p, err
 }

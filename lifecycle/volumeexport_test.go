@@ -9,6 +9,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 func exportVolume(h *house, v *Volume, words ...string) error {
@@ -25,7 +26,7 @@ func TestExportOfAVolume(t *testing.T) {
 	h.open()
 	disk := sectors("v")
 	v := h.clone(h.register("web", disk), "one")
-	d, err := v.Open(t.Context(), true)
+	d, err := v.OpenWriter(t.Context(), command.Process{PID: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,7 @@ func TestDamageIsSeenAtOnce(t *testing.T) {
 		t.Errorf("status\n%s", status)
 	}
 	h.reopen()
-	if err := h.volume("one").Do(t.Context(), "commit next"); !errors.Is(err, ErrBusy) {
+	if err := h.volume("one").Do(t.Context(), command.Call{Line: "commit next"}); !errors.Is(err, command.ErrBusy) {
 		t.Errorf("a commit: %v", err)
 	}
 	h.tendVolumes()

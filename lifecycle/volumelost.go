@@ -6,24 +6,26 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
-// A volume may outlive what it rests on: a rebuild finds no disk that was not complete, and what was committed is nowhere else.
+// A volume may outlive the disk it rests on: a rebuild finds only complete disks, and committed
+// blocks exist nowhere else.
 
-// lost is why there is nothing below the deltas where something should be, nil if that is not so.
-func (v *Volume) lost(rec volumeRecord) error {
+// checkCommitted returns an error if the base of the volume was committed and is lost.
+func (v *Volume) checkCommitted(rec catalog.Volume) error {
 	if rec.Base == nil {
 		return nil
 	}
-	if err := v.r.disks.lost(*rec.Base); err != nil {
-		return fmt.Errorf("what it rests on: %w", err)
+	if err := v.reg.pool.CheckCommitted(*rec.Base); err != nil {
+		return fmt.Errorf("the disk it rests on: %w", err)
 	}
 	return nil
 }
 
-// openLost opens the deltas alone, to be read where they have something.
-func (v *Volume) openLost(rec volumeRecord, lost error) (*overlay.Disk, error) {
-	v.found(lost)
+// openWithoutBase opens the deltas alone. They can be read where they have something.
+func (v *Volume) openWithoutBase(rec catalog.Volume, lost error) (*overlay.Disk, error) {
+	v.setDamage(lost)
 	d, err := v.openStack(rec, lostBase{rec.Base.Size, lost}, true)
 	if err == nil {
 		d.Forbid(lost)
@@ -31,19 +33,19 @@ func (v *Volume) openLost(rec volumeRecord, lost error) (*overlay.Disk, error) {
 	return d, err
 }
 
-// lostBase is a disk of which nothing is left.
+// lostBase is a disk without any of its blocks.
 type lostBase struct {
 	size int64
 	why  error
 }
 
-// Size is the overlay.Base method.
+// Size returns the size that the disk had.
 func (b lostBase) Size() int64 { return b.size }
 
-// ReadAt is the overlay.Base method.
+// ReadAt fails.
 func (b lostBase) ReadAt(context.Context, []byte, int64) (int, error) { return 0, b.why }
 
-// Extent is the overlay.Base method: who reads it is told.
+// Extent says that all is data: reading it then says why it is not.
 func (b lostBase) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
 	return formats.Extent{Off: off, Len: n, State: formats.Data}, nil
 }

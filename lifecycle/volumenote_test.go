@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/blockstore/kv"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // volumeFiles reads all that is in the volumes' directory.
@@ -60,7 +62,7 @@ func TestKilledBetweenNoteAndRecord(t *testing.T) {
 					h.write(v, 5000, "written")
 					before := h.volumeFiles()
 					h.do(v, strings.Fields(c.line)...)
-					if h.jobAt(&v.job) != nil {
+					if v.Job() != "" {
 						if err := h.finishVolume(v); err != nil {
 							t.Fatal(err)
 						}
@@ -80,7 +82,7 @@ func TestKilledBetweenNoteAndRecord(t *testing.T) {
 						if old {
 							name, want = "one", written
 						}
-						h.jobs.Wait() // a commit leaves its deltas to be removed
+						h.settle() // a commit leaves its deltas to be removed
 						kill()
 						h.loseDatabase()
 					}
@@ -113,7 +115,7 @@ func (h *house) noted() {
 func (h *house) inDatabase(v *Volume) (text string) {
 	h.t.Helper()
 	err := h.db.View(func(tx *kv.Tx) error {
-		b, err := tx.Get(v.record().key())
+		b, err := tx.Get(binary.BigEndian.AppendUint64([]byte("volume/"), v.id))
 		text = string(b)
 		return err
 	})
@@ -157,7 +159,7 @@ func TestNoteThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{"rename uno", "set os linux", "resize 8192", "resize 512 force", "revert"} {
-		if err := v.Do(t.Context(), line); err == nil {
+		if err := v.Do(t.Context(), command.Call{Line: line}); err == nil {
 			t.Errorf("%s is carried out", line)
 		}
 	}
@@ -176,37 +178,4 @@ func TestNoteThatCannotBeWritten(t *testing.T) {
 		h.has(h.volume("one"), padded("text", 4096))
 		h.reopen()
 	}
-}
-
-// TestRefusedByTheDatabase: the note goes back to what the database has.
-func TestRefusedByTheDatabase(t *testing.T) {
-	h := newVolumes(t)
-	h.do(h, "create", "one", "size=4096")
-	v := h.volume("one")
-	broken, runs := errors.New("broken"), 0
-	failing := func(tx *kv.WriteTx) error { // when the note is written: somebody else is first, and then it fails
-		if runs++; runs > 1 {
-			return broken
-		}
-		if _, err := tx.Get([]byte("other")); !errors.Is(err, os.ErrNotExist) {
-			t.Error(err)
-		}
-		return h.db.Update(func(tx *kv.WriteTx) error { return tx.Set([]byte("other"), nil) })
-	}
-	now := v.record()
-	now.Name = "uno"
-	err := h.putVolume(&v.rec, now, failing)
-	if !errors.Is(err, broken) || runs != 2 {
-		t.Errorf("after %d runs: %v", runs, err)
-	}
-	h.noted()
-	h.changes.Lock()
-	h.closed = true
-	err = h.putVolume(&v.rec, now)
-	h.closed = false
-	h.changes.Unlock()
-	if !errors.Is(err, os.ErrClosed) {
-		t.Error(err)
-	}
-	h.noted()
 }

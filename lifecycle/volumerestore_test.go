@@ -14,35 +14,37 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // loseDatabase closes the registry and opens another on what a rebuild makes of the store, which has forgotten what was not complete.
-func (h *house) loseDatabase() Restored {
+func (h *house) loseDatabase() catalog.Restored {
 	h.t.Helper()
 	notes := map[uint64]string{}
 	for _, v := range h.Volumes() {
-		for _, rec := range v.rec.rests() {
-			notes[rec.ID] = rec.note()
+		for _, rec := range v.record().Bases() {
+			notes[rec.ID] = h.noteOf(rec.Image())
 		}
 	}
 	for _, img := range h.Images() {
-		notes[img.id] = img.record().note()
+		notes[img.id] = h.noteOf(img.record())
 	}
 	h.close()
 	disks, err := h.store.Disks()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	var found []Found
+	var found []catalog.Found
 	for _, disk := range disks {
 		st, err := h.store.Status(disk)
 		if err == nil && st.Complete() {
-			found = append(found, Found{disk, st.Size, notes[disk]})
+			found = append(found, catalog.Found{Disk: disk, Size: st.Size, Note: notes[disk]})
 		} else if err := errors.Join(err, h.store.Delete(disk)); err != nil {
 			h.t.Fatal(err)
 		}
 	}
-	if _, err := kv.Reset(h.dir, BeginRestore); err != nil {
+	if _, err := kv.Reset(h.dir, catalog.BeginRestore); err != nil {
 		h.t.Fatal(err)
 	}
 	db, err := kv.Open(h.dir, kv.Options{})
@@ -52,7 +54,7 @@ func (h *house) loseDatabase() Restored {
 	if _, err := Open(h.t.Context(), db, Config{}); !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), "run it again") {
 		h.t.Errorf("opening what is not restored yet: %v", err)
 	}
-	back, err := Restore(db, found, filepath.Join(h.dir, "volumes"))
+	back, err := catalog.Restore(db, found, filepath.Join(h.dir, "volumes"))
 	if err = errors.Join(err, db.Close()); err != nil {
 		h.t.Fatal(err)
 	}
@@ -153,14 +155,14 @@ func TestWhatWasCommittedIsLost(t *testing.T) {
 	}
 	one = h.volume("one")
 	for range 2 { // before anybody opened it, and after
-		if status := one.Status(); value(t, status, "state") != "error" || !strings.Contains(value(t, status, "error"), "what was committed is lost") {
+		if status := one.Status(); value(t, status, "state") != "error" || !strings.Contains(value(t, status, "error"), "the committed blocks are lost") {
 			t.Errorf("status\n%s", status)
 		}
-		if _, err := one.Open(t.Context(), true); !errors.Is(err, syscall.EROFS) {
+		if _, err := one.OpenWriter(t.Context(), command.Process{PID: 1}); !errors.Is(err, syscall.EROFS) {
 			t.Errorf("opening it for writing: %v", err)
 		}
 	}
-	d, err := one.Open(t.Context(), false)
+	d, err := one.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

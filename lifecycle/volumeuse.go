@@ -5,32 +5,46 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
+	"github.com/imsfs/imsfs/lifecycle/command"
+	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// use is who has a volume's disk open.
+// use counts the processes that have a volume's disk open.
 type use struct {
-	turn chan struct{} // holds a token while someone opens, closes or changes the disk
+	turn chan struct{} // holds a token while the disk is opened, closed or changed
 
 	mu      sync.Mutex // guards the following
 	disk    *overlay.Disk
-	base    *Handle // what the disk lies on, nil if that is nothing
+	base    *pool.Handle // what the disk lies on, nil if that is nothing
 	handles int
-	writers int
-	written int64         // bytes the deltas had when the disk was closed; less than 0: nobody has looked
-	changed chan struct{} // closed and made anew when a handle is given back
+	writers map[command.Process]int // handles for writing
+	// deltaBytes is what the deltas had when the disk was closed; less than 0: not known yet.
+	deltaBytes int64
+	changed    chan struct{} // closed and made anew when a handle is given back
 }
 
 func newUse() use {
-	return use{turn: make(chan struct{}, 1), written: -1, changed: make(chan struct{})}
+	return use{turn: make(chan struct{}, 1), writers: map[command.Process]int{}, deltaBytes: -1, changed: make(chan struct{})}
 }
 
-// lag is how long the kernel may take to tell of a close after the closing process went on.
+// admits reports whether a process may open the disk for writing: one at a time may, as often as it
+// likes, unless the volume is shared; the caller holds mu.
+func (u *use) admits(by command.Process, shared bool) bool {
+	for writer := range u.writers {
+		if !writer.Same(by) {
+			return shared
+		}
+	}
+	return true
+}
+
+// lag is how long the kernel may take to report a close after the closing process went on.
 const lag = time.Second
 
 // take waits for the turn; giveTurn ends it.
@@ -45,8 +59,8 @@ func (u *use) take(ctx context.Context) error {
 
 func (u *use) giveTurn() { <-u.turn }
 
-// until waits, but not for long, until what is asked of the counts holds.
-func (u *use) until(ctx context.Context, holds func() bool) bool {
+// await waits for a condition on the counts, at most for lag, and reports whether it holds.
+func (u *use) await(ctx context.Context, holds func() bool) bool {
 	timer := time.NewTimer(lag)
 	defer timer.Stop()
 	for {
@@ -75,64 +89,82 @@ type VolumeHandle struct {
 // Close gives the disk back; nothing else may be running on this handle. More calls do nothing.
 func (h *VolumeHandle) Close() error { return h.giveBack() }
 
-// Open returns a handle on the disk, for writing too if that is asked. There is one writer at a time, unless the volume is
-// shared: ErrBusy. A volume that is damaged can only be read: EROFS.
-func (v *Volume) Open(ctx context.Context, write bool) (*VolumeHandle, error) {
-	h, err := v.open(ctx, write)
+// Open returns a handle on the disk for reading.
+func (v *Volume) Open(ctx context.Context) (*VolumeHandle, error) {
+	return v.open(ctx, nil)
+}
+
+// OpenWriter returns a handle on the disk for reading and writing. One process at a time may have
+// such handles, as many as it likes, unless the volume is shared: command.ErrBusy. For example,
+// resize2fs opens its disk twice. A volume that is damaged can only be read: EROFS.
+func (v *Volume) OpenWriter(ctx context.Context, by command.Process) (*VolumeHandle, error) {
+	return v.open(ctx, &by)
+}
+
+// open opens the disk for a writer, or for reading if there is none.
+func (v *Volume) open(ctx context.Context, writer *command.Process) (*VolumeHandle, error) {
+	h, err := v.admit(ctx, writer)
 	if err != nil {
 		return nil, fmt.Errorf("volume %q: %w", v.Name(), err)
 	}
 	return h, nil
 }
 
-func (v *Volume) open(ctx context.Context, write bool) (*VolumeHandle, error) {
+func (v *Volume) admit(ctx context.Context, writer *command.Process) (*VolumeHandle, error) {
 	u := &v.use
-	free := func() bool { return !write || u.writers == 0 || v.record().Shared }
-	u.until(ctx, free)
+	free := func() bool { return writer == nil || u.admits(*writer, v.record().Shared) }
+	u.await(ctx, free)
 	if err := u.take(ctx); err != nil {
 		return nil, err
 	}
 	defer u.giveTurn()
 	u.mu.Lock()
-	ok := free() // who gives a handle back, or takes one, has the turn
+	ok := free() // handles come and go only in their turn
 	u.mu.Unlock()
 	if !ok {
-		return nil, refuse(ErrBusy, "somebody has it open for writing; say %q to let several", "set shared yes")
+		return nil, command.Refuse(command.ErrBusy, "another process has it open for writing (%q lets several)", "set shared yes")
 	}
 	if v.Deleted() {
-		return nil, refuse(iofs.ErrClosed, "it was deleted")
+		return nil, command.Refuse(iofs.ErrClosed, "it was deleted")
 	}
-	disk, err := v.opened(ctx)
+	disk, err := v.openDisk(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h := &VolumeHandle{Disk: disk}
+	return v.handle(disk, writer)
+}
+
+// handle makes a handle on the open disk; the caller has the turn.
+func (v *Volume) handle(disk *overlay.Disk, writer *command.Process) (*VolumeHandle, error) {
+	u := &v.use
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if damage := disk.Damage(); damage != nil && write {
+	if damage := disk.Damage(); damage != nil && writer != nil {
+		err := command.Refuse(syscall.EROFS, "it can only be read: %v", damage)
 		if u.handles == 0 {
-			return nil, errors.Join(refuse(syscall.EROFS, "it can only be read: %v", damage), v.shut())
+			err = errors.Join(err, v.shut())
 		}
-		return nil, refuse(syscall.EROFS, "it can only be read: %v", damage)
+		return nil, err
 	}
 	u.handles++
-	if write {
-		u.writers++
+	if writer != nil {
+		u.writers[*writer]++
 	}
-	h.giveBack = sync.OnceValue(func() error { return v.release(write) })
-	return h, nil
+	return &VolumeHandle{Disk: disk, giveBack: sync.OnceValue(func() error { return v.release(writer) })}, nil
 }
 
 // release takes a handle back; the last one closes the disk.
-func (v *Volume) release(write bool) error {
+func (v *Volume) release(writer *command.Process) error {
 	u := &v.use
 	u.turn <- struct{}{}
 	defer u.giveTurn()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.handles--
-	if write {
-		u.writers--
+	if writer != nil {
+		if u.writers[*writer]--; u.writers[*writer] == 0 {
+			delete(u.writers, *writer)
+		}
 	}
 	close(u.changed)
 	u.changed = make(chan struct{})
@@ -148,7 +180,7 @@ func (v *Volume) shut() error {
 	if u.disk == nil {
 		return nil
 	}
-	u.written = u.disk.Allocated()
+	u.deltaBytes = u.disk.Allocated()
 	err := u.disk.Close()
 	if u.base != nil {
 		err = errors.Join(err, u.base.Close())
@@ -157,8 +189,8 @@ func (v *Volume) shut() error {
 	return err
 }
 
-// opened returns the open disk; the caller has the turn.
-func (v *Volume) opened(ctx context.Context) (*overlay.Disk, error) {
+// openDisk returns the disk, and opens it if it is not open; the caller has the turn.
+func (v *Volume) openDisk(ctx context.Context) (*overlay.Disk, error) {
 	u := &v.use
 	u.mu.Lock()
 	disk := u.disk
@@ -167,8 +199,8 @@ func (v *Volume) opened(ctx context.Context) (*overlay.Disk, error) {
 		return disk, nil
 	}
 	rec := v.record()
-	lost := v.lost(rec)
-	var base *Handle
+	lost := v.checkCommitted(rec)
+	var base *pool.Handle
 	var err error
 	if lost == nil {
 		if base, err = v.openBase(ctx, rec); err != nil {
@@ -187,27 +219,27 @@ func (v *Volume) opened(ctx context.Context) (*overlay.Disk, error) {
 	return disk, nil
 }
 
-func (v *Volume) openBase(ctx context.Context, rec volumeRecord) (*Handle, error) {
+func (v *Volume) openBase(ctx context.Context, rec catalog.Volume) (*pool.Handle, error) {
 	if rec.Base == nil {
 		return nil, nil
 	}
-	h, err := v.r.openRecord(ctx, *rec.Base, v.slot())
+	h, err := v.reg.pool.Open(ctx, *rec.Base, v.slot())
 	if err != nil {
-		return nil, fmt.Errorf("what it was cloned from: %w", err)
+		return nil, fmt.Errorf("the disk it was cloned from: %w", err)
 	}
 	return h, nil
 }
 
-func (v *Volume) slot() *slot {
+func (v *Volume) slot() *pool.Slot {
 	v.use.mu.Lock()
 	defer v.use.mu.Unlock()
 	return v.base
 }
 
 // openDeltas opens the disk, to be salvaged if it is damaged, and ends a resize that was cut off.
-func (v *Volume) openDeltas(rec volumeRecord, base *Handle, lost error) (*overlay.Disk, error) {
+func (v *Volume) openDeltas(rec catalog.Volume, base *pool.Handle, lost error) (*overlay.Disk, error) {
 	if lost != nil {
-		return v.openLost(rec, lost)
+		return v.openWithoutBase(rec, lost)
 	}
 	var below overlay.Base
 	if base != nil {
@@ -217,9 +249,9 @@ func (v *Volume) openDeltas(rec volumeRecord, base *Handle, lost error) (*overla
 	var damage *overlay.DamagedError
 	if errors.As(err, &damage) {
 		d, err = v.openStack(rec, below, true)
-		v.found(damage)
+		v.setDamage(damage)
 	} else {
-		v.found(nil)
+		v.setDamage(nil)
 	}
 	if err == nil && damage == nil && d.Size() != rec.Size {
 		if err = d.Resize(rec.Size); err != nil {
@@ -229,19 +261,13 @@ func (v *Volume) openDeltas(rec volumeRecord, base *Handle, lost error) (*overla
 	return d, err
 }
 
-// found notes what damage there is, nil if there is none.
-func (v *Volume) found(damage error) {
-	v.r.mu.Lock()
-	defer v.r.mu.Unlock()
-	v.damage = sentence(damage)
-}
-
-// look opens the deltas alone, if nobody has yet, to see whether they are whole and what they have. Who is opening the disk sees it, too.
-func (v *Volume) look() {
+// inspectDeltas opens the deltas alone, if that was not done yet, to find out whether they are whole
+// and how much they have. While the disk is being opened it leaves that to the opening.
+func (v *Volume) inspectDeltas() {
 	u := &v.use
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.disk != nil || u.written >= 0 {
+	if u.disk != nil || u.deltaBytes >= 0 {
 		return
 	}
 	select {
@@ -251,28 +277,28 @@ func (v *Volume) look() {
 		return
 	}
 	rec := v.record()
-	d, err := v.openStack(rec, nil, true) // what is below need not be asked
+	d, err := v.openStack(rec, nil, true) // the base need not be opened
 	var damage *overlay.DamagedError
-	v.found(v.lost(rec))
+	v.setDamage(v.checkCommitted(rec))
 	if err != nil {
 		if errors.As(err, &damage) {
-			v.found(damage)
+			v.setDamage(damage)
 		}
 		return
 	}
 	if errors.As(d.Damage(), &damage) {
-		v.found(damage)
+		v.setDamage(damage)
 	}
-	u.written = d.Allocated()
+	u.deltaBytes = d.Allocated()
 	if err := d.Close(); err != nil {
-		v.r.cfg.Log.Warn("closing a delta", append(volumeAttrs(v), "error", err)...)
+		v.reg.cfg.Log.Warn("closing a delta", append(v.attrs(), "error", command.Sentence(err))...)
 	}
 }
 
-func (v *Volume) openStack(rec volumeRecord, base overlay.Base, salvage bool) (*overlay.Disk, error) {
+func (v *Volume) openStack(rec catalog.Volume, base overlay.Base, salvage bool) (*overlay.Disk, error) {
 	var files []overlay.Files
 	for _, n := range rec.Deltas {
-		f, err := v.r.deltas.Open(n)
+		f, err := v.reg.deltas.Open(n)
 		if err != nil {
 			for _, f := range files {
 				err = errors.Join(err, f.Close())
@@ -284,45 +310,44 @@ func (v *Volume) openStack(rec volumeRecord, base overlay.Base, salvage bool) (*
 	return overlay.Open(files, base, salvage)
 }
 
-// awaitClose waits for those who are just closing the disk, if a command wants that nobody has it open. That is done before the command
-// keeps all others waiting.
-func (v *Volume) awaitClose(ctx context.Context, line string) {
-	words, err := Parse(line)
+// closedToAll takes the turn if no process has the disk open, so that none opens it until release.
+// ErrBusy: one has, or is just opening it.
+func (v *Volume) closedToAll(ctx context.Context) (release func(), err error) {
 	u := &v.use
-	switch {
-	case err != nil:
-	case words[0] == "delete" || words[0] == "revert" || words[0] == "resize" && slices.Contains(words, "force"):
-		u.until(ctx, func() bool { return u.handles == 0 })
-	case slices.Contains(words, "quiesce=yes"):
-		u.until(ctx, func() bool { return u.writers == 0 })
+	inUse := command.Refuse(command.ErrBusy, "the volume %q is in use", v.Name())
+	if !u.await(ctx, func() bool { return u.handles == 0 }) {
+		return nil, inUse
 	}
-}
-
-// unused takes the turn if nobody has the disk open, and then keeps everybody from opening it.
-func (v *Volume) unused(ctx context.Context) error {
-	u := &v.use
-	if err := u.take(ctx); err != nil {
-		return err
+	soon, cancel := context.WithTimeout(ctx, lag)
+	defer cancel()
+	if err := u.take(soon); err != nil {
+		return nil, inUse
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.handles > 0 {
 		u.giveTurn()
-		return refuse(ErrBusy, "the volume %q is in use", v.Name())
+		return nil, inUse
 	}
-	return nil
+	return u.giveTurn, nil
 }
 
 func (v *Volume) handles() (all, writers int) {
 	v.use.mu.Lock()
 	defer v.use.mu.Unlock()
-	return v.use.handles, v.use.writers
+	for _, n := range v.use.writers {
+		writers += n
+	}
+	return v.use.handles, writers
 }
 
-// close flushes and closes a disk that somebody still has open, when the registry ends: nothing is served any more.
-func (v *Volume) close() error {
+// close flushes and closes the disk when the registry ends, also one that is open: nothing is served
+// any more. ctx bounds the waiting for an opening that hangs.
+func (v *Volume) close(ctx context.Context) error {
 	u := &v.use
-	u.turn <- struct{}{}
+	if err := u.take(ctx); err != nil {
+		return command.Refuse(err, "the volume %q is still being opened", v.Name())
+	}
 	defer u.giveTurn()
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -25,7 +25,7 @@ type sourceFile struct {
 
 func (f *sourceFile) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }
 
-// outside are files that are no part of the program: tests, what only helps them, and programs that measure.
+// outside reports whether a file is outside the program: a test, a helper of tests, or a benchmark.
 func (f *sourceFile) outside() bool {
 	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/")
 }
@@ -34,7 +34,7 @@ func (f *sourceFile) line(n ast.Node) int { return f.set.Position(n.Pos()).Line 
 
 func (f *sourceFile) lines() [][]byte { return bytes.Split(f.text, []byte("\n")) }
 
-// goFiles are all Go files of the project.
+// goFiles returns all Go files of the project.
 func goFiles(t *testing.T) []*sourceFile {
 	t.Helper()
 	var files []*sourceFile
@@ -69,11 +69,11 @@ func errorOr(err, otherwise error) error {
 	return otherwise
 }
 
-// ban is a thing of another package that is not to be used.
+// ban names identifiers of another package that must not be used.
 type ban struct {
 	pkg     string
 	names   []string
-	called  bool // only calls are meant, not mentions
+	called  bool // only calls are banned, not mentions
 	allowed func(f *sourceFile) bool
 	why     string
 }
@@ -121,13 +121,13 @@ func TestBannedUses(t *testing.T) {
 	}
 }
 
-// imports are the paths of a file's imports by the names that it uses for them.
+// imports maps the names of a file's imports to their paths.
 func imports(f *sourceFile) map[string]string {
 	names := map[string]string{}
 	for _, spec := range f.tree.Imports {
 		p, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
-			continue // the parser has seen to that
+			continue // not reached: the parser has checked it
 		}
 		name := path.Base(p)
 		if spec.Name != nil {
@@ -138,7 +138,8 @@ func imports(f *sourceFile) map[string]string {
 	return names
 }
 
-// TestBannedDeclarations: nothing happens before main, and a panic says whose mistake it is.
+// TestBannedDeclarations: nothing runs before main, and a panic names the mistake that it stands
+// for.
 func TestBannedDeclarations(t *testing.T) {
 	for _, f := range goFiles(t) {
 		lines := f.lines()
@@ -169,8 +170,9 @@ func TestBannedDeclarations(t *testing.T) {
 	}
 }
 
-// TestNoPackageState: a package-level variable of the program is a table or a sentinel. It is never assigned to after its
-// declaration, and is nothing that only makes sense if it changes. (A sync.Pool keeps memory, and nothing that is remembered.)
+// TestNoPackageState: a package-level variable of the program is a table or a sentinel. It is not
+// assigned to after its declaration, and is not a channel, an atomic or a lock. A sync.Pool is
+// allowed, because it keeps memory and not state.
 func TestNoPackageState(t *testing.T) {
 	byPackage := map[string][]*sourceFile{}
 	for _, f := range goFiles(t) {
@@ -195,7 +197,7 @@ func TestNoPackageState(t *testing.T) {
 	}
 }
 
-// packageVariables lists a file's, and finds those whose type is for changing.
+// packageVariables lists a file's package-level variables, and reports those of a forbidden type.
 func packageVariables(t *testing.T, f *sourceFile) []string {
 	t.Helper()
 	var names []string
@@ -217,7 +219,7 @@ func packageVariables(t *testing.T, f *sourceFile) []string {
 	return names
 }
 
-// forChanging finds a channel, an atomic or a lock in a declaration, but for within functions.
+// forChanging returns the channel, atomic or lock in a declaration. It ignores function bodies.
 func forChanging(spec *ast.ValueSpec) (what string) {
 	ast.Inspect(spec, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -236,7 +238,7 @@ func forChanging(spec *ast.ValueSpec) (what string) {
 	return what
 }
 
-// changed lists what a file's statements assign to, in whole or in part.
+// changed lists the variables that a file's statements assign to, in whole or in part.
 func changed(f *sourceFile) []*ast.Ident {
 	var found []*ast.Ident
 	add := func(e ast.Expr) {
@@ -278,8 +280,8 @@ func changed(f *sourceFile) []*ast.Ident {
 	return found
 }
 
-// atPackageLevel tells a package's variable from a local one of the same name: the parser resolves what is declared in the
-// same file, and leaves open what is not.
+// atPackageLevel reports whether x is a variable of the package and not a local one of the same
+// name. The parser resolves the names that the file declares, and leaves the others open.
 func atPackageLevel(f *sourceFile, x *ast.Ident) bool {
 	return x.Obj == nil || f.tree.Scope.Lookup(x.Name) == x.Obj
 }

@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// layer is an image of a chain, as qemu-img and qemu-io make it.
+// layer is an image of a chain that qemu-img and qemu-io make.
 type layer struct {
-	format string   // the program's name of it
+	format string   // the program's name
 	create string   // options of qemu-img create
-	size   string   // "" is the backing file's
+	size   string   // "" for that of the backing file
 	writes []string // commands of qemu-io
 }
 
-// What the layers of a chain have: places of their own, some on the borders of clusters, and the rest from below.
+// The writes of a chain's layers: ranges of their own, some across the borders of clusters.
 var (
 	below = []string{"write -P 1 0 300k", "write -P 2 1M 70k", "write -P 3 2500k 512", "write -P 4 4M 128k"}
 	above = []string{"write -P 5 128k 64k", "write -P 6 1030k 5k", "write -P 7 3M 1", "write -P 8 5M 256k"}
@@ -25,11 +25,11 @@ var (
 	third = []string{"write -P 9 0 512", "write -P 10 4100k 1000", "write -P 11 5242k 3k"}
 )
 
-// chains are built from the base up; each is read with what is above it left out, too.
+// chains are built from the base up. Each layer of a chain is also read as the top.
 var chains = []struct {
 	name    string
 	layers  []layer
-	flags   []string // of the program, for what the images do not say
+	flags   []string // the program's, for facts that the images do not record
 	compare mapping
 }{
 	{"qcow2 on raw", []layer{{format: "raw", size: "6M", writes: below}, {format: "qcow2", writes: above}}, nil, mapsAll},
@@ -56,7 +56,7 @@ var chains = []struct {
 		{format: "qcow2", create: "-o extended_l2=on,cluster_size=128k", writes: slices.Concat(above, []string{"write -z 8k 4k"})},
 	}, nil, mapsAll},
 	{"qcow2 on vmdk", []layer{{format: "vmdk", size: "6M", writes: below}, {format: "qcow2", writes: slices.Concat(above, zeros)}}, nil, mapsAll},
-	{"qcow2 on vhd", []layer{{format: "vhd", size: "6M", writes: below}, {format: "qcow2", size: "7M", writes: above}}, nil, mapsPresence},
+	{"qcow2 on vhd", []layer{{format: "vhd", size: "6M", writes: below}, {format: "qcow2", size: "7M", writes: above}}, nil, mapsBlocks},
 	{"qcow2 on vhdx", []layer{{format: "vhdx", size: "6M", writes: below}, {format: "qcow2", writes: above}}, nil, mapsNothing},
 	{"qcow2 on vdi", []layer{{format: "vdi", size: "6M", writes: below}, {format: "qcow2", writes: above}}, nil, mapsPresence},
 	{"qcow2 on qed on qcow", []layer{
@@ -83,7 +83,7 @@ var chains = []struct {
 	{"qcow on raw", []layer{{format: "raw", size: "6M", writes: below}, {format: "qcow", writes: above}}, []string{"--backing-format", "raw"}, mapsAll},
 }
 
-// TestChainsOfQemuImg: an image and all that it is based on read as QEMU reads them.
+// TestChainsOfQemuImg: the program reads an image with its backing files as QEMU does.
 func TestChainsOfQemuImg(t *testing.T) {
 	for _, chain := range chains {
 		t.Run(chain.name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func formatNamed(t *testing.T, name string) imageFormat {
 	return imageFormats[i]
 }
 
-// buildChain makes the images of a chain in a directory, and returns their paths from the base up.
+// buildChain makes the images of a chain in dir, and returns their paths from the base up.
 func buildChain(t *testing.T, dir string, layers []layer) []string {
 	t.Helper()
 	var images []string
@@ -129,7 +129,7 @@ func buildChain(t *testing.T, dir string, layers []layer) []string {
 		if l.size != "" {
 			args = append(args, l.size)
 		}
-		do(t, "qemu-img", args...)
+		mustRun(t, "qemu-img", args...)
 		images = append(images, filepath.Join(dir, name))
 		args = []string{"-f", f.qemu}
 		for _, w := range l.writes {
@@ -142,7 +142,8 @@ func buildChain(t *testing.T, dir string, layers []layer) []string {
 	return images
 }
 
-// TestOpenOfAChain: the disk that is mounted has the bytes of all layers, compressed clusters of different sizes among them.
+// TestOpenOfAChain: a mounted disk has the bytes of all layers, also with compressed clusters of
+// different sizes.
 func TestOpenOfAChain(t *testing.T) {
 	formatNamed(t, "qcow2").need(t)
 	p := newPlace(t)
@@ -152,21 +153,20 @@ func TestOpenOfAChain(t *testing.T) {
 		{format: "qcow2", create: "-o cluster_size=4k", writes: slices.Concat(above, []string{"write -c -P 12 2M 4k", "write -z 4200k 8k"})},
 	})
 	top, flat := images[2], p.file("flat.raw")
-	do(t, "qemu-img", "convert", "-O", "raw", top, flat)
+	mustRun(t, "qemu-img", "convert", "-O", "raw", top, flat)
 	p.openImage(t, top)
-	do(t, "cmp", flat, p.path("disk"))
-	do(t, "cp", "--sparse=always", p.path("disk"), p.file("copy.raw"))
-	do(t, "cmp", flat, p.file("copy.raw"))
+	mustRun(t, "cmp", flat, p.path("disk"))
+	mustRun(t, "cp", "--sparse=always", p.path("disk"), p.file("copy.raw"))
+	mustRun(t, "cmp", flat, p.file("copy.raw"))
 }
 
-// TestBackingImageThatChanged: a VMDK says what its parent was.
+// TestBackingImageThatChanged: a VMDK records its parent's content ID, so a changed parent is
+// refused.
 func TestBackingImageThatChanged(t *testing.T) {
 	formatNamed(t, "vmdk").need(t)
 	dir := t.TempDir()
 	images := buildChain(t, dir, []layer{{format: "vmdk", size: "6M", writes: below}, {format: "vmdk", writes: above}})
-	if err := os.Remove(images[0]); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Remove(images[0]))
 	buildChain(t, dir, []layer{{format: "vmdk", size: "6M", writes: above}})
 	imsfs(t, "map", images[1]).refused(t, "layer 1", "changed")
 }

@@ -9,18 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDisk opens an image's disk for the length of the test.
+// openDisk opens an image's disk until the end of the test.
 func (p place) openDisk(t *testing.T, image string) *os.File {
 	t.Helper()
 	f, err := os.Open(p.disk(image))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f
 }
 
-// TestOpenDiskOutlivesItsImage: deleted or renamed, who has it open reads on.
+// TestOpenDiskOutlivesItsImage: an open disk can be read after its image was renamed or deleted.
 func TestOpenDiskOutlivesItsImage(t *testing.T) {
 	eachFormat(t, 12*mib, func(t *testing.T, d *daemon, m model) {
 		open := d.openDisk(t, "disk")
@@ -28,12 +26,12 @@ func TestOpenDiskOutlivesItsImage(t *testing.T) {
 		if _, err := open.Read(head); err != nil {
 			t.Fatal(err)
 		}
-		d.tell(t, "disk", "rename other")
+		d.run(t, "disk", "rename other")
 		if _, err := os.Stat(d.disk("disk")); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the old name: %v", err)
 		}
 		m.same(t, d.disk("other"))
-		d.tell(t, "other", "delete")
+		d.run(t, "other", "delete")
 		if left := d.images(t); len(left) != 0 {
 			t.Errorf("images %q are left", left)
 		}
@@ -44,12 +42,13 @@ func TestOpenDiskOutlivesItsImage(t *testing.T) {
 	})
 }
 
-// TestNameGivenAgain: the new image's bytes are read, none that the kernel has kept of the old one's.
+// TestNameGivenAgain: a new image of a deleted one's name reads as itself, although the kernel has
+// cached the old one's bytes.
 func TestNameGivenAgain(t *testing.T) {
 	eachFormat(t, 6*mib, func(t *testing.T, d *daemon, old model) {
 		old.same(t, d.disk("disk"))
 		still := d.openDisk(t, "disk")
-		d.tell(t, "disk", "delete")
+		d.run(t, "disk", "delete")
 		fresh := makeModel(t, d.file("fresh.raw"), old.size, 99)
 		d.register(t, "disk", fresh.path)
 		fresh.same(t, d.disk("disk"))
@@ -57,7 +56,7 @@ func TestNameGivenAgain(t *testing.T) {
 	})
 }
 
-// spoil are the ways in which a source stops being what was registered, with words of what is then said.
+// spoil are the ways to change a registered source, with words of the error.
 var spoil = map[string]struct {
 	how   func(path string) error
 	words []string
@@ -78,15 +77,13 @@ var spoil = map[string]struct {
 	"deleted": {os.Remove, []string{"no such file"}},
 }
 
-// TestSpoiledSource: it refuses the opening with a sentence.
+// TestSpoiledSource: opening the disk of a changed source is refused, and the status says why.
 func TestSpoiledSource(t *testing.T) {
 	for name, spoiled := range spoil {
 		t.Run(name, func(t *testing.T) {
 			eachFormat(t, 5*mib, func(t *testing.T, d *daemon, m model) {
 				source := d.status(t, "disk", "source")
-				if err := spoiled.how(source); err != nil {
-					t.Fatal(err)
-				}
+				must(t, spoiled.how(source))
 				if _, err := os.Open(d.disk("disk")); !errors.Is(err, unix.ESTALE) && !errors.Is(err, unix.ENOENT) {
 					t.Errorf("opening the disk: %v, want ESTALE or ENOENT", err)
 				}
@@ -96,7 +93,7 @@ func TestSpoiledSource(t *testing.T) {
 	}
 }
 
-// TestSpoiledSourceOfOpenDisk: whatever becomes of the file, a reader gets the bytes that were registered, or an error.
+// TestSpoiledSourceOfOpenDisk: a reader of an open disk gets the registered bytes or an error.
 func TestSpoiledSourceOfOpenDisk(t *testing.T) {
 	for name, spoiled := range spoil {
 		t.Run(name, func(t *testing.T) {
@@ -105,9 +102,7 @@ func TestSpoiledSourceOfOpenDisk(t *testing.T) {
 				if _, err := open.ReadAt(make([]byte, 4*kib), 0); err != nil {
 					t.Fatal(err)
 				}
-				if err := spoiled.how(d.status(t, "disk", "source")); err != nil {
-					t.Fatal(err)
-				}
+				must(t, spoiled.how(d.status(t, "disk", "source")))
 				refused := readRightOrNot(t, open, m)
 				if stands := name == "replaced" || name == "deleted"; stands && refused > 0 {
 					t.Errorf("%d reads failed, though the file that is open has not changed", refused)
@@ -122,8 +117,8 @@ func TestSpoiledSourceOfOpenDisk(t *testing.T) {
 	}
 }
 
-// readRightOrNot reads a disk backwards and returns how many reads failed; the others must be right. The model's file may have
-// been spoiled, so what is right is made anew.
+// readRightOrNot reads a disk backwards and returns how many reads failed. The others must have the
+// right bytes, of a new copy of the model, because its file may be the one that was changed.
 func readRightOrNot(t *testing.T, disk *os.File, m model) (refused int) {
 	t.Helper()
 	m = makeModel(t, m.path+".again", m.size, 7)

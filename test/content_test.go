@@ -18,27 +18,24 @@ const (
 	mib = 1 << 20
 )
 
-// A model is a raw disk on which every byte is known: its file is what everything else is compared with.
+// model is a raw disk with known bytes. Its file is compared with everything else.
 type model struct {
 	path string
 	size int64
 }
 
-// pieceSize is the length of a model's pieces: no divisor of it is a format's cluster, so that clusters have mixed content.
+// pieceSize is the length of a model's pieces. It is not a multiple of most formats' clusters, so
+// that clusters have mixed content.
 const pieceSize = 192 * kib
 
-// makeModel writes a raw disk of pieces chosen by seed: holes, zeros that were written, words that tell their own offset
-// (which compress) and noise (which does not).
+// makeModel writes a raw disk of pieces chosen by seed: holes, written zeros, words that are their
+// own offset (which compress) and noise (which does not).
 func makeModel(t *testing.T, path string, size int64, seed uint64) model {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
-	if err := f.Truncate(size); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Truncate(size))
 	chance := rand.New(rand.NewPCG(seed, uint64(size)))
 	noise := rand.NewChaCha8([32]byte{byte(seed)})
 	piece := make([]byte, pieceSize)
@@ -66,7 +63,8 @@ func words(p []byte, first uint64) {
 	}
 }
 
-// want is what must be read from a disk of the model at off: behind the model's end, where formats round up, zeros.
+// want fills p with the bytes that a disk of the model must have at off: zeros past the model's
+// end, because formats round the size up.
 func (m model) want(t *testing.T, p []byte, off int64) {
 	clear(p)
 	f, err := os.Open(m.path)
@@ -80,42 +78,42 @@ func (m model) want(t *testing.T, p []byte, off int64) {
 	}
 }
 
-// same checks that a file has the model's bytes, and behind them nothing but zeros. Ends at the first difference.
+// same checks that a file has the model's bytes, followed by zeros only. It stops at the first
+// difference.
 func (m model) same(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	m.sameFile(t, f, path)
 }
 
-// sameFile is same for an open file. Behind the model's end, where ZVHD2 has up to a GiB more, it reads what is data, and near both ends.
+// sameFile is same for an open file. Past the model's end, where a ZVHD2 has up to a GiB more, it
+// reads only data, and both ends of the rest.
 func (m model) sameFile(t *testing.T, f *os.File, name string) {
 	t.Helper()
 	m.sameAs(t, io.NewSectionReader(f, 0, m.size), name)
 	info, err := f.Stat()
-	check(t, err)
+	must(t, err)
 	checkZeros(t, f, m.size, info.Size())
 	for end := m.size; ; {
 		off, err := unix.Seek(int(f.Fd()), end, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
 			return
 		}
-		check(t, err)
+		must(t, err)
 		end, err = unix.Seek(int(f.Fd()), off, unix.SEEK_HOLE)
-		check(t, err)
+		must(t, err)
 		p := make([]byte, end-off)
 		_, err = f.ReadAt(p, off)
-		check(t, err)
+		must(t, err)
 		if at := firstDifference(p, make([]byte, len(p))); at < len(p) {
-			t.Fatalf("%s has %#x at %#x, behind the end of its model", name, p[at], off+int64(at))
+			t.Fatalf("%s has %#x at %#x, past the end of its model", name, p[at], off+int64(at))
 		}
 	}
 }
 
-// sameAs is same for what can be read.
+// sameAs is same for a reader.
 func (m model) sameAs(t *testing.T, r io.Reader, name string) {
 	t.Helper()
 	got, want := make([]byte, mib), make([]byte, mib)
@@ -139,9 +137,9 @@ func (m model) sameAs(t *testing.T, r io.Reader, name string) {
 	}
 }
 
-// firstDifference is where a ceases to be what b begins with.
+// firstDifference returns the first index at which a and b differ, or len(a).
 func firstDifference(a, b []byte) int {
-	const step = 4 * kib // compared at once: the race detector looks at each access
+	const step = 4 * kib // compared at once, because the race detector checks each access
 	at := 0
 	for at+step <= len(a) && bytes.Equal(a[at:at+step], b[at:at+step]) {
 		at += step
@@ -152,13 +150,13 @@ func firstDifference(a, b []byte) int {
 	return at
 }
 
-// as converts the model to a format, with the program, and returns the new file's path.
+// as converts the model to a format by the program, and returns the new file's path.
 func (m model) as(t *testing.T, format string) string {
 	t.Helper()
 	if format == "raw" {
 		return m.path
 	}
 	path := m.path + "." + format
-	do(t, program, "convert", "-f", "raw", "-O", format, m.path, path)
+	mustRun(t, program, "convert", "-f", "raw", "-O", format, m.path, path)
 	return path
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tools are the ways in which people write a line to a file: $1 is the line, $2 the file.
+// tools are common ways to write a line ($1) to a file ($2).
 var tools = map[string]string{
 	"echo":                  `echo "$1" >"$2"`,
 	"printf":                `printf %s "$1" >"$2"`,
@@ -59,8 +59,8 @@ func TestToolsWriteCommands(t *testing.T) {
 	}
 }
 
-// refusals are commands on the store that must not be carried out, with the write's error and words of the sentence. DIR
-// stands for the test's directory.
+// refusals are commands on the store that must be refused, with the write's error and words of the
+// sentence. DIR stands for the test's directory.
 var refusals = []struct {
 	name, line string
 	errno      syscall.Errno
@@ -114,7 +114,8 @@ func TestRefusedCommands(t *testing.T) {
 	good.same(t, d.disk("good"))
 }
 
-// TestCutLineIsNotObeyed: a long line that some pipe or block size cuts must not become a shorter command.
+// TestCutLineIsNotObeyed: a long line that is cut by a pipe or a block size must not become a
+// shorter command.
 func TestCutLineIsNotObeyed(t *testing.T) {
 	d := serve(t)
 	good := makeModel(t, d.file("good.raw"), mib, 6)
@@ -143,20 +144,14 @@ func checkRefusal(t *testing.T, p place, words []string) {
 
 func makeFiles(t *testing.T, p place) {
 	t.Helper()
-	if err := unix.Mkfifo(p.file("fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(p.file("dir"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mkfifo(p.file("fifo"), 0o600))
+	must(t, os.Mkdir(p.file("dir"), 0o755))
 	for name, text := range map[string]string{"empty": "", "gzip": "\x1f\x8b\x08\x00" + strings.Repeat("\x00", 600)} {
-		if err := os.WriteFile(p.file(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(p.file(name), []byte(text), 0o600))
 	}
 }
 
-// strerror is the text that tools print for an errno.
+// strerror returns the text that tools print for an errno.
 func strerror(no syscall.Errno) string {
 	text := no.Error()
 	return strings.ToUpper(text[:1]) + text[1:]
@@ -167,7 +162,7 @@ func TestRefusedImageCommands(t *testing.T) {
 	good := makeModel(t, d.file("good.raw"), mib, 3)
 	d.register(t, "good", good.path)
 	d.register(t, "other", good.path)
-	d.tell(t, "good", "set protected yes")
+	d.run(t, "good", "set protected yes")
 	for _, c := range []struct {
 		name, line string
 		errno      syscall.Errno
@@ -192,22 +187,23 @@ func TestRefusedImageCommands(t *testing.T) {
 			}
 		})
 	}
-	d.tell(t, "good", "set protected no")
-	d.tell(t, "good", "delete")
+	d.run(t, "good", "set protected no")
+	d.run(t, "good", "delete")
 }
 
-// TestClientsHearTheirOwnSentence: the error file has the last one's, the open control file each one's own.
-func TestClientsHearTheirOwnSentence(t *testing.T) {
+// TestClientsReadTheirOwnError: an open control file has its own client's error, while the error
+// file has that of the last command.
+func TestClientsReadTheirOwnError(t *testing.T) {
 	d := serve(t)
 	var clients sync.WaitGroup
 	for client := range 4 {
 		clients.Go(func() {
 			for round := range 25 {
 				verb := fmt.Sprintf("verb-%d-%d", client, round)
-				if answer, err := d.ask(verb); !strings.Contains(answer, verb) {
+				if answer, err := d.errorOf(verb); !strings.Contains(answer, verb) {
 					t.Errorf("asked %q, answered %q, %v", verb, answer, err)
 				}
-				r := d.cli(t, "register", verb, d.file(verb))
+				r := d.imsfs(t, "register", verb, d.file(verb))
 				if r.code != 1 || !strings.Contains(r.stderr, d.file(verb)) {
 					t.Errorf("register %s: exit code %d, %s", verb, r.code, r.stderr)
 				}
@@ -217,8 +213,8 @@ func TestClientsHearTheirOwnSentence(t *testing.T) {
 	clients.Wait()
 }
 
-// ask writes a command that is refused and reads the answer from the same open file.
-func (p place) ask(line string) (string, error) {
+// errorOf writes a command that is refused and reads its error from the same open file.
+func (p place) errorOf(line string) (string, error) {
 	f, err := os.OpenFile(p.ctl(""), os.O_RDWR, 0)
 	if err != nil {
 		return "", err
@@ -235,9 +231,9 @@ func TestControlFilesListTheirVerbs(t *testing.T) {
 	d := serve(t)
 	disk := makeModel(t, d.file("a.raw"), mib, 4)
 	d.register(t, "a", disk.path)
-	wantWords(t, "ctl", do(t, "cat", d.ctl("")), "register NAME SOURCE")
-	wantWords(t, "an image's ctl", do(t, "cat", d.ctl("a")), "delete", "rename NAME", "set KEY VALUE")
-	wantWords(t, "README", do(t, "cat", d.path("README")), "images/NAME/disk", "register")
+	wantWords(t, "ctl", mustRun(t, "cat", d.ctl("")), "register NAME SOURCE")
+	wantWords(t, "an image's ctl", mustRun(t, "cat", d.ctl("a")), "delete", "rename NAME", "set KEY VALUE")
+	wantWords(t, "README", mustRun(t, "cat", d.path("README")), "images/NAME/disk", "register")
 	for _, file := range []string{d.ctl(""), d.ctl("a"), d.disk("a")} {
 		sh(t, `rm -f "$1"`, file).failed(t, 1, "rm: ", "Operation not permitted")
 	}
@@ -250,22 +246,20 @@ func TestControlFilesListTheirVerbs(t *testing.T) {
 	}
 }
 
-// TestOddNames: a name is a file's name and a word of a command, whatever is in it.
+// TestOddNames: any name works as a file name and as a word of a command.
 func TestOddNames(t *testing.T) {
 	d := serve(t)
 	disk := makeModel(t, d.file("a disk.raw"), mib, 5)
 	for _, name := range []string{"Debian 12", `back\slash`, `"quoted"`, "größe", "a=b", "disk", "*", strings.Repeat("n", 255)} {
 		t.Run(name, func(t *testing.T) {
-			if r := d.cli(t, "register", name, disk.path); r.code != 0 || r.stdout != d.disk(name)+"\n" {
+			if r := d.imsfs(t, "register", name, disk.path); r.code != 0 || r.stdout != d.disk(name)+"\n" {
 				t.Fatalf("exit code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
 			}
 			disk.same(t, d.disk(name))
-			if r := d.cli(t, "show", name); r.code != 0 || !strings.Contains(r.stdout, name) {
+			if r := d.imsfs(t, "show", name); r.code != 0 || !strings.Contains(r.stdout, name) {
 				t.Errorf("show: %+v", r)
 			}
-			if r := d.cli(t, "rm", name); r.code != 0 {
-				t.Errorf("rm: %+v", r)
-			}
+			d.mustImsfs(t, "rm", name)
 		})
 	}
 }

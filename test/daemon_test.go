@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is where a daemon works: a store and a mount point in a directory of the test's own.
+// place is a store and a mount point in a directory of the test's own.
 type place struct{ dir, store, mnt string }
 
 func newPlace(t *testing.T) place {
@@ -28,9 +28,7 @@ func newPlace(t *testing.T) place {
 	}
 	dir := t.TempDir()
 	p := place{dir, filepath.Join(dir, "store"), filepath.Join(dir, "mnt")}
-	if err := os.Mkdir(p.mnt, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(p.mnt, 0o755))
 	return p
 }
 
@@ -40,8 +38,8 @@ type daemon struct {
 	cmd    *exec.Cmd
 	log    *journal
 	ended  chan struct{}
-	before []string // what its descriptors were when it was ready
-	over   bool     // its end was seen and judged
+	before []string // its descriptors when it was ready
+	over   bool     // its end was awaited and checked
 }
 
 // serve starts a server in a place of its own.
@@ -50,21 +48,18 @@ func serve(t *testing.T, args ...string) *daemon {
 	return newPlace(t).serve(t, args...)
 }
 
-// serve starts a server and returns when it serves. Unless the test has ended it by then, it is stopped after the test.
+// serve starts a server and returns when it serves. A server that still runs at the end of the test
+// is stopped then.
 func (p place) serve(t *testing.T, args ...string) *daemon {
 	t.Helper()
 	ready, its, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer ready.Close()
 	cmd := exec.Command(program, append([]string{"serve", p.mnt, "--store", p.store, "--ready-fd", "3"}, args...)...)
 	cmd.ExtraFiles = []*os.File{its}
 	d := start(t, p, cmd)
 	its.Close()
-	if err := ready.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, ready.SetReadDeadline(time.Now().Add(patience)))
 	if said, err := io.ReadAll(ready); err != nil || string(said) != "ready" {
 		t.Fatalf("the server did not become ready: %q, %v", said, err)
 	}
@@ -76,19 +71,15 @@ func (p place) serve(t *testing.T, args ...string) *daemon {
 func start(t *testing.T, p place, cmd *exec.Cmd) *daemon {
 	t.Helper()
 	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, cmd.Start())
 	d := &daemon{place: p, cmd: cmd, log: newJournal(), ended: make(chan struct{})}
 	go func() {
 		defer close(d.ended)
 		d.log.follow(stderr)
-		cmd.Wait() // the state is what counts
+		cmd.Wait() // its error is in ProcessState
 	}()
-	t.Cleanup(func() { d.salvage(t) })
+	t.Cleanup(func() { d.remove(t) })
 	t.Cleanup(func() {
 		if !d.over && !t.Failed() {
 			d.stop(t)
@@ -97,8 +88,8 @@ func start(t *testing.T, p place, cmd *exec.Cmd) *daemon {
 	return d
 }
 
-// salvage leaves nothing of a server behind, whatever went wrong with its test.
-func (d *daemon) salvage(t *testing.T) {
+// remove ends a server and its mount, also after a failed test.
+func (d *daemon) remove(t *testing.T) {
 	if !d.over {
 		d.kill(t)
 	}
@@ -112,7 +103,7 @@ func (d *daemon) salvage(t *testing.T) {
 	}
 }
 
-// stop asks the server to end and judges how it did.
+// stop ends the server by SIGTERM and checks how it ended.
 func (d *daemon) stop(t *testing.T) {
 	t.Helper()
 	d.checkDescriptors(t)
@@ -120,7 +111,7 @@ func (d *daemon) stop(t *testing.T) {
 	d.wait(t)
 }
 
-// wait waits for a server's end that was asked for, and judges it.
+// wait waits until a server that was told to stop has ended, and checks how it ended.
 func (d *daemon) wait(t *testing.T) {
 	t.Helper()
 	select {
@@ -135,16 +126,16 @@ func (d *daemon) wait(t *testing.T) {
 	if d.mounted(t) {
 		t.Errorf("%s is still mounted", d.mnt)
 	}
-	d.log.judge(t)
+	d.log.check(t)
 }
 
-// kill ends the server as a crash does: its mount stays, dead.
+// kill ends the server as a crash would: its dead mount stays.
 func (d *daemon) kill(t *testing.T) {
 	t.Helper()
 	d.signal(t, syscall.SIGKILL)
 	<-d.ended
 	d.over = true
-	d.log.judge(t)
+	d.log.check(t)
 }
 
 func (d *daemon) signal(t *testing.T, sig syscall.Signal) {
@@ -154,25 +145,21 @@ func (d *daemon) signal(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-// mounted tells whether anything, dead or alive, is mounted.
+// mounted reports whether a tree, dead or alive, is mounted.
 func (p place) mounted(t *testing.T) bool {
 	t.Helper()
 	at, err := trees()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return slices.Contains(at, p.mnt)
 }
 
-// descriptors lists the files that the server has open, but for those with which libraries do as they like: the database's
-// in the store, and what splice(2) needs.
+// descriptors lists the files that the server has open, without those that libraries open and close
+// at will: the database's in the store, and the pipes of splice(2).
 func (d *daemon) descriptors(t *testing.T) []string {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", d.cmd.Process.Pid)
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	var open []string
 	for _, e := range entries {
 		to, err := os.Readlink(filepath.Join(dir, e.Name()))
@@ -183,31 +170,32 @@ func (d *daemon) descriptors(t *testing.T) []string {
 	return open
 }
 
-// checkDescriptors finds leaks. Nobody has a disk open any more; what the server has open that it had not when it began
-// is sources of its images, kept for the next who wants them, once for each image.
+// checkDescriptors finds leaks. No disk is open any more, so the server may have open only the
+// files that it had at its start, and the source of each image once, which it keeps for a while.
 func (d *daemon) checkDescriptors(t *testing.T) {
 	t.Helper()
 	if d.before == nil {
 		return
 	}
-	was := count(d.before) // and what may be on top
+	may := count(d.before)
 	for _, image := range d.images(t) {
-		was[d.status(t, image, "source")]++
+		may[d.status(t, image, "source")]++
 	}
-	eventually(t, func() (problem string) { // the kernel tells the server of a close after the closing process went on
+	eventually(t, func() (problem string) { // the kernel reports a close after the closing process went on
 		if n := d.status(t, "", "opens"); n != "0" {
 			return "disks are still open, by the server's count: " + n
 		}
 		for fd, n := range count(d.descriptors(t)) {
-			if may := was[strings.TrimSuffix(fd, " (deleted)")]; n > may {
-				problem = fmt.Sprintf("the server has %s open %d times, and reason for %d", fd, n, may)
+			if most := may[strings.TrimSuffix(fd, " (deleted)")]; n > most {
+				problem = fmt.Sprintf("the server has %s open %d times, want at most %d", fd, n, most)
 			}
 		}
 		return problem
 	})
 }
 
-// mayKeep says that the server may have a source open though no image is left that has it: volumes rest on it.
+// mayKeep lets the server keep a source open that no image has any more, because volumes are based
+// on it.
 func (d *daemon) mayKeep(source string) { d.before = append(d.before, source) }
 
 func count(list []string) map[string]int {
@@ -218,7 +206,7 @@ func count(list []string) map[string]int {
 	return n
 }
 
-// journal is a server's log, followed as it is written.
+// journal is a server's log, read as it is written.
 type journal struct {
 	mu       sync.Mutex
 	more     *sync.Cond
@@ -253,7 +241,7 @@ func (j *journal) all() []string {
 	return slices.Clone(j.lines)
 }
 
-// await waits for a line that has all the words, and returns it.
+// await waits for a line with all the words, and returns it.
 func (j *journal) await(t *testing.T, words ...string) string {
 	t.Helper()
 	late := false
@@ -278,29 +266,31 @@ func (j *journal) await(t *testing.T, words ...string) string {
 	}
 }
 
-// expect says that the test makes the server log errors which have these words.
+// expect requires an error with these words in the log.
 func (j *journal) expect(words string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.expected = append(j.expected, words)
 }
 
-// allow says that the server may log errors which have these words: whether it does is a race that is none of the test's matter.
+// allow permits errors with these words in the log. Whether they come may depend on a race that
+// does not matter to the test.
 func (j *journal) allow(words string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.allowed = append(j.allowed, words)
 }
 
-// judge fails the test for whatever must not be in a log, and for an expected error that did not come.
-func (j *journal) judge(t *testing.T) {
+// check fails the test for an error in the log that was not expected, and for an expected one that
+// is missing.
+func (j *journal) check(t *testing.T) {
 	t.Helper()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	judge(t, j.lines, j.expected, j.allowed)
+	checkLog(t, j.lines, j.expected, j.allowed)
 }
 
-func judge(t *testing.T, lines, expected, allowed []string) {
+func checkLog(t *testing.T, lines, expected, allowed []string) {
 	t.Helper()
 	came := map[string]bool{}
 	for _, line := range lines {

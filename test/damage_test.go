@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The parts of a ZVHD2 file that are damaged here, as docs/formats/zvhd2.md has them.
+// Offsets in a ZVHD2 file of the parts that are damaged here: docs/formats/zvhd2.md.
 const (
 	zvhd2Unit     = 4096
 	zvhd2Block    = 2 * mib
@@ -23,7 +23,7 @@ const (
 	nonZeroBlkNum = 136
 )
 
-// victim is a ZVHD2 file to be damaged.
+// victim is a ZVHD2 file that a test damages.
 type victim struct {
 	path string
 	b    []byte
@@ -33,13 +33,13 @@ func (v *victim) footer() int { return len(v.b) - zvhd2Unit }
 
 func (v *victim) table(field int) int { return int(binary.LittleEndian.Uint64(v.b[v.footer()+field:])) }
 
-// chunk is the offset of the n-th stored chunk, and the block that it holds.
+// chunk returns the offset of the n-th stored chunk, and the block that it holds.
 func (v *victim) chunk(n int) (off, block int) {
 	entry := v.b[v.table(indexLBA)+n*indexEntry:]
 	return int(binary.LittleEndian.Uint64(entry)), int(binary.LittleEndian.Uint32(entry[8:]))
 }
 
-// seal gives the final footer the right checksum again: what is wrong with its fields must be found by looking at them.
+// seal corrects the final footer's checksum, so that a wrong field must be found by its value.
 func (v *victim) seal() {
 	f := v.b[v.footer() : v.footer()+footerSize]
 	clear(f[footerSum : footerSum+4])
@@ -50,7 +50,8 @@ func (v *victim) seal() {
 	binary.LittleEndian.PutUint32(f[footerSum:], ^sum)
 }
 
-// damages are what may befall a file. Each says where in the file the sentence must see it, 0 for nowhere, and in which words.
+// damages are kinds of damage. Each returns the offset that the error must name (0: none) and words
+// of it.
 var damages = []struct {
 	name string
 	do   func(v *victim) (at int, words string)
@@ -102,7 +103,7 @@ func setField(off, width int, value uint64, words string) func(v *victim) (int, 
 	}
 }
 
-// TestDamagedImageIsRefused: the sentence names the file, the field and the offset.
+// TestDamagedImageIsRefused: the error names the file, the field and the offset.
 func TestDamagedImageIsRefused(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 16*mib, 17)
@@ -112,9 +113,7 @@ func TestDamagedImageIsRefused(t *testing.T) {
 		t.Run(damage.name, func(t *testing.T) {
 			v := victim{d.file("damaged"), []byte(read(t, good))}
 			at, words := damage.do(&v)
-			if err := os.WriteFile(v.path, v.b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(v.path, v.b, 0o600))
 			if at != 0 {
 				words += fmt.Sprintf("|at %#x:", at)
 			}
@@ -130,7 +129,7 @@ func TestDamagedImageIsRefused(t *testing.T) {
 	m.same(t, d.disk("good"))
 }
 
-// TestDamagedChunk: damage that only shows when a block is read costs that block, and no other.
+// TestDamagedChunk: damage of a chunk fails reads of its block, and of no other.
 func TestDamagedChunk(t *testing.T) {
 	for name, where := range map[string]int{"cookie": 0, "compressed size": 13, "block number": 16, "frame": 48} {
 		t.Run(name, func(t *testing.T) {
@@ -140,13 +139,11 @@ func TestDamagedChunk(t *testing.T) {
 			v.b = []byte(read(t, v.path))
 			at, block := v.chunk(2)
 			v.b[at+where] ^= 0xff
-			if err := os.WriteFile(v.path, v.b, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.WriteFile(v.path, v.b, 0o600))
 			d.register(t, "disk", v.path)
 			d.log.expect(fmt.Sprintf("chunk of block %d: ", block))
 			checkOnlyBlockFails(t, d.disk("disk"), m, int64(block))
-			checkOnlyBlockFails(t, d.disk("disk"), m, int64(block)) // an error is not remembered as bytes
+			checkOnlyBlockFails(t, d.disk("disk"), m, int64(block)) // the error was not cached as bytes
 			r := imsfs(t, "check", v.path)
 			r.failed(t, 2)
 			wantWords(t, "check", r.stdout, fmt.Sprintf("block %d", block), fmt.Sprintf("%#x", at))
@@ -157,9 +154,7 @@ func TestDamagedChunk(t *testing.T) {
 func checkOnlyBlockFails(t *testing.T, disk string, m model, block int64) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	got, want := make([]byte, 256*kib), make([]byte, 256*kib)
 	for off := int64(0); off < m.size; off += int64(len(got)) {

@@ -9,16 +9,17 @@ import (
 	"unicode/utf16"
 )
 
-// qemu-img makes no differencing VHD or VHDX: here one is made of a dynamic disk that is written to, by what
-// docs/formats/vhd.md and vhdx.md say.
+// qemu-img makes no differencing VHD or VHDX. Here a dynamic disk is turned into one, by the layout
+// in docs/formats/vhd.md and vhdx.md.
 
-// What is written to the parent and to the child: of the child's first block some sectors, and of another all.
+// The writes to the parent and to the child: some sectors of the child's first block, and all of
+// another.
 var (
 	parentWrites = []string{"write -P 1 0 1500k", "write -P 2 3M 512", "write -P 3 4M 1M"}
 	childWrites  = []string{"write -P 4 64k 3k", "write -P 5 1M 1M", "write -P 6 2M 2M"}
 )
 
-// childSectors are those of the child's first block that it has itself: of 512 bytes.
+// childSectors are the sectors of 512 bytes of its first block that the child has itself.
 const firstChildSector, endChildSector = 128, 134
 
 func TestDifferencingDisks(t *testing.T) {
@@ -32,19 +33,19 @@ func TestDifferencingDisks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			parent, child, flat := filepath.Join(dir, "parent disk"), filepath.Join(dir, "child"), filepath.Join(dir, "flat.raw")
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, child, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, child, "6M")
 			write(t, c.qemu, parent, parentWrites)
 			write(t, c.qemu, child, childWrites)
-			do(t, "qemu-img", "convert", "-f", c.qemu, "-O", "raw", parent, flat)
+			mustRun(t, "qemu-img", "convert", "-f", c.qemu, "-O", "raw", parent, flat)
 			write(t, "raw", flat, childWrites)
 			c.derive(t, parent, child)
-			do(t, program, "compare", "-F", "raw", child, flat)
-			wantWords(t, "map", do(t, program, "map", child), "0x10000              0xc00                0     data", "1     data")
-			wantWords(t, "info", do(t, program, "info", child), "backing file: parent disk (actual path: "+parent+")")
-			do(t, program, "check", child)
+			mustRun(t, program, "compare", "-F", "raw", child, flat)
+			wantWords(t, "map", mustRun(t, program, "map", child), "0x10000              0xc00                0     data", "1     data")
+			wantWords(t, "info", mustRun(t, program, "info", child), "backing file: parent disk (actual path: "+parent+")")
+			mustRun(t, program, "check", child)
 
-			do(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
+			mustRun(t, "qemu-img", "create", "-q", "-f", c.qemu, "-o", c.options, parent, "6M")
 			imsfs(t, "map", child).refused(t, "layer 1", "changed")
 		})
 	}
@@ -56,7 +57,7 @@ func write(t *testing.T, format, path string, commands []string) {
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
-	do(t, "qemu-io", append(args, path)...)
+	mustRun(t, "qemu-io", append(args, path)...)
 }
 
 // patch changes the bytes of a file.
@@ -66,12 +67,10 @@ func patch(t *testing.T, path string, change func(b []byte) []byte) {
 	if err == nil {
 		err = os.WriteFile(path, change(b), 0o600)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 }
 
-// putUTF16 writes a text in the order of bytes and returns its length.
+// putUTF16 writes a text in the given byte order and returns its length.
 func putUTF16(b []byte, order binary.ByteOrder, text string) int {
 	units := utf16.Encode([]rune(text))
 	for i, u := range units {
@@ -140,7 +139,8 @@ func deriveVHDX(t *testing.T, parent, child string) {
 		}
 		metadata[le.Uint32(metadata[32+16:])+4] |= 2 // the file parameters, the first item: has a parent
 		addLocator(metadata, map[string]string{"parent_linkage": linkage, "relative_path": `.\parent disk`})
-		// The first block becomes partially present; the bitmap of the chunk of 4096 blocks comes at the file's end.
+		// The first block becomes partially present. The bitmap of its chunk of 4096 blocks comes
+		// at the file's end.
 		le.PutUint64(bat, le.Uint64(bat)|7)
 		end := (len(b) + 1<<20 - 1) >> 20 << 20
 		le.PutUint64(bat[4096*8:], uint64(end)|6)
@@ -155,7 +155,7 @@ func deriveVHDX(t *testing.T, parent, child string) {
 // addLocator adds the item that names a parent to a metadata region of 1 MiB.
 func addLocator(metadata []byte, values map[string]string) {
 	le := binary.LittleEndian
-	const at = 512 << 10 // in the region, where nothing is
+	const at = 512 << 10 // in the region, in an unused part
 	item := metadata[at:]
 	copy(item, "\xb7\xef\x4a\xb0\x9e\xd1\x81\x4a\xb7\x89\x25\xb8\xe9\x44\x59\x13") // b04aefb7-d19e-4a81-b789-25b8e9445913
 	le.PutUint16(item[18:], uint16(len(values)))

@@ -16,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// written are the formats that the program writes, and so can be tested with disks of any kind.
+// written are the formats that the program writes, so that any disk can be tested in them.
 var written = []string{"raw", "zvhd2"}
 
-// eachFormat runs a test on a server that has the model as the image "disk", once for each format.
+// eachFormat runs a test for each format, on a server with the model as the image "disk".
 func eachFormat(t *testing.T, size int64, test func(t *testing.T, d *daemon, m model)) {
 	t.Helper()
 	for _, format := range written {
@@ -58,16 +58,14 @@ func TestToolsReadDisks(t *testing.T) {
 	})
 }
 
-// TestDiskAttributes: size, space, holes, and that there is no writing.
+// TestDiskAttributes checks size, space and holes, and that writing is refused.
 func TestDiskAttributes(t *testing.T) {
 	eachFormat(t, 6*mib, func(t *testing.T, d *daemon, m model) {
 		disk := d.disk("disk")
-		stat := strings.Fields(do(t, "stat", "-c", "%s %b %B %a %h", disk))
+		stat := strings.Fields(mustRun(t, "stat", "-c", "%s %b %B %a %h", disk))
 		size, allocated := d.status(t, "disk", "size"), d.status(t, "disk", "allocated")
 		blocks, err := strconv.ParseInt(allocated, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		if want := []string{size, fmt.Sprint(blocks / 512), "512", "444", "1"}; strings.Join(stat, " ") != strings.Join(want, " ") {
 			t.Errorf("stat says %q, want %q", stat, want)
 		}
@@ -81,13 +79,12 @@ func TestDiskAttributes(t *testing.T) {
 	})
 }
 
-// checkHoles walks a disk by SEEK_DATA and SEEK_HOLE: what is called a hole must be zeros, and there must be some of both.
+// checkHoles walks a disk by SEEK_DATA and SEEK_HOLE. Holes must be zeros, and there must be both
+// holes and data.
 func checkHoles(t *testing.T, disk string, m model) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	var holes, data int64
 	for off := int64(0); off < m.size; {
@@ -118,21 +115,17 @@ func checkHoles(t *testing.T, disk string, m model) {
 		t.Errorf("%d bytes of data and %d of holes", data, holes)
 	}
 	if end, err := unix.Seek(int(f.Fd()), 1<<50, unix.SEEK_DATA); !errors.Is(err, unix.ENXIO) {
-		t.Errorf("SEEK_DATA behind the end: %d, %v", end, err)
+		t.Errorf("SEEK_DATA past the end: %d, %v", end, err)
 	}
 }
 
 func TestMappedDisk(t *testing.T) {
 	eachFormat(t, 5*mib, func(t *testing.T, d *daemon, m model) {
 		f, err := os.Open(d.disk("disk"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer f.Close()
 		mapped, err := unix.Mmap(int(f.Fd()), 0, int(m.size), unix.PROT_READ, unix.MAP_SHARED)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		defer func() {
 			if err := unix.Munmap(mapped); err != nil {
 				t.Error(err)
@@ -149,7 +142,7 @@ func TestMappedDisk(t *testing.T) {
 	})
 }
 
-// expectation is a golden image's description, made with the tool that wrote it.
+// expectation describes a golden image. It was made with the tool that wrote the image.
 type expectation struct {
 	Original int64 `json:"original_size"`
 	Size     int64 `json:"current_size"`
@@ -160,7 +153,8 @@ type expectation struct {
 	} `json:"nonzero_extents"`
 }
 
-// TestGoldenImages reads images that other programs wrote. tiny-zlib and tiny-full-index have the content of tiny.
+// TestGoldenImages reads images that other programs wrote. tiny-zlib and tiny-full-index have the
+// content of tiny.
 func TestGoldenImages(t *testing.T) {
 	d := serve(t)
 	golden, err := filepath.Glob("../formats/zvhd*/testdata/*.zvhd*")
@@ -171,16 +165,12 @@ func TestGoldenImages(t *testing.T) {
 		name := filepath.Base(path)
 		t.Run(name, func(t *testing.T) {
 			image := d.file(name)
-			do(t, "cp", path, image)
-			if r := d.cli(t, "register", name, image); r.code != 0 {
-				t.Fatalf("register: %s", r.stderr)
-			}
+			mustRun(t, "cp", path, image)
+			d.mustImsfs(t, "register", name, image)
 			var want expectation
 			described := strings.TrimSuffix(name, filepath.Ext(name))
 			described = strings.TrimSuffix(strings.TrimSuffix(described, "-zlib"), "-full-index")
-			if err := json.Unmarshal([]byte(read(t, filepath.Join(filepath.Dir(path), described+".expect.json"))), &want); err != nil {
-				t.Fatal(err)
-			}
+			must(t, json.Unmarshal([]byte(read(t, filepath.Join(filepath.Dir(path), described+".expect.json"))), &want))
 			checkGolden(t, d.disk(name), want)
 		})
 	}
@@ -189,9 +179,7 @@ func TestGoldenImages(t *testing.T) {
 func checkGolden(t *testing.T, disk string, want expectation) {
 	t.Helper()
 	f, err := os.Open(disk)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	if st, err := f.Stat(); err != nil || st.Size() != want.Size {
 		t.Fatalf("size %d, %v; want %d", st.Size(), err, want.Size)
@@ -211,7 +199,7 @@ func checkGolden(t *testing.T, disk string, want expectation) {
 	checkZeros(t, f, behind, want.Size)
 }
 
-// checkZeros looks at up to 4 MiB at each end of a range.
+// checkZeros checks up to 4 MiB at each end of a range.
 func checkZeros(t *testing.T, f *os.File, off, end int64) {
 	t.Helper()
 	for _, at := range []int64{off, max(off, end-4*mib)} {

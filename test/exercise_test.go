@@ -9,23 +9,22 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// exerciser does random things to a volume's disk, and the same to a flat model in memory, and compares.
+// exerciser does random operations on a volume's disk and on a flat model in memory, and compares.
 type exerciser struct {
 	*daemon
 	t      *testing.T
 	chance *rand.Rand
 	file   *os.File
-	flags  int    // with which it is open
-	want   []byte // what the disk has
-	base   []byte // what it has after a revert
-	buf    []byte // as large as the largest range, aligned
+	flags  int    // of the open file
+	want   []byte // the disk's bytes
+	base   []byte // its bytes after a revert
+	buf    []byte // for the largest range, aligned
 	number int    // of the operation
 	doing  string
 }
@@ -35,8 +34,8 @@ const (
 	largestRange  = 96 * kib
 )
 
-// doings are what is done, the first number out of all that often.
-var doings = []struct {
+// operations are chosen with a chance of often out of the sum.
+var operations = []struct {
 	often int
 	name  string
 	do    func(*exerciser)
@@ -55,12 +54,12 @@ var doings = []struct {
 	{2, "restart", (*exerciser).restart},
 }
 
-// operations is how many are done; the environment may say another number. With the race detector, which slows them down, few: it
-// sees all there is to see in any of them.
-func operations(t *testing.T) int {
+// steps returns the number of operations, from the environment or the default. It is smaller with
+// the race detector, which is slow and sees the races of any operation.
+func steps(t *testing.T) int {
 	if s := os.Getenv("IMSFS_STEPS"); s != "" {
 		n, err := strconv.Atoi(s)
-		check(t, err)
+		must(t, err)
 		return n
 	}
 	if raceEnabled {
@@ -69,13 +68,13 @@ func operations(t *testing.T) int {
 	return 100_000
 }
 
-// TestVolumeExercised: many operations on one volume. A seed that fails is tried again by IMSFS_SEED.
+// TestVolumeExercised does many operations on one volume. IMSFS_SEED repeats a failed run.
 func TestVolumeExercised(t *testing.T) {
 	seed := rand.Uint64()
 	if s := os.Getenv("IMSFS_SEED"); s != "" {
 		var err error
 		seed, err = strconv.ParseUint(s, 10, 64)
-		check(t, err)
+		must(t, err)
 	}
 	p := newPlace(t)
 	m := makeModel(t, p.file("base.raw"), exercisedSize-5*512, seed)
@@ -87,11 +86,11 @@ func TestVolumeExercised(t *testing.T) {
 	}()
 	e.daemon = p.serve(t)
 	e.register(t, "web", m.path)
-	e.tell(t, "web", "clone one size="+strconv.Itoa(exercisedSize))
-	copy(e.want, first(t, m.path))
+	e.run(t, "web", "clone one size="+strconv.Itoa(exercisedSize))
+	copy(e.want, readFile(t, m.path))
 	e.base = bytes.Clone(e.want)
 	e.open()
-	for range operations(t) {
+	for range steps(t) {
 		e.step()
 	}
 	e.doing = "end"
@@ -102,11 +101,11 @@ func TestVolumeExercised(t *testing.T) {
 func (e *exerciser) step() {
 	e.number++
 	at := 0
-	for _, d := range doings {
+	for _, d := range operations {
 		at += d.often
 	}
 	at = e.chance.IntN(at)
-	for _, d := range doings {
+	for _, d := range operations {
 		if at -= d.often; at < 0 {
 			e.doing = d.name
 			d.do(e)
@@ -117,7 +116,7 @@ func (e *exerciser) step() {
 
 func (e *exerciser) check(err error) {
 	e.t.Helper()
-	check(e.t, err)
+	must(e.t, err)
 }
 
 func (e *exerciser) open() {
@@ -138,8 +137,9 @@ func (e *exerciser) open() {
 
 func (e *exerciser) close() { e.check(e.file.Close()) }
 
-// place is a random range: mostly small, in whole sectors if the file wants that, and often at the end.
-func (e *exerciser) place() (off int64, n int) {
+// randomRange returns a random range: mostly small, in whole sectors for O_DIRECT, and often at the
+// disk's end.
+func (e *exerciser) randomRange() (off int64, n int) {
 	most := 6 * kib
 	if e.chance.IntN(10) == 0 {
 		most = largestRange
@@ -159,12 +159,12 @@ func (e *exerciser) place() (off int64, n int) {
 }
 
 func (e *exerciser) readRange() {
-	off, n := e.place()
+	off, n := e.randomRange()
 	got, err := e.file.ReadAt(e.buf[:n], off)
 	e.same(e.buf[:got], off, n, err)
 }
 
-// same compares what was read at off.
+// same compares bytes that were read at off.
 func (e *exerciser) same(got []byte, off int64, n int, err error) {
 	e.t.Helper()
 	if err != nil || len(got) != n {
@@ -176,7 +176,7 @@ func (e *exerciser) same(got []byte, off int64, n int, err error) {
 	}
 }
 
-// content fills p: sometimes with zeros.
+// content fills p with random bytes, or sometimes with zeros.
 func (e *exerciser) content(p []byte) {
 	fill := e.chance.Uint64()
 	if e.chance.IntN(16) == 0 {
@@ -186,7 +186,7 @@ func (e *exerciser) content(p []byte) {
 }
 
 func (e *exerciser) writeRange() {
-	off, n := e.place()
+	off, n := e.randomRange()
 	e.content(e.buf[:n])
 	_, err := e.file.WriteAt(e.buf[:n], off)
 	e.check(err)
@@ -194,14 +194,14 @@ func (e *exerciser) writeRange() {
 }
 
 func (e *exerciser) zeroRange(mode uint32) {
-	off, n := e.place()
+	off, n := e.randomRange()
 	e.check(unix.Fallocate(int(e.file.Fd()), mode, off, int64(n)))
 	clear(e.want[off:][:n])
 }
 
 // mapRange reads and writes through memory.
 func (e *exerciser) mapRange() {
-	off, n := e.place()
+	off, n := e.randomRange()
 	n = min(n, 16*kib)
 	from := off &^ 4095
 	mapped, err := unix.Mmap(int(e.file.Fd()), from, int(off-from)+n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -216,7 +216,7 @@ func (e *exerciser) mapRange() {
 	}
 }
 
-// seek finds the next hole or data: what is called a hole must be zeros.
+// seek finds the next data or hole. Holes must be zeros.
 func (e *exerciser) seek() {
 	off := e.chance.Int64N(exercisedSize)
 	fd := int(e.file.Fd())
@@ -226,7 +226,7 @@ func (e *exerciser) seek() {
 	}
 	e.check(err)
 	if at := firstDifference(e.want[off:data], make([]byte, data-off)); at < int(data-off) {
-		e.t.Fatalf("data begins at %#x from %#x on, by SEEK_DATA, and there is some at %#x", data, off, off+int64(at))
+		e.t.Fatalf("SEEK_DATA finds data at %#x from %#x on, but there is some at %#x", data, off, off+int64(at))
 	}
 	if data == exercisedSize {
 		return
@@ -234,7 +234,7 @@ func (e *exerciser) seek() {
 	hole, err := unix.Seek(fd, data, unix.SEEK_HOLE)
 	e.check(err)
 	if hole <= data || hole > exercisedSize {
-		e.t.Fatalf("there is data at %#x by SEEK_DATA, and a hole at %#x by SEEK_HOLE", data, hole)
+		e.t.Fatalf("SEEK_DATA finds data at %#x, and SEEK_HOLE a hole at %#x", data, hole)
 	}
 }
 
@@ -243,36 +243,21 @@ func (e *exerciser) truncate() {
 		e.t.Fatalf("truncating: %v, want EPERM", err)
 	}
 	if _, err := e.file.WriteAt(e.buf[:512], exercisedSize); err == nil {
-		e.t.Fatal("a write behind the end went well")
+		e.t.Fatal("a write past the end succeeded")
 	}
 }
 
-// commit makes an image with the file open, and compares it.
+// commit makes an image while the file is open, and compares it.
 func (e *exerciser) commit() {
 	image := fmt.Sprintf("image-%d", e.number)
-	e.check(e.order(e.t, "one", "commit "+image))
-	e.awaitJob(e.t, "one")
+	e.run(e.t, "volumes/one", "commit "+image)
+	e.awaitJob(e.t, "volumes/one")
 	e.whole(e.disk(image))
-	e.tell(e.t, image, "delete")
+	e.run(e.t, image, "delete")
 	copy(e.base, e.want)
 }
 
-// awaitJob waits until the job of a volume is done.
-func (p place) awaitJob(t *testing.T, volume string) {
-	t.Helper()
-	eventually(t, func() string {
-		job := read(t, p.volume(volume, "job"))
-		if strings.HasPrefix(job, "FAILED") {
-			t.Fatal(job)
-		}
-		if !strings.HasPrefix(job, "DONE") {
-			return job
-		}
-		return ""
-	})
-}
-
-// whole compares all of a disk.
+// whole compares all of a disk's bytes.
 func (e *exerciser) whole(path string) {
 	f, err := os.Open(path)
 	e.check(err)
@@ -287,7 +272,7 @@ func (e *exerciser) whole(path string) {
 
 func (e *exerciser) revert() {
 	e.close()
-	e.check(e.order(e.t, "one", "revert"))
+	e.run(e.t, "volumes/one", "revert")
 	copy(e.want, e.base)
 	e.open()
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exports are the ways to write a disk, with what qemu-img calls the format; "" if it does not read it.
+// exports are the ways to write a disk. qemu is qemu-img's name of the format, "" if it has none.
 var exports = []struct {
 	format, choices, qemu string
 }{
@@ -29,20 +29,20 @@ var exports = []struct {
 	{"zvhd", "", ""},
 }
 
-// TestExports: what is exported from the mount is the disk, by qemu-img's comparison and our own, and byte for byte what
-// convert makes of the image file.
+// TestExports: an exported file holds the disk, as qemu-img and the program compare it, and has the
+// bytes that convert makes of the image file.
 func TestExports(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib+512, 31)
 	source := m.as(t, "zvhd2")
 	d.register(t, "web", source)
-	if r := sh(t, `head -c 4M "$1" >/dev/null`, d.disk("web")); r.code != 0 { // a part is in the store by then, or on its way
+	if r := sh(t, `head -c 4M "$1" >/dev/null`, d.disk("web")); r.code != 0 { // so that the store has a part, or is saving it
 		t.Fatalf("%+v", r)
 	}
 	for i, e := range exports {
 		t.Run(strings.TrimSpace(e.format+" "+e.choices), func(t *testing.T) {
 			dir := t.TempDir()
-			dest, converted := filepath.Join(dir, "out"), filepath.Join(dir, "converted")
+			dest, converted := filepath.Join(dir, "out"), filepath.Join(t.TempDir(), "out") // of one name, which a VMDK records
 			flags := []string{"-O", e.format}
 			if e.choices != "" {
 				flags = append(flags, "-o", e.choices)
@@ -50,56 +50,56 @@ func TestExports(t *testing.T) {
 			if i%2 == 1 {
 				flags = append(flags, "-p")
 			}
-			r := d.cli(t, slices.Concat([]string{"export", "web", dest}, flags)...)
+			r := d.imsfs(t, slices.Concat([]string{"export", "web", dest}, flags)...)
 			if r.code != 0 || r.stdout != "" || i%2 == 1 && !strings.Contains(r.stderr, "export web: done") || i%2 == 0 && r.stderr != "" {
 				t.Fatalf("export: %+v", r)
 			}
-			do(t, program, "compare", "-f", "raw", "-F", e.format, m.path, dest)
+			mustRun(t, program, "compare", "-f", "raw", "-F", e.format, m.path, dest)
 			if e.qemu != "" {
-				do(t, "qemu-img", "compare", "-f", "raw", "-F", e.qemu, m.path, dest)
+				mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", e.qemu, m.path, dest)
 			}
 			if e.format == "qcow2" {
-				do(t, "qemu-img", "check", "-q", dest)
+				mustRun(t, "qemu-img", "check", "-q", dest)
 			}
-			do(t, program, slices.Concat([]string{"convert"}, slices.DeleteFunc(flags, func(f string) bool { return f == "-p" }), []string{source, converted})...)
-			do(t, "cmp", dest, converted)
-			if entries, _ := os.ReadDir(dir); len(entries) != 2 {
+			mustRun(t, program, slices.Concat([]string{"convert"}, slices.DeleteFunc(flags, func(f string) bool { return f == "-p" }), []string{source, converted})...)
+			mustRun(t, "cmp", dest, converted)
+			if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 				t.Errorf("%d files are in the directory", len(entries))
 			}
 		})
 	}
 }
 
-// TestExportsAreRefused: by the write, or by the job's end, and nothing is left behind.
+// TestExportsAreRefused: the write or the job fails, and leaves nothing.
 func TestExportsAreRefused(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib, 32)
 	d.register(t, "web", m.path)
 	small, fixed := d.file("small"), d.file("fixed")
 	for at, options := range map[string]string{small: "size=2m", fixed: "ro,size=1m"} {
-		do(t, "mkdir", at)
-		do(t, "mount", "-t", "tmpfs", "-o", options, "none", at)
-		t.Cleanup(func() { do(t, "umount", at) })
+		mustRun(t, "mkdir", at)
+		mustRun(t, "mount", "-t", "tmpfs", "-o", options, "none", at)
+		t.Cleanup(func() { mustRun(t, "umount", at) })
 	}
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "the file takes", "its file system has 2097152 to spare")
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "takes 9437184 bytes")
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "--no-space-check").refused(t, small, "no space left")
-	d.cli(t, "export", "web", filepath.Join(small, "out"), "-O", "qcow2", "-o", "compression_type=zstd").refused(t, "no space left")
-	d.cli(t, "export", "web", filepath.Join(fixed, "out"), "-O", "raw").refused(t, "read-only file system")
-	d.cli(t, "export", "web", d.path("out"), "-O", "raw").refused(t, "this tree itself")
-	d.cli(t, "export", "web", small, "-O", "raw", "--force").refused(t, small, "not a regular file")
-	d.cli(t, "export", "web", d.file("missing/out"), "-O", "raw").refused(t, "missing/out", "no such file or directory")
-	d.cli(t, "export", "web", m.path+"/out", "-O", "raw").refused(t, m.path, "not a directory")
-	d.cli(t, "export", "web", d.file(strings.Repeat("n", 256)), "-O", "raw").refused(t, "file name too long")
-	d.cli(t, "export", "web", filepath.Join(d.store, "out"), "-O", "raw").refused(t, "in the store")
-	d.cli(t, "export", "web", m.path, "-O", "raw", "--force").refused(t, `the image "web" is read from`)
-	d.cli(t, "export", "web", d.file("out"), "-O", "qcow2", "-o", "colour=red").refused(t, "colour", "cluster_size")
-	d.cli(t, "export", "web", d.file("out"), "-O", "qed").refused(t, "does not write it")
-	do(t, "truncate", "-s", "3T", d.file("large.raw"))
+	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "the file takes", "its file system has 2097152 to spare")
+	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "takes 9437184 bytes")
+	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "--no-space-check").refused(t, small, "no space left")
+	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "qcow2", "-o", "compression_type=zstd").refused(t, "no space left")
+	d.imsfs(t, "export", "web", filepath.Join(fixed, "out"), "-O", "raw").refused(t, "read-only file system")
+	d.imsfs(t, "export", "web", d.path("out"), "-O", "raw").refused(t, "this tree itself")
+	d.imsfs(t, "export", "web", small, "-O", "raw", "--force").refused(t, small, "not a regular file")
+	d.imsfs(t, "export", "web", d.file("missing/out"), "-O", "raw").refused(t, "missing/out", "no such file or directory")
+	d.imsfs(t, "export", "web", m.path+"/out", "-O", "raw").refused(t, m.path, "not a directory")
+	d.imsfs(t, "export", "web", d.file(strings.Repeat("n", 256)), "-O", "raw").refused(t, "file name too long")
+	d.imsfs(t, "export", "web", filepath.Join(d.store, "out"), "-O", "raw").refused(t, "in the store")
+	d.imsfs(t, "export", "web", m.path, "-O", "raw", "--force").refused(t, `the image "web" is read from`)
+	d.imsfs(t, "export", "web", d.file("out"), "-O", "qcow2", "-o", "colour=red").refused(t, "colour", "cluster_size")
+	d.imsfs(t, "export", "web", d.file("out"), "-O", "qed").refused(t, "does not write it")
+	mustRun(t, "truncate", "-s", "3T", d.file("large.raw"))
 	d.register(t, "large", d.file("large.raw"))
-	d.cli(t, "export", "large", d.file("out"), "-O", "vhd").refused(t, "2040 GiB", "hold it", "qcow2")
-	d.cli(t, "export", "web", d.file("out")).failed(t, 2, "-O FMT")
-	d.cli(t, "export", "nobody", d.file("out"), "-O", "raw").refused(t, `no image "nobody"`)
+	d.imsfs(t, "export", "large", d.file("out"), "-O", "vhd").refused(t, "2040 GiB", "hold it", "qcow2")
+	d.imsfs(t, "export", "web", d.file("out")).failed(t, 2, "-O FMT")
+	d.imsfs(t, "export", "nobody", d.file("out"), "-O", "raw").refused(t, `no image "nobody"`)
 	if err := d.command("web", "export raw "+m.path); err == nil || !strings.Contains(err.Error(), "file exists") {
 		t.Errorf("export to what exists: %v", err)
 	}
@@ -113,14 +113,14 @@ func TestExportsAreRefused(t *testing.T) {
 	}
 }
 
-// slowExport begins an export that takes long, and returns its directory once something was written.
+// slowExport starts a long export, and returns its directory once some of the file is written.
 func (d *daemon) slowExport(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	path := d.file("long.raw")
-	do(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=96", "status=none")
+	mustRun(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=96", "status=none")
 	d.register(t, "long", path)
-	if r := d.cli(t, "export", "long", filepath.Join(dir, "out"), "-O", "zvhd2", "--level", "19", "--no-wait"); r != (result{}) {
+	if r := d.imsfs(t, "export", "long", filepath.Join(dir, "out"), "-O", "zvhd2", "--level", "19", "--no-wait"); r != (result{}) {
 		t.Fatalf("export --no-wait: %+v", r)
 	}
 	eventually(t, func() string {
@@ -136,10 +136,10 @@ func TestExportIsCancelled(t *testing.T) {
 	d := serve(t)
 	dir := d.slowExport(t)
 	wantWords(t, "job", read(t, d.path("images", "long", "job")), "RUNNING", "MiB/s export ", "s")
-	if r := d.cli(t, "hydrate", "long"); r.code != 1 || !strings.Contains(r.stderr, "export is still running") {
+	if r := d.imsfs(t, "hydrate", "long"); r.code != 1 || !strings.Contains(r.stderr, "export is still running") {
 		t.Errorf("hydrate beside an export: %+v", r)
 	}
-	if r := d.cli(t, "cancel", "long"); r != (result{}) {
+	if r := d.imsfs(t, "cancel", "long"); r != (result{}) {
 		t.Fatalf("cancel: %+v", r)
 	}
 	eventually(t, func() string {
@@ -153,7 +153,8 @@ func TestExportIsCancelled(t *testing.T) {
 	}
 }
 
-// TestKillDuringAnExport: no half file has the name, and the next server does not go on.
+// TestKillDuringAnExport: a kill leaves no file of that name, and the next server does not resume
+// the export.
 func TestKillDuringAnExport(t *testing.T) {
 	d := serve(t)
 	dir := d.slowExport(t)
@@ -165,15 +166,11 @@ func TestKillDuringAnExport(t *testing.T) {
 	if err != nil || len(entries) > 1 || len(entries) == 1 && !strings.HasPrefix(entries[0].Name(), ".out") {
 		t.Errorf("%v, %v is left", err, entries)
 	}
-	if err := unix.Unmount(d.mnt, unix.MNT_DETACH); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Unmount(d.mnt, unix.MNT_DETACH))
 	again := d.place.serve(t)
 	if job := read(t, again.path("images", "long", "job")); job != "" {
 		t.Errorf("after the restart there is the job %q", job)
 	}
-	if r := again.cli(t, "export", "long", filepath.Join(dir, "out"), "-O", "raw"); r.code != 0 {
-		t.Errorf("export after the restart: %+v", r)
-	}
-	do(t, "cmp", d.file("long.raw"), filepath.Join(dir, "out"))
+	again.mustImsfs(t, "export", "long", filepath.Join(dir, "out"), "-O", "raw")
+	mustRun(t, "cmp", d.file("long.raw"), filepath.Join(dir, "out"))
 }

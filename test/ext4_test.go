@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMountedFileSystem puts real files into an ext4 file system, and reads them through image, disk and loop device.
+// TestMountedFileSystem reads real files through ext4, a loop device, a disk and an image.
 func TestMountedFileSystem(t *testing.T) {
 	d := serve(t)
 	raw := d.file("ext4.raw")
-	do(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
+	mustRun(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
 	for _, format := range written {
 		t.Run(format, func(t *testing.T) {
 			d.register(t, format, model{path: raw}.as(t, format))
@@ -35,24 +35,25 @@ func TestMountedFileSystem(t *testing.T) {
 	}
 }
 
-// Nothing tells when a block device is written to, or is another one under its name.
+// Nothing shows that a block device was written to, or that its name means another one.
 func TestBlockDeviceIsNoSource(t *testing.T) {
 	d := serve(t)
 	file := makeModel(t, d.file("good.raw"), mib, 9)
 	d.register(t, "good", file.path)
-	device := do(t, "losetup", "--find", "--show", "--read-only", file.path)
-	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	device := mustRun(t, "losetup", "--find", "--show", "--read-only", file.path)
+	t.Cleanup(func() { mustRun(t, "losetup", "--detach", device) })
 	if err := d.command("", "register a "+device); !errors.Is(err, unix.EOPNOTSUPP) {
 		t.Errorf("the write's error is %v, want EOPNOTSUPP", err)
 	}
 	checkRefusal(t, d.place, []string{device, "block device"})
 }
 
-// mountLoop mounts a disk's file system for the length of the test, read-only and without replaying its journal.
+// mountLoop mounts a disk's file system until the end of the test, read-only and without replaying
+// its journal.
 func mountLoop(t *testing.T, disk string) string {
 	t.Helper()
-	device := do(t, "losetup", "--find", "--show", "--read-only", disk)
-	t.Cleanup(func() { do(t, "losetup", "--detach", device) })
+	device := mustRun(t, "losetup", "--find", "--show", "--read-only", disk)
+	t.Cleanup(func() { mustRun(t, "losetup", "--detach", device) })
 	at := t.TempDir()
 	if err := unix.Mount(device, at, "ext4", unix.MS_RDONLY, "noload"); err != nil {
 		t.Fatalf("mounting %s: %v", device, err)
@@ -65,7 +66,7 @@ func mountLoop(t *testing.T, disk string) string {
 	return at
 }
 
-// hashes tells of each file and directory below a directory, by its relative path, what it is and has.
+// hashes maps the relative path of each file and directory below dir to its mode and content.
 func hashes(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -83,8 +84,6 @@ func hashes(t *testing.T, dir string) map[string]string {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return found
 }

@@ -9,13 +9,14 @@ import (
 	"testing"
 )
 
-// fieldsDisk has blocks 0, 3 and the last, 4, of which there are 512 bytes.
+// fieldsDisk has data in blocks 0, 3 and 4. Block 4, the last, has 512 bytes.
 const (
 	fieldsSize = 9*mib + 512
 	fieldsUUID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 )
 
-// vhdFields is what docs/formats/zvhd.md and zvhd2.md say is in the first 87 bytes of a header of that disk, but cookie and checksum.
+// vhdFields are the first 87 bytes of that disk's header by docs/formats/zvhd.md and zvhd2.md,
+// without cookie and checksum.
 var vhdFields = []field{
 	{8, 4, 2, "features"},
 	{12, 4, 0x00010000, "version"},
@@ -32,14 +33,14 @@ var vhdFields = []field{
 	{86, 1, 0, "align_64"},
 }
 
-// field is a little-endian number at a place.
+// field is a little-endian number at an offset.
 type field struct {
 	at, size int64
 	want     uint64
 	name     string
 }
 
-// layout is a written file, looked at byte by byte.
+// layout checks a written file byte by byte.
 type layout struct {
 	t *testing.T
 	b []byte
@@ -78,7 +79,7 @@ func (l layout) zeros(what string, from, to int64) {
 	}
 }
 
-// header checks what both formats have, and says whether its checksum is good.
+// header checks the fields that both formats have, and reports whether the checksum is right.
 func (l layout) header(what string, at int64, cookie string) (good bool) {
 	l.t.Helper()
 	l.text(what, at, cookie)
@@ -98,7 +99,8 @@ func (l layout) header(what string, at int64, cookie string) (good bool) {
 	return uint32(l.number(at+64, 4)) == ^sum
 }
 
-// chunks checks those of the blocks, one upon another from 4096 on, and returns where each begins and the last ends.
+// chunks checks the chunks of blocks, one after the other from 4096 on, and returns where each
+// begins and the last ends.
 func (l layout) chunks(blocks ...uint64) (at []int64) {
 	l.t.Helper()
 	at = []int64{4096}
@@ -121,15 +123,13 @@ func writeFields(t *testing.T, format string) layout {
 	dir := t.TempDir()
 	disk, dst := filepath.Join(dir, "disk"), filepath.Join(dir, "dst")
 	sparse(fieldsSize, 4096, 7_000_000, 9*mib)(t, disk)
-	do(t, program, "convert", "-f", "raw", "-O", format, "-o", "timestamp=1700000000,uuid="+fieldsUUID, disk, dst)
+	mustRun(t, program, "convert", "-f", "raw", "-O", format, "-o", "timestamp=1700000000,uuid="+fieldsUUID, disk, dst)
 	b, err := os.ReadFile(dst)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return layout{t, b}
 }
 
-// TestZVHD2FieldByField holds what is written to the page of its layout, without our reader.
+// TestZVHD2FieldByField compares a written file with the documented layout, without our reader.
 func TestZVHD2FieldByField(t *testing.T) {
 	l := writeFields(t, "zvhd2")
 	constant := []field{{87, 1, 1, "zvhd2_version"}, {88, 4, 2 * mib, "block_size"}, {92, 4, 5, "max_blk_num"},
@@ -169,7 +169,7 @@ func TestZVHD2FieldByField(t *testing.T) {
 	l.zeros("rest of the bitmap", bitmap+1, footer)
 }
 
-// TestZVHDFieldByField is the same of ZVHD.
+// TestZVHDFieldByField does the same for ZVHD.
 func TestZVHDFieldByField(t *testing.T) {
 	l := writeFields(t, "zvhd")
 	if !l.header("header", 0, "stream\x00\x00") {
@@ -183,6 +183,6 @@ func TestZVHDFieldByField(t *testing.T) {
 		l.text("sync flush of chunk "+string(rune('0'+i)), end+48+n-4, "\x00\x00\xff\xff")
 	}
 	if !bytes.Equal(l.b[at[3]:], l.b[:4096]) {
-		t.Error("behind the chunks is no copy of the header, or more than that")
+		t.Error("the file does not end with a copy of the header after the chunks")
 	}
 }

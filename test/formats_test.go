@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// imageFormat is a format that images come in.
+// imageFormat is a format of images.
 type imageFormat struct {
 	name string
-	qemu string // what qemu-img calls it; "" if that cannot make it
-	// variants are the ways in which qemu-img is told to make it: arguments of its convert.
+	qemu string // qemu-img's name; "" if it cannot make it
+	// variants are arguments of qemu-img convert for each variant.
 	variants []string
-	// compares says how much qemu-img map tells of it.
+	// compares tells which parts of qemu-img map's output can be compared.
 	compares mapping
 }
 
-// imageFormats are all that the program must know.
+// imageFormats are all formats that the program must read.
 var imageFormats = []imageFormat{
 	{"qcow2", "qcow2", []string{
 		"",
@@ -43,7 +43,7 @@ var imageFormats = []imageFormat{
 		"-o subformat=twoGbMaxExtentFlat",
 		"-o subformat=streamOptimized",
 	}, mapsAll},
-	{"vhd", "vpc", []string{"", "-o force_size=on", "-o subformat=fixed"}, mapsPresence},
+	{"vhd", "vpc", []string{"", "-o force_size=on", "-o subformat=fixed"}, mapsBlocks},
 	{"vhdx", "vhdx", []string{"", "-o block_size=1M", "-o subformat=fixed"}, mapsNothing},
 	{"vdi", "vdi", []string{"", "-o static=on"}, mapsPresence},
 	{"raw", "raw", []string{""}, mapsAll},
@@ -52,7 +52,7 @@ var imageFormats = []imageFormat{
 	{name: "iso"},
 }
 
-// TestEveryFormatIsKnown: there is a driver for each format that images come in.
+// TestEveryFormatIsKnown: the program has a driver for each format.
 func TestEveryFormatIsKnown(t *testing.T) {
 	for _, f := range imageFormats {
 		t.Run(f.name, f.need)
@@ -62,7 +62,7 @@ func TestEveryFormatIsKnown(t *testing.T) {
 // need fails a test of a format that the program does not list.
 func (f imageFormat) need(t *testing.T) {
 	t.Helper()
-	for line := range strings.Lines(do(t, program, "formats")) {
+	for line := range strings.Lines(mustRun(t, program, "formats")) {
 		if name, _, _ := strings.Cut(line, " "); name == f.name {
 			return
 		}
@@ -70,23 +70,24 @@ func (f imageFormat) need(t *testing.T) {
 	t.Fatalf("imsfs formats does not list %s", f.name)
 }
 
-// formatShapes are the disks that images are made of: all of them in a format's usual variant, some in the others.
-// make writes a raw file.
+// formatShapes are the disks that images are made of: all in a format's first variant, some in the
+// others. make writes the raw file.
 var formatShapes = []struct {
 	name  string
-	usual bool // only in the usual variant
+	usual bool // only in the first variant
 	make  func(t *testing.T, path string)
 }{
 	{"one sector", true, mixed(512)},
 	{"odd sectors", false, mixed(5*mib + 3*512)},
 	{"empty", true, sparse(7 * mib)},
 	{"full", true, func(t *testing.T, path string) {
-		do(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=3", "status=none")
+		mustRun(t, "dd", "if=/dev/urandom", "of="+path, "bs=1M", "count=3", "status=none")
 	}},
 	{"last cluster", false, sparse(33*mib+512, 33*mib+100)},
 }
 
-// TestImagesOfQemuImg: whatever qemu-img makes of a disk, the program reads as qemu-img does: bytes, extents, facts.
+// TestImagesOfQemuImg: the program and qemu-img find the same bytes, extents and facts in the
+// images that qemu-img makes.
 func TestImagesOfQemuImg(t *testing.T) {
 	for _, format := range imageFormats {
 		for _, variant := range format.variants {
@@ -102,9 +103,9 @@ func TestImagesOfQemuImg(t *testing.T) {
 						disk, image := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "image."+format.name)
 						shape.make(t, disk)
 						args := slices.Concat([]string{"convert", "-f", "raw", "-O", format.qemu}, strings.Fields(variant), []string{disk, image})
-						do(t, "qemu-img", args...)
+						mustRun(t, "qemu-img", args...)
 						format.sameAsQemu(t, image)
-						do(t, program, "compare", "-F", "raw", image, disk)
+						mustRun(t, program, "compare", "-F", "raw", image, disk)
 					})
 				}
 			})
@@ -112,27 +113,27 @@ func TestImagesOfQemuImg(t *testing.T) {
 	}
 }
 
-// sameAsQemu checks that the program and qemu-img read an image alike, with all that it is based on.
+// sameAsQemu checks that the program and qemu-img read an image with its backing files alike.
 func (f imageFormat) sameAsQemu(t *testing.T, image string, flags ...string) {
 	t.Helper()
 	ours, theirs := image+".ours", image+".theirs"
 	formatArgs := []string{"-f", f.name}
 	if f.name != "raw" {
-		formatArgs = nil // the content tells it
+		formatArgs = nil // found by content
 	}
-	do(t, program, slices.Concat([]string{"convert", "-O", "raw"}, formatArgs, flags, []string{image, ours})...)
-	do(t, "qemu-img", "convert", "-f", f.qemu, "-O", "raw", image, theirs)
-	do(t, "cmp", ours, theirs)
+	mustRun(t, program, slices.Concat([]string{"convert", "-O", "raw"}, formatArgs, flags, []string{image, ours})...)
+	mustRun(t, "qemu-img", "convert", "-f", f.qemu, "-O", "raw", image, theirs)
+	mustRun(t, "cmp", ours, theirs)
 	compareMaps(t, f.compares,
-		do(t, program, slices.Concat([]string{"map", "--json"}, formatArgs, flags, []string{image})...),
-		do(t, "qemu-img", "map", "-f", f.qemu, "--output=json", image))
+		mustRun(t, program, slices.Concat([]string{"map", "--json"}, formatArgs, flags, []string{image})...),
+		mustRun(t, "qemu-img", "map", "-f", f.qemu, "--output=json", image))
 	f.sameInfo(t, image)
 	if r := imsfs(t, slices.Concat([]string{"check"}, formatArgs, []string{image})...); r.code != 0 && r.code != 63 {
 		t.Errorf("check: %+v", r)
 	}
 }
 
-// sameInfo compares the facts that both tell of an image file.
+// sameInfo compares the facts that both print.
 func (f imageFormat) sameInfo(t *testing.T, image string) {
 	t.Helper()
 	type facts struct {
@@ -145,8 +146,8 @@ func (f imageFormat) sameInfo(t *testing.T, image string) {
 	}
 	var ours, theirs facts
 	for text, into := range map[string]*facts{
-		do(t, program, "info", "--json", "-f", f.name, image):                 &ours,
-		do(t, "qemu-img", "info", "-f", f.qemu, "--output=json", "-U", image): &theirs,
+		mustRun(t, program, "info", "--json", "-f", f.name, image):                 &ours,
+		mustRun(t, "qemu-img", "info", "-f", f.qemu, "--output=json", "-U", image): &theirs,
 	} {
 		if err := json.Unmarshal([]byte(text), into); err != nil {
 			t.Fatalf("%v in %s", err, text)
@@ -161,7 +162,8 @@ func (f imageFormat) sameInfo(t *testing.T, image string) {
 	}
 }
 
-// TestImagesInTheTree: an image in any format is, registered, the disk that it was made of.
+// TestImagesInTheTree: a registered image in any format has the bytes of the disk that it was made
+// of.
 func TestImagesInTheTree(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib+512, 5)
@@ -172,7 +174,7 @@ func TestImagesInTheTree(t *testing.T) {
 		t.Run(format.name, func(t *testing.T) {
 			format.need(t)
 			image := d.file(format.name)
-			do(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, m.path, image)
+			mustRun(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, m.path, image)
 			name := fmt.Sprintf("image%d", n)
 			d.register(t, name, image)
 			m.same(t, d.disk(name))

@@ -11,28 +11,25 @@ import (
 	"testing"
 )
 
-// updateVariable makes golden files of what the program writes now, in place of comparing with them.
+// updateVariable makes the tests write golden files instead of comparing with them.
 const updateVariable = "IMSFS_UPDATE_GOLDEN"
 
-// TestGoldenOutputs: what is written today is what was written before, byte for byte, so that digests of images stay. A change here
-// is one that users notice.
+// TestGoldenOutputs: written files have the same bytes as before, so that hashes of images stay.
+// Users notice a change here.
 func TestGoldenOutputs(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk.raw")
 	goldenDisk(t, disk)
 	for _, g := range targets {
 		t.Run(g.String(), func(t *testing.T) {
-			written := filepath.Join(dir, "written")
-			defer os.Remove(written)
+			written := filepath.Join(t.TempDir(), "disk."+g.format) // a VMDK records its name
 			args := []string{"convert", "-f", "raw", "-O", g.format, disk, written}
 			if g.choices != "" {
 				args = append(args, "-o", g.choices)
 			}
-			do(t, "env", append([]string{"SOURCE_DATE_EPOCH=1500000000", program}, args...)...)
+			mustRun(t, "env", append([]string{"SOURCE_DATE_EPOCH=1500000000", program}, args...)...)
 			got, err := os.ReadFile(written)
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			path := filepath.Join("testdata", "golden", strings.NewReplacer(" ", "-", "=", "-", ",", "-").Replace(g.String())+".gz")
 			if os.Getenv(updateVariable) != "" {
 				writeGolden(t, path, got)
@@ -50,19 +47,16 @@ func TestGoldenOutputs(t *testing.T) {
 	}
 }
 
-// goldenDisk has a little of everything, in three blocks of the largest formats and an odd end.
+// goldenDisk writes a disk with some of each kind of content, of three of the largest blocks and an
+// odd end.
 func goldenDisk(t *testing.T, path string) {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
-	if err := f.Truncate(5*mib + 512); err != nil {
-		t.Fatal(err)
-	}
+	must(t, f.Truncate(5*mib+512))
 	text := []byte(strings.Repeat("what is written today is what was written before. ", 400))
-	noise := make([]byte, 3000) // by a formula of our own, which no library changes
+	noise := make([]byte, 3000) // by our own formula, so that no library can change it
 	for i, x := 0, uint32(1); i < len(noise); i++ {
 		x = x*1664525 + 1013904223
 		noise[i] = byte(x >> 24)
@@ -74,21 +68,15 @@ func goldenDisk(t *testing.T, path string) {
 	}
 }
 
-// Golden files are packed, as formats without compression have much that is empty.
+// Golden files are packed, because files of formats without compression are mostly empty.
 func readGolden(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	content, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return content
 }
 
@@ -97,16 +85,12 @@ func writeGolden(t *testing.T, path string, content []byte) {
 	cmd := exec.Command("gzip", "-9n")
 	cmd.Stdin = bytes.NewReader(content)
 	b, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, os.WriteFile(path, b, 0o644))
 }
 
-// payloads prints the plain bytes of the stored blocks of a ZVHD or ZVHD2 image, decoded by Debian's libraries and tools: the
-// chunks are found and taken apart as docs/formats says.
+// payloads is a Python program that finds the chunks of a ZVHD or ZVHD2 image by the layout in
+// docs/formats, and prints their plain bytes, decoded by Debian's libraries and tools.
 const payloads = `
 import struct, subprocess, sys, zlib
 data = open(sys.argv[1], "rb").read()
@@ -125,10 +109,10 @@ while data[at:at+12] == b"hwstream bg\0":
         out.seek(block << 21)
         out.write(plain)
     at += length
-assert data[at:at+8] == data[:8], "no header behind the chunks"
+assert data[at:at+8] == data[:8], "no header after the chunks"
 `
 
-// TestPayloadsDecodeWithOthersTools: what is in the chunks is zstd and zlib as Debian's zstd and zlib read them.
+// TestPayloadsDecodeWithOthersTools: Debian's zstd and zlib decode the chunks.
 func TestPayloadsDecodeWithOthersTools(t *testing.T) {
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk.raw")
@@ -137,11 +121,11 @@ func TestPayloadsDecodeWithOthersTools(t *testing.T) {
 		for _, level := range []string{"0", "9"} {
 			t.Run(format+" level "+level, func(t *testing.T) {
 				image, decoded := filepath.Join(dir, format+level), filepath.Join(dir, format+level+".raw")
-				do(t, program, "convert", "-f", "raw", "-O", format, "--level", level, disk, image)
-				do(t, "truncate", "-s", "0", decoded)
-				do(t, "python3", "-c", payloads, image, decoded)
-				do(t, "truncate", "-s", "6M", decoded)
-				do(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", m.path, decoded)
+				mustRun(t, program, "convert", "-f", "raw", "-O", format, "--level", level, disk, image)
+				mustRun(t, "truncate", "-s", "0", decoded)
+				mustRun(t, "python3", "-c", payloads, image, decoded)
+				mustRun(t, "truncate", "-s", "6M", decoded)
+				mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", "raw", m.path, decoded)
 			})
 		}
 	}

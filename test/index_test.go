@@ -16,7 +16,7 @@ func (p place) becomesReady(t *testing.T, image string) os.FileInfo {
 		return ""
 	})
 	info, err := os.Stat(p.index(t, image))
-	check(t, err)
+	must(t, err)
 	return info
 }
 
@@ -25,13 +25,14 @@ func (p place) index(t *testing.T, image string) string {
 	return filepath.Join(p.store, "indexes", p.status(t, image, "id")+".index")
 }
 
-// TestIndexOfAZvhd: it is made once, used after a restart, made again when it is damaged, and goes with its image.
+// TestIndexOfAZvhd: an index is made once, used after a restart, made again when it is damaged, and
+// removed with its image.
 func TestIndexOfAZvhd(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 20*mib, 31)
 	d.register(t, "web", m.as(t, "zvhd"))
-	m.same(t, p.disk("web")) // whether it is ready or not
+	m.same(t, p.disk("web")) // ready or not
 	made := p.becomesReady(t, "web")
 	d.stop(t)
 
@@ -39,24 +40,20 @@ func TestIndexOfAZvhd(t *testing.T) {
 	if again := p.becomesReady(t, "web"); !os.SameFile(made, again) || !again.ModTime().Equal(made.ModTime()) {
 		t.Error("the index was made again after a restart")
 	}
-	do(t, program, "evict", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "evict", "web")
 	m.same(t, p.disk("web"))
 	path := p.index(t, "web")
 	d.stop(t)
 
 	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	b[len(b)-1] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path, b, 0o600))
 	d = p.serve(t)
-	do(t, program, "evict", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "evict", "web")
 	m.same(t, p.disk("web"))
 	p.becomesReady(t, "web")
-	p.tell(t, "web", "delete")
+	p.run(t, "web", "delete")
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Errorf("after delete: %v", err)
 	}

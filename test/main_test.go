@@ -1,12 +1,14 @@
-// Package test runs the built program as its users do, over real mounts and with real tools, and holds the house to
-// its rules.
+// Package test runs the built program as its users do, over real mounts and with real tools. It
+// also checks the sources (imports_test.go, bans_test.go) and the documentation (docs_test.go).
 //
-// main_test.go builds the program and gives the run a place of its own. daemon_test.go starts a server and takes it to
-// account when it ends: its exit code, its log, its mount, its file descriptors. tools_test.go runs commands,
-// content_test.go makes disks whose bytes tell where they belong. All other files are tests, by topic.
-// imports_test.go and bans_test.go are about the sources.
+//	main_test.go      builds the program, and isolates the run
+//	daemon_test.go    starts a server, and checks its exit code, log, mount and descriptors
+//	tree_test.go      commands and files of a mounted tree
+//	tools_test.go     runs tools; must
+//	content_test.go   disks with known bytes
 //
-// It needs root, /dev/fuse and the tools that tools_test.go lists.
+// All other files are tests, by topic. The package needs root, /dev/fuse and the tools that
+// tools_test.go lists.
 package test
 
 import (
@@ -24,10 +26,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideVariable marks the process that runs the tests: see enter.
+// insideVariable is set in the process that runs the tests: see enter.
 const insideVariable = "IMSFS_TEST_INSIDE"
 
-// workPrefix begins the name of each run's directory, which has everything that the run makes.
+// workPrefix begins the name of each run's directory, which holds all files of the run.
 const workPrefix = "imsfs-test-"
 
 // program is the built program; set by TestMain before any test runs.
@@ -46,8 +48,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// enter runs the tests in a process with mounts and process numbers of its own: they see no other tree on this machine, and
-// whatever becomes of them, no mount and no process outlives them.
+// enter runs the tests in a process with mount and PID namespaces of its own. They see no other
+// tree on the machine, and no mount or process outlives them.
 func enter() (int, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -58,7 +60,7 @@ func enter() (int, error) {
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID,
-		Unshareflags: syscall.CLONE_NEWNS, // makes what is mounted inside private, too
+		Unshareflags: syscall.CLONE_NEWNS, // also makes the mounts inside private
 		Pdeathsig:    syscall.SIGKILL,
 	}
 	err = cmd.Run()
@@ -71,7 +73,7 @@ func enter() (int, error) {
 
 func inside(m *testing.M) (code int, err error) {
 	if os.Geteuid() == 0 {
-		if err := settle(); err != nil {
+		if err := prepare(); err != nil {
 			return 1, err
 		}
 	}
@@ -83,10 +85,10 @@ func inside(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := os.Setenv("TMPDIR", work); err != nil { // so that t.TempDir is in it
+	if err := os.Setenv("TMPDIR", work); err != nil { // for t.TempDir
 		return 1, err
 	}
-	// The race detector makes each process wait a second at its end, for races that have not shown by then.
+	// By default the race detector makes each process wait a second at its end.
 	if err := os.Setenv("GORACE", "atexit_sleep_ms=20"); err != nil {
 		return 1, err
 	}
@@ -100,8 +102,8 @@ func inside(m *testing.M) (code int, err error) {
 	return code, nil
 }
 
-// settle makes the new place usable: /proc shows its processes, and no tree is mounted.
-func settle() error {
+// prepare makes the new namespaces usable: /proc shows their processes, and no tree is mounted.
+func prepare() error {
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
@@ -126,8 +128,8 @@ func build(dir string) (string, error) {
 	return path, nil
 }
 
-// leftovers is an error that names what no test may leave behind: mounted trees, loop devices on files of a path that
-// begins with prefix, and processes.
+// leftovers returns an error that names mounted trees, loop devices on files whose path begins with
+// prefix, and processes.
 func leftovers(prefix string) error {
 	trees, err := trees()
 	if err != nil {
@@ -155,7 +157,8 @@ func leftovers(prefix string) error {
 	return nil
 }
 
-// childless tells whether all processes end within a short while: this one has inherited every orphan.
+// childless reports whether all processes end within a short while. This process has inherited
+// every orphan.
 func childless() bool {
 	done := make(chan struct{})
 	go func() {
@@ -174,7 +177,7 @@ func childless() bool {
 	}
 }
 
-// trees lists where trees are mounted.
+// trees lists the mount points of trees.
 func trees() ([]string, error) {
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		return !strings.HasPrefix(m.FSType, "fuse.imsfs"), false

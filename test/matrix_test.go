@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// target is a way in which the program writes disks.
+// target is a way to write a disk.
 type target struct {
 	format  string
-	choices string // what -o is given
-	qemu    string // what qemu-img calls the format; "" if it does not read it
-	own     bool   // says nothing of other sources that its format's other variants do not
+	choices string // the value of -o
+	qemu    string // qemu-img's name of the format; "" if it has none
+	own     bool   // is tested with few sources, because the format's other variants cover the rest
 }
 
-// targets are all formats that the program writes, each with its variants.
+// targets are all formats that the program writes, with their variants.
 var targets = []target{
 	{"raw", "", "raw", false},
 	{"raw", "preallocation=full", "raw", true},
@@ -49,30 +49,30 @@ func (g target) write(t *testing.T, image, dst string, flags ...string) {
 	if g.choices != "" {
 		args = append(args, "-o", g.choices)
 	}
-	do(t, program, append(args, image, dst)...)
+	mustRun(t, program, append(args, image, dst)...)
 }
 
-// same checks that an image that was written holds the raw disk, by our own comparison and by qemu-img's, which also finds no
-// fault in it.
+// same checks that a written image holds the raw disk, as qemu-img and the program compare it, and
+// that qemu-img check finds no fault.
 func (g target) same(t *testing.T, disk, written string) {
 	t.Helper()
-	do(t, program, "compare", "-f", "raw", "-F", g.format, disk, written)
+	mustRun(t, program, "compare", "-f", "raw", "-F", g.format, disk, written)
 	if g.qemu == "" {
 		return
 	}
-	if slow := g.qemu == "vhdx" || g.qemu == "vmdk"; slow && fileSize(t, disk) > 1<<30 { // qemu-img finds holes late, or not: the ends must do
+	if slow := g.qemu == "vhdx" || g.qemu == "vmdk"; slow && fileSize(t, disk) > 1<<30 { // qemu-img is slow with their holes: compare the ends only
 		for _, off := range []int64{0, fileSize(t, disk) - mib} {
-			do(t, "qemu-img", "compare", "--image-opts", window("raw", disk, off), window(g.qemu, written, off))
+			mustRun(t, "qemu-img", "compare", "--image-opts", window("raw", disk, off), window(g.qemu, written, off))
 		}
 	} else {
-		do(t, "qemu-img", "compare", "-f", "raw", "-F", g.qemu, disk, written)
+		mustRun(t, "qemu-img", "compare", "-f", "raw", "-F", g.qemu, disk, written)
 	}
-	if r := run(t, "qemu-img", "check", "-f", g.qemu, written); r.code != 0 && r.code != 63 { // 63: there is no check
+	if r := run(t, "qemu-img", "check", "-f", g.qemu, written); r.code != 0 && r.code != 63 { // 63: the format has no check
 		t.Errorf("qemu-img check: %+v", r)
 	}
 }
 
-// window names a MiB of a disk for qemu-img.
+// window returns qemu-img's name for one MiB of a disk.
 func window(format, path string, off int64) string {
 	return fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=%s,file.file.driver=file,file.file.filename=%s", off, mib, format, path)
 }
@@ -80,15 +80,13 @@ func window(format, path string, off int64) string {
 func fileSize(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return info.Size()
 }
 
-// TestEveryWriterIsATarget: what the program says it writes is in the table.
+// TestEveryWriterIsATarget: each format that the program lists as written is in the table.
 func TestEveryWriterIsATarget(t *testing.T) {
-	for line := range strings.Lines(do(t, program, "formats")) {
+	for line := range strings.Lines(mustRun(t, program, "formats")) {
 		words := strings.Fields(line)
 		if words[2] == "yes" && !slices.ContainsFunc(targets, func(g target) bool { return g.format == words[0] }) {
 			t.Errorf("%s is written, and is no target", words[0])
@@ -96,7 +94,7 @@ func TestEveryWriterIsATarget(t *testing.T) {
 	}
 }
 
-// pairSources are the images that are converted to all targets: qemu-img's where it makes the format.
+// pairSources returns the images that are converted to all targets, made by qemu-img if it can.
 func pairSources(t *testing.T, disk string) map[string][]string {
 	t.Helper()
 	dir := filepath.Dir(disk)
@@ -107,11 +105,11 @@ func pairSources(t *testing.T, disk string) map[string][]string {
 		case format.name == "raw":
 			continue
 		case format.name == "iso":
-			do(t, "genisoimage", "-quiet", "-o", image, disk)
+			mustRun(t, "genisoimage", "-quiet", "-o", image, disk)
 		case format.qemu == "":
-			do(t, program, "convert", "-f", "raw", "-O", format.name, disk, image)
+			mustRun(t, program, "convert", "-f", "raw", "-O", format.name, disk, image)
 		default:
-			do(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, disk, image)
+			mustRun(t, "qemu-img", "convert", "-f", "raw", "-O", format.qemu, disk, image)
 		}
 		sources[format.name] = []string{image, "-f", format.name}
 	}
@@ -122,7 +120,7 @@ func pairSources(t *testing.T, disk string) map[string][]string {
 		"vhd fixed":     "-O vpc -o subformat=fixed",
 	} {
 		image := filepath.Join(dir, name)
-		do(t, "qemu-img", append(strings.Fields("convert -f raw "+args), disk, image)...)
+		mustRun(t, "qemu-img", append(strings.Fields("convert -f raw "+args), disk, image)...)
 		sources[name] = []string{image}
 	}
 	return sources
@@ -138,7 +136,7 @@ func TestEveryPair(t *testing.T) {
 			t.Parallel()
 			dir, disk := inMemory(t), disk
 			if name == "iso" {
-				disk = source[0] // the disk is the file
+				disk = source[0] // the image is the disk
 			}
 			for i, g := range targets {
 				if g.own {
@@ -148,20 +146,19 @@ func TestEveryPair(t *testing.T) {
 					written := filepath.Join(dir, string(rune('a'+i)))
 					g.write(t, source[0], written, source[1:]...)
 					g.same(t, disk, written)
-					os.Remove(written) // memory
+					os.Remove(written) // frees memory
 				})
 			}
 		})
 	}
 }
 
-// inMemory is a directory in which syncing takes no time: these tests write hundreds of files, and others see to the syncing.
+// inMemory returns a directory in memory, because these tests write hundreds of files. Other tests
+// cover syncing.
 func inMemory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1g"))
 	t.Cleanup(func() {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
@@ -170,7 +167,7 @@ func inMemory(t *testing.T) string {
 	return dir
 }
 
-// TestEveryTargetHoldsEveryShape writes disks whose sizes and contents are at the edges.
+// TestEveryTargetHoldsEveryShape writes disks with sizes and contents at the limits.
 func TestEveryTargetHoldsEveryShape(t *testing.T) {
 	for _, shape := range []struct {
 		name string
@@ -188,7 +185,7 @@ func TestEveryTargetHoldsEveryShape(t *testing.T) {
 			shape.make(t, disk)
 			for i, g := range targets {
 				if g.choices == "preallocation=full" && strings.HasPrefix(shape.name, "130") || g.choices == "cluster_size=512" && strings.HasPrefix(shape.name, "130") {
-					continue // no room on the host, and none in such an image
+					continue // too large for the host and for such an image
 				}
 				t.Run(g.String(), func(t *testing.T) {
 					written := filepath.Join(dir, string(rune('a'+i)))
@@ -197,7 +194,7 @@ func TestEveryTargetHoldsEveryShape(t *testing.T) {
 					if r := imsfs(t, "check", "-f", g.format, written); r.code != 0 && r.code != 63 {
 						t.Errorf("check: %+v", r)
 					}
-					os.Remove(written) // memory
+					os.Remove(written) // frees memory
 				})
 			}
 		})

@@ -10,13 +10,12 @@ import (
 	"time"
 )
 
-// fullOfZeros makes a raw disk without holes: zeros that take space, and words in the blocks of 2 MiB that are named.
+// fullOfZeros makes a raw disk without holes: zeros that take space, and words in the given blocks
+// of 2 MiB.
 func fullOfZeros(t *testing.T, path string, size int64, blocks ...int64) model {
 	t.Helper()
 	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer f.Close()
 	zeros := make([]byte, mib)
 	for off := int64(0); off < size; off += mib {
@@ -32,7 +31,8 @@ func fullOfZeros(t *testing.T, path string, size int64, blocks ...int64) model {
 	return model{path, size}
 }
 
-// TestMappedDiskIsLazy: of a disk without holes only what the map calls data is ever loaded, and without the map all is.
+// TestMappedDiskIsLazy: of a disk without holes only the map's data is loaded; without the map all
+// of it.
 func TestMappedDiskIsLazy(t *testing.T) {
 	const size = 64*mib + 512
 	d := serve(t)
@@ -55,26 +55,22 @@ func TestMappedDiskIsLazy(t *testing.T) {
 		Start, Length int64
 		Data          bool
 	}
-	if err := json.Unmarshal([]byte(do(t, program, "map", "--json", m.path)), &extents); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(mustRun(t, program, "map", "--json", m.path)), &extents))
 	if len(extents) != 6 || extents[1].Start != 6*mib || extents[1].Length != 2*mib || !extents[1].Data || !extents[5].Data {
 		t.Errorf("map lists %v", extents)
 	}
-	d.cli(t, "export", "with", d.file("out.raw"), "-O", "raw").failed(t, 0)
-	do(t, "cmp", m.path, d.file("out.raw"))
+	d.imsfs(t, "export", "with", d.file("out.raw"), "-O", "raw").failed(t, 0)
+	mustRun(t, "cmp", m.path, d.file("out.raw"))
 	imsfs(t, "mkmap", m.path).refused(t, "exists (--force")
 	imsfs(t, "mkmap", "--force", "-p", m.path).failed(t, 0, "mkmap: 100 %")
 }
 
-// loads registers a disk, reads it through, and returns how many units that loaded.
+// loads registers a disk, reads all of it, and returns the number of units that were loaded.
 func (d *daemon) loads(t *testing.T, image string, m model) int {
 	t.Helper()
 	count := func() int {
 		n, err := strconv.Atoi(d.status(t, "", "cache_loads"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return n
 	}
 	before := count()
@@ -87,7 +83,8 @@ func (d *daemon) loads(t *testing.T, image string, m model) int {
 	return n
 }
 
-// TestMapsThatAreNotUsed: what does not fit, or is damaged, is noted and costs nothing but laziness.
+// TestMapsThatAreNotUsed: a map that does not fit or is damaged is reported in status, and only
+// makes the disk less lazy.
 func TestMapsThatAreNotUsed(t *testing.T) {
 	d := serve(t)
 	n := 0
@@ -96,26 +93,24 @@ func TestMapsThatAreNotUsed(t *testing.T) {
 		says  string
 	}{
 		"written to": {func(t *testing.T, m model) {
-			do(t, "dd", "if=/dev/urandom", "of="+m.path, "bs=4k", "count=1", "seek=1000", "conv=notrunc", "status=none")
+			mustRun(t, "dd", "if=/dev/urandom", "of="+m.path, "bs=4k", "count=1", "seek=1000", "conv=notrunc", "status=none")
 		}, "the file was written to since"},
-		"grown": {func(t *testing.T, m model) { do(t, "truncate", "-s", "+512", m.path) }, "made of a file of"},
+		"grown": {func(t *testing.T, m model) { mustRun(t, "truncate", "-s", "+512", m.path) }, "made of a file of"},
 		"damaged": {func(t *testing.T, m model) {
-			do(t, "dd", "if=/dev/zero", "of="+m.path+".map", "bs=1", "count=1", "seek=32", "conv=notrunc", "status=none")
+			mustRun(t, "dd", "if=/dev/zero", "of="+m.path+".map", "bs=1", "count=1", "seek=32", "conv=notrunc", "status=none")
 		}, "SHA-256"},
-		"cut":            {func(t *testing.T, m model) { do(t, "truncate", "-s", "-1", m.path+".map") }, "64 bytes"},
-		"something else": {func(t *testing.T, m model) { do(t, "cp", "/proc/self/status", m.path+".map") }, "rawmap"},
+		"cut":            {func(t *testing.T, m model) { mustRun(t, "truncate", "-s", "-1", m.path+".map") }, "64 bytes"},
+		"something else": {func(t *testing.T, m model) { mustRun(t, "cp", "/proc/self/status", m.path+".map") }, "rawmap"},
 		"older": {func(t *testing.T, m model) {
-			if err := os.Chtimes(m.path+".map", time.Unix(1, 0), time.Unix(1, 0)); err != nil {
-				t.Fatal(err)
-			}
+			must(t, os.Chtimes(m.path+".map", time.Unix(1, 0), time.Unix(1, 0)))
 		}, "older than the file"},
-		"a directory": {func(t *testing.T, m model) { do(t, "rm", m.path+".map"); do(t, "mkdir", m.path+".map") }, "is a directory"},
+		"a directory": {func(t *testing.T, m model) { mustRun(t, "rm", m.path+".map"); mustRun(t, "mkdir", m.path+".map") }, "is a directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n++
 			image := fmt.Sprintf("image%d", n)
 			m := fullOfZeros(t, d.file(image), 6*mib, 1)
-			do(t, program, "mkmap", m.path)
+			mustRun(t, program, "mkmap", m.path)
 			c.spoil(t, m)
 			d.register(t, image, m.path)
 			wantWords(t, "map", d.status(t, image, "map"), m.path+".map is not used", c.says)
@@ -125,7 +120,7 @@ func TestMapsThatAreNotUsed(t *testing.T) {
 	}
 }
 
-// TestMapRefuses: what has no map.
+// TestMapRefuses: mkmap refuses files that can have no map.
 func TestMapRefuses(t *testing.T) {
 	m := makeModel(t, t.TempDir()+"/disk.raw", 3*mib, 40)
 	imsfs(t, "mkmap", m.as(t, "qcow2")).refused(t, "is qcow2", "-f raw")

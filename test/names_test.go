@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostileNames are what nobody may make the program open by writing it into an image, and words of the refusal. OUT is a
-// directory beside the image's own, with a file secret.
+// hostileNames are names in an image that the program must not open, with words of the refusal. OUT
+// is a directory beside the image's own, with a file secret.
 var hostileNames = []struct{ name, rule string }{
 	{"/etc/shadow", "an absolute path"},
 	{"OUT/secret", "an absolute path"},
@@ -28,7 +28,7 @@ var hostileNames = []struct{ name, rule string }{
 	{"fifo", "not a regular file"},
 }
 
-// TestHostileNamesInImages: no command follows them.
+// TestHostileNamesInImages: no command opens the backing file that such a name leads to.
 func TestHostileNamesInImages(t *testing.T) {
 	for _, name := range []string{"qcow2", "qcow", "qed"} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestHostileNamesInImages(t *testing.T) {
 					imsfs(t, command...).refused(t, "layer 1", c.rule)
 				}
 				imsfs(t, "compare", image, image).failed(t, 2, "layer 1", c.rule)
-				wantWords(t, "info", do(t, program, "info", image), "backing file: ", "not followed: ", c.rule)
+				wantWords(t, "info", mustRun(t, program, "info", image), "backing file: ", "not followed: ", c.rule)
 				if names := opened(); strings.Trim(strings.ReplaceAll(names, "image", ""), " ") != "" {
 					t.Errorf("%s: %q were opened", backing, names)
 				}
@@ -59,7 +59,7 @@ func TestHostileNamesInImages(t *testing.T) {
 	}
 }
 
-// TestHostileExtentsOfAVMDK: nor are the names of the files that an image says it consists of.
+// TestHostileExtentsOfAVMDK: no command opens the extent that such a name leads to.
 func TestHostileExtentsOfAVMDK(t *testing.T) {
 	formatNamed(t, "vmdk").need(t)
 	own, out := hostileDirectory(t)
@@ -67,13 +67,11 @@ func TestHostileExtentsOfAVMDK(t *testing.T) {
 	for _, c := range hostileNames {
 		name := strings.ReplaceAll(c.name, "OUT", out)
 		if strings.Contains(name, `"`) {
-			continue // a descriptor cannot say it
+			continue // a descriptor cannot hold it
 		}
 		descriptor := "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n" +
 			"\n# Extent description\nRW 8192 FLAT \"" + name + "\" 0\n\n# The Disk Data Base\nddb.adapterType = \"ide\"\n"
-		if err := os.WriteFile(image, []byte(descriptor), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(image, []byte(descriptor), 0o600))
 		opened := watchOpens(t, out, own)
 		for _, command := range []string{"map", "info"} {
 			imsfs(t, command, image).refused(t, image, c.rule)
@@ -84,7 +82,8 @@ func TestHostileExtentsOfAVMDK(t *testing.T) {
 	}
 }
 
-// hostileDirectory makes an image's directory, with a link that leads out and a fifo, and one beside it.
+// hostileDirectory makes an image's directory, with a link that leads out and a fifo, and another
+// directory beside it.
 func hostileDirectory(t *testing.T) (own, out string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -96,13 +95,12 @@ func hostileDirectory(t *testing.T) (own, out string) {
 		os.Symlink("../out/secret", filepath.Join(own, "link")),
 		unix.Mkfifo(filepath.Join(own, "fifo"), 0o600),
 	)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return own, out
 }
 
-// writeBacking makes an image with a backing file's name. qemu-img, which looks at such names, is given one of the same length.
+// writeBacking makes an image with the name of a backing file. qemu-img, which opens such names,
+// gets a harmless one of the same length first.
 func writeBacking(t *testing.T, format imageFormat, dir, image, name string) {
 	t.Helper()
 	stand := strings.Repeat("x", len(name))
@@ -110,28 +108,22 @@ func writeBacking(t *testing.T, format imageFormat, dir, image, name string) {
 		t.Fatalf("%q is too long for a file's name", name)
 	}
 	path := filepath.Join(dir, stand)
-	do(t, "qemu-img", "create", "-q", "-f", "raw", path, "4M")
-	do(t, "qemu-img", "create", "-q", "-f", format.qemu, "-b", stand, "-F", "raw", image)
+	mustRun(t, "qemu-img", "create", "-q", "-f", "raw", path, "4M")
+	mustRun(t, "qemu-img", "create", "-q", "-f", format.qemu, "-b", stand, "-F", "raw", image)
 	content, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if n := bytes.Count(content, []byte(stand)); n != 1 {
 		t.Fatalf("the name is there %d times", n)
 	}
 	content = bytes.Replace(content, []byte(stand), []byte(name), 1)
-	if err := errors.Join(os.WriteFile(image, content, 0o600), os.Remove(path)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(os.WriteFile(image, content, 0o600), os.Remove(path)))
 }
 
-// watchOpens returns a function that tells which files of the directories were opened since.
+// watchOpens returns a function that lists the files of the directories that were opened since.
 func watchOpens(t *testing.T, dirs ...string) func() string {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	for _, dir := range dirs {
 		if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_OPEN); err != nil {

@@ -13,37 +13,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConvertThatIsKilled: whatever ends a conversion, its target never gets its name.
+// TestConvertThatIsKilled: a conversion that is ended by a signal leaves no file.
 func TestConvertThatIsKilled(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			dir := t.TempDir()
 			disk := filepath.Join(dir, "disk.raw")
-			do(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=96", "status=none")
+			mustRun(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=96", "status=none")
 			cmd := exec.Command(program, "convert", "--threads", "1", "-O", "zvhd", "--level", "9", disk, filepath.Join(dir, "disk.zvhd"))
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			must(t, cmd.Start())
 			eventually(t, func() string {
 				if writing(cmd.Process.Pid, dir) {
 					return ""
 				}
 				return "nothing is being written"
 			})
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			must(t, cmd.Process.Signal(signal))
 			if err := cmd.Wait(); err == nil {
 				t.Error("the conversion was done before the signal came")
 			}
-			if got := do(t, "ls", "-A", dir); got != "disk.raw" {
+			if got := mustRun(t, "ls", "-A", dir); got != "disk.raw" {
 				t.Errorf("the directory holds %s", got)
 			}
 		})
 	}
 }
 
-// writing tells whether a process has some bytes in a file of the directory that has no name.
+// writing reports whether a process has written to an unnamed file of the directory.
 func writing(pid int, dir string) bool {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid)) // it may have ended
 	for _, fd := range files {
@@ -58,14 +54,12 @@ func writing(pid int, dir string) bool {
 	return false
 }
 
-// TestConvertOntoAFullDisk: what does not fit is refused before it begins, or leaves nothing.
+// TestConvertOntoAFullDisk: a file that does not fit is refused at once, or leaves nothing.
 func TestConvertOntoAFullDisk(t *testing.T) {
 	small, disk := t.TempDir(), filepath.Join(t.TempDir(), "disk.raw")
-	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=6m"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mount("tmpfs", small, "tmpfs", 0, "size=6m"))
 	defer unix.Unmount(small, unix.MNT_DETACH)
-	do(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=9", "status=none")
+	mustRun(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=9", "status=none")
 	for _, tt := range []struct{ args, says string }{
 		{"-O raw", "takes 9.0 MiB (9437184 bytes)"},
 		{"-O qcow2", "has 6.0 MiB to spare"},
@@ -77,43 +71,37 @@ func TestConvertOntoAFullDisk(t *testing.T) {
 	} {
 		args := append(strings.Fields("convert -f raw "+tt.args), disk, filepath.Join(small, "dst"))
 		imsfs(t, args...).refused(t, tt.says)
-		if got := do(t, "ls", "-A", small); got != "" {
+		if got := mustRun(t, "ls", "-A", small); got != "" {
 			t.Errorf("%s leaves %s", tt.args, got)
 		}
 	}
 	empty := filepath.Join(t.TempDir(), "empty.raw")
-	do(t, "truncate", "-s", "1G", empty)
-	do(t, program, "convert", "-f", "raw", "-O", "vdi", empty, filepath.Join(small, "dst"))
+	mustRun(t, "truncate", "-s", "1G", empty)
+	mustRun(t, program, "convert", "-f", "raw", "-O", "vdi", empty, filepath.Join(small, "dst"))
 	imsfs(t, "convert", "-f", "raw", "-O", "raw", "-o", "preallocation=full", empty, filepath.Join(small, "raw")).refused(t, "takes 1.0 GiB")
-	if err := unix.Mount("", small, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Mount("", small, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	imsfs(t, "convert", "-f", "raw", "-O", "raw", empty, filepath.Join(small, "other")).refused(t, "read-only file system")
 }
 
-// TestConvertOfADamagedSource names where it is damaged, and leaves nothing.
+// TestConvertOfADamagedSource: the error names the damaged place, and no file is left.
 func TestConvertOfADamagedSource(t *testing.T) {
 	dir := t.TempDir()
 	disk, packed := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "disk.zvhd2")
-	do(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=10", "status=none")
-	do(t, program, "convert", "-f", "raw", "-O", "zvhd2", disk, packed)
+	mustRun(t, "dd", "if=/dev/urandom", "of="+disk, "bs=1M", "count=10", "status=none")
+	mustRun(t, program, "convert", "-f", "raw", "-O", "zvhd2", disk, packed)
 	b, err := os.ReadFile(packed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(b[7*mib:], bytes.Repeat([]byte{0x55}, 4096)) // in the fourth block, as random bytes do not get fewer
-	if err := os.WriteFile(packed, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	copy(b[7*mib:], bytes.Repeat([]byte{0x55}, 4096)) // in the fourth block, because random bytes do not compress
+	must(t, os.WriteFile(packed, b, 0o600))
 	for _, target := range []string{filepath.Join(dir, "dst"), "-"} {
 		imsfs(t, "convert", "-O", "raw", packed, target).refused(t, "reading the disk at 6291456", "zvhd2: at 0x")
 	}
-	if got := do(t, "ls", "-A", dir); got != "disk.raw\ndisk.zvhd2" {
+	if got := mustRun(t, "ls", "-A", dir); got != "disk.raw\ndisk.zvhd2" {
 		t.Errorf("the directory holds %s", got)
 	}
 }
 
-// TestConvertInPipes: standard input and output take part in a shell's pipes.
+// TestConvertInPipes: standard input and output work in a shell's pipes.
 func TestConvertInPipes(t *testing.T) {
 	dir := t.TempDir()
 	disk, packed := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "disk.qcow2")
@@ -125,5 +113,5 @@ cat "$3" | "$1" convert -O raw -p - - | cmp - "$2" &&
 	if r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	do(t, "qemu-img", "check", packed)
+	mustRun(t, "qemu-img", "check", packed)
 }

@@ -2,5 +2,5 @@
 
 package test
 
-// raceEnabled: the program is built with the race detector when its tests are.
+// raceEnabled reports whether the tests, and so the program, are built with the race detector.
 const raceEnabled = true

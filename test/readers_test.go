@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConcurrentReaders: eight readers of random ranges, half of them past the kernel's cache, each compared with the model.
-// The server's cache holds a fraction of the disk, so that clusters come and go under its readers.
+// TestConcurrentReaders: eight readers read random ranges, half of them with O_DIRECT, and compare
+// with the model. The server's cache holds a fraction of the disk, so that clusters come and go.
 func TestConcurrentReaders(t *testing.T) {
 	for _, format := range written {
 		t.Run(format, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestConcurrentReaders(t *testing.T) {
 	}
 }
 
-// readRandomly reads n random ranges of a disk of the model. Readers of odd seeds go past the kernel's cache.
+// readRandomly reads n random ranges of a disk of the model. Readers with odd seeds use O_DIRECT.
 func (m model) readRandomly(t *testing.T, disk string, seed uint64, n int) {
 	flags := os.O_RDONLY
 	if seed%2 == 1 {
@@ -58,7 +58,7 @@ func (m model) readRandomly(t *testing.T, disk string, seed uint64, n int) {
 	}
 }
 
-// randomRange is one within the model; mostly small, sometimes large.
+// randomRange returns a range within the model, mostly small and sometimes large.
 func (m model) randomRange(chance *rand.Rand, sectors bool) (off int64, length int) {
 	length = 1 + chance.IntN(8*kib)
 	if chance.IntN(8) == 0 {
@@ -71,7 +71,7 @@ func (m model) randomRange(chance *rand.Rand, sectors bool) (off int64, length i
 	return off, length
 }
 
-// aligned is memory as O_DIRECT wants it.
+// aligned returns memory that is aligned for O_DIRECT.
 func aligned(n int) []byte {
 	const page = 4096
 	b := make([]byte, n+page)
@@ -79,8 +79,9 @@ func aligned(n int) []byte {
 	return b[skip : int(skip)+n]
 }
 
-// TestSecondReadIsTheKernels: bytes that were read once are read again without the server, also by who opens the disk anew.
-// A kernel may drop what it likes from its cache, and some do that all the time; so one success in a few rounds counts.
+// TestSecondReadIsTheKernels: bytes that were read once are read again without the server, also
+// after the disk was opened again. The kernel may drop pages at any time, so one success in a few
+// rounds is enough.
 func TestSecondReadIsTheKernels(t *testing.T) {
 	eachFormat(t, 4*mib, func(t *testing.T, d *daemon, m model) {
 		for range 10 {
@@ -92,7 +93,8 @@ func TestSecondReadIsTheKernels(t *testing.T) {
 	})
 }
 
-// readsWithoutServer reads the model's bytes, and then again while the server is stopped; it tells whether that works.
+// readsWithoutServer reads the model's bytes, and then again while the server is stopped. It
+// reports whether that works.
 func (d *daemon) readsWithoutServer(t *testing.T, m model) bool {
 	t.Helper()
 	p, want := make([]byte, m.size), make([]byte, m.size)
@@ -122,7 +124,8 @@ func (d *daemon) readsWithoutServer(t *testing.T, m model) bool {
 	return without
 }
 
-// TestShortReaders: readers who are gone as soon as they have their bytes, each from a block that nobody has read before.
+// TestShortReaders: processes that end as soon as they have their bytes, each from a block that was
+// not read before.
 func TestShortReaders(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 32*mib, 23)

@@ -11,83 +11,69 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRebuild: a lost database is made anew from the packs.
+// TestRebuild: a lost database is rebuilt from the packs.
 func TestRebuild(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 16*mib, 50)
 	d.register(t, "web", m.as(t, "zvhd2"))
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "web")
 	d.stop(t)
-	if err := os.RemoveAll(filepath.Join(p.store, "db")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.RemoveAll(filepath.Join(p.store, "db")))
 	imsfs(t, "serve", p.mnt, "--store", p.store).refused(t, "store")
-	wantWords(t, "rebuild", do(t, program, "store", "rebuild", "--store", p.store), "image web is back")
-	if err := os.Remove(p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
+	wantWords(t, "rebuild", mustRun(t, program, "store", "rebuild", "--store", p.store), "image web is back")
+	must(t, os.Remove(p.file("disk.raw.zvhd2")))
 	p.serve(t)
 	m.same(t, p.disk("web"))
 }
 
-// rebuild loses the database of a store whose server has ended, makes it anew, and returns what that tells.
+// rebuild removes the database of a store whose server has ended, rebuilds it, and returns the
+// output.
 func (p place) rebuild(t *testing.T) string {
 	t.Helper()
-	check(t, os.RemoveAll(filepath.Join(p.store, "db")))
-	return do(t, program, "store", "rebuild", "--store", p.store)
+	must(t, os.RemoveAll(filepath.Join(p.store, "db")))
+	return mustRun(t, program, "store", "rebuild", "--store", p.store)
 }
 
-// scribble writes to a volume in several places, here and in the file's expected bytes, and syncs.
+// scribble writes random ranges to a volume and to its expected bytes, and syncs.
 func (p place) scribble(t *testing.T, volume string, want []byte, seed uint64) {
 	t.Helper()
 	f, err := os.OpenFile(p.volume(volume, "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	r, noise := rand.New(rand.NewPCG(seed, 0)), rand.NewChaCha8([32]byte{byte(seed)})
 	for range 20 {
 		off := r.IntN(len(want) - 70000)
 		part := want[off:][:1+r.IntN(70000)]
 		_, err := noise.Read(part)
-		check(t, err)
+		must(t, err)
 		_, err = f.WriteAt(part, int64(off))
-		check(t, err)
+		must(t, err)
 	}
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, mib, 100000))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, mib, 100000))
 	clear(want[mib:][:100000])
-	check(t, f.Sync())
-	check(t, f.Close())
+	must(t, f.Sync())
+	must(t, f.Close())
 }
 
-// await gives a volume a command that starts a job, and waits for its good end.
-func (p place) await(t *testing.T, volume, line string) {
-	t.Helper()
-	check(t, p.order(t, volume, line))
-	eventually(t, func() string {
-		if job := read(t, p.volume(volume, "job")); !strings.HasPrefix(job, "DONE") {
-			return job
-		}
-		return ""
-	})
-}
-
-// TestRebuildVolumes: what was written to volumes comes back with them when the database is lost, after a stop and after a kill.
+// TestRebuildVolumes: volumes and their bytes come back after the loss of the database, after a
+// stop and after a kill.
 func TestRebuildVolumes(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 6*mib, 51)
-	base := first(t, m.path)
+	base := readFile(t, m.path)
 	web := m.as(t, "qcow2")
 	p.register(t, "web", web)
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
-	p.register(t, "part", m.path) // of which the store has little, and a rebuild nothing
+	p.mustImsfs(t, "hydrate", "web")
+	p.register(t, "part", m.path) // not complete, so a rebuild loses it
 	want := map[string][]byte{"fresh": make([]byte, 4*mib), "lazy": append([]byte(nil), base...)}
-	p.tell(t, "", "create fresh size="+strconv.Itoa(4*mib))
-	p.tell(t, "part", "clone lazy")
+	p.run(t, "", "create fresh size="+strconv.Itoa(4*mib))
+	p.run(t, "part", "clone lazy")
 	for _, name := range []string{"one", "two", "untouched"} {
-		p.tell(t, "web", "clone "+name)
+		p.run(t, "web", "clone "+name)
 		want[name] = append([]byte(nil), base...)
 	}
-	check(t, os.Remove(web))
+	must(t, os.Remove(web))
 	seed := uint64(0)
 	write := func() {
 		for _, name := range []string{"one", "two", "fresh", "lazy"} {
@@ -96,8 +82,8 @@ func TestRebuildVolumes(t *testing.T) {
 		}
 	}
 	write()
-	p.await(t, "one", "snapshot of-one")
-	p.await(t, "two", "commit of-two")
+	p.runJob(t, "volumes/one", "snapshot of-one")
+	p.runJob(t, "volumes/two", "commit of-two")
 	write()
 	for round := range 4 {
 		if round%2 == 0 {
@@ -113,48 +99,48 @@ func TestRebuildVolumes(t *testing.T) {
 			t.Errorf("something was set aside: %s", said)
 		}
 		d = p.serve(t)
-		d.mayKeep(m.path) // the image of it was not complete
+		d.mayKeep(m.path) // a volume is based on it, but its image was not complete
 		for name, bytes := range want {
 			sameContent(t, p, name, bytes)
 		}
 		write()
 		if round == 1 {
-			check(t, p.order(t, "two", "rename zwei"))
+			p.run(t, "volumes/two", "rename zwei")
 			want["zwei"] = want["two"]
 			delete(want, "two")
-			check(t, p.order(t, "zwei", "rename two"))
+			p.run(t, "volumes/zwei", "rename two")
 			want["two"] = want["zwei"]
 			delete(want, "zwei")
-			p.await(t, "two", "snapshot of-two-again")
+			p.runJob(t, "volumes/two", "snapshot of-two-again")
 		}
 	}
-	check(t, p.order(t, "one", "revert"))
+	p.run(t, "volumes/one", "revert")
 	sameContent(t, p, "one", base)
 }
 
-// TestRebuildAfterKills loses the database each time that the server was killed at some work on the volume.
+// TestRebuildAfterKills removes the database after each kill of a server at work on a volume.
 func TestRebuildAfterKills(t *testing.T) {
-	killVolume(t, func(p place) { p.wholeDigest(t, "web") },
+	killVolume(t, func(p place) { p.hydrate(t, "web") },
 		func(p place) { wantWords(t, "rebuild", p.rebuild(t), "volume one is back") })
 }
 
-// TestRebuildWithoutTheCommitted: an image that was committed on one that was not complete is lost with the database. A volume that rests
-// on it tells so, and what was written to it since can be had.
+// TestRebuildWithoutTheCommitted: an image that was committed on an incomplete one is lost with the
+// database. A volume that is based on it reports that, and the bytes written since can be exported.
 func TestRebuildWithoutTheCommitted(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 4*mib, 52)
 	p.register(t, "web", m.path)
-	p.tell(t, "web", "clone one")
-	p.await(t, "one", "commit next")
+	p.run(t, "web", "clone one")
+	p.runJob(t, "volumes/one", "commit next")
 	want := make([]byte, 4*mib)
 	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	copy(want[2*mib:], strings.Repeat("since", 4096))
 	_, err = f.WriteAt(want[2*mib:][:20480], 2*mib)
-	check(t, err)
-	check(t, f.Sync())
-	check(t, f.Close())
+	must(t, err)
+	must(t, f.Sync())
+	must(t, f.Close())
 	d.stop(t)
 	wantWords(t, "rebuild", p.rebuild(t), "volume one is back", "what volume one rested on is lost", "--salvage")
 
@@ -162,10 +148,10 @@ func TestRebuildWithoutTheCommitted(t *testing.T) {
 	d.log.expect("a volume is damaged")
 	wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror what it rests on", "lost")
 	out := p.file("out")
-	imsfs(t, "export", "one", out, "-O", "raw", "--mount", p.mnt).failed(t, 1, "salvage")
-	do(t, program, "export", "one", out, "-O", "raw", "--salvage", "--mount", p.mnt)
-	if got := first(t, out); string(got) != string(want) {
-		t.Error("the export has something else than what was written since")
+	p.imsfs(t, "export", "one", out, "-O", "raw").failed(t, 1, "salvage")
+	p.mustImsfs(t, "export", "one", out, "-O", "raw", "--salvage")
+	if got := readFile(t, out); string(got) != string(want) {
+		t.Error("the export has other bytes than those written since")
 	}
-	check(t, p.order(t, "one", "delete"))
+	p.run(t, "volumes/one", "delete")
 }

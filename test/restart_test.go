@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRestart: everything is there at once, and no source is needed for it.
+// TestRestart: images are there after a restart, also without their sources.
 func TestRestart(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -19,14 +19,12 @@ func TestRestart(t *testing.T) {
 	images := []string{"raw", "zvhd2"}
 	for _, format := range images {
 		d.register(t, format, m.as(t, format))
-		d.tell(t, format, `set description "kept through a restart"`)
+		d.run(t, format, `set description "kept through a restart"`)
 	}
 	before := p.listing(t)
 	d.stop(t)
 
-	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")))
 	p.serve(t)
 	if after := p.listing(t); after != before {
 		t.Errorf("after the restart ls says\n%s\nbefore it said\n%s", after, before)
@@ -39,38 +37,32 @@ func TestRestart(t *testing.T) {
 		t.Errorf("opening an image whose source is gone: %v, want ENOENT", err)
 	}
 	wantWords(t, "status", p.status(t, "zvhd2", "error"), p.file("disk.raw.zvhd2"), "no such file")
-	if err := os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
 	m.same(t, p.disk("zvhd2"))
 	if trouble := p.status(t, "zvhd2", "error"); trouble != "" {
 		t.Errorf("the source is back, and the status still has the error %q", trouble)
 	}
 }
 
-// listing is what ls tells for programs.
+// listing returns the output of ls --json, without the keys that change.
 func (p place) listing(t *testing.T) string {
 	t.Helper()
-	r := p.cli(t, "ls", "--json")
+	r := p.imsfs(t, "ls", "--json")
 	if r.code != 0 {
 		t.Fatalf("ls: %s", r.stderr)
 	}
 	var images []map[string]any
-	if err := json.Unmarshal([]byte(r.stdout), &images); err != nil {
-		t.Fatal(err)
-	}
+	must(t, json.Unmarshal([]byte(r.stdout), &images))
 	for _, image := range images {
-		delete(image, "opens") // of this moment, as the job is
+		delete(image, "opens")
 		delete(image, "job")
 	}
 	text, err := json.MarshalIndent(images, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
-// TestKilledServer: the next one takes the dead mount away and has all that was acknowledged.
+// TestKilledServer: the next server removes the dead mount and has all acknowledged images.
 func TestKilledServer(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
@@ -79,9 +71,7 @@ func TestKilledServer(t *testing.T) {
 		d.register(t, format, m.as(t, format))
 	}
 	open, err := os.Open(p.disk("zvhd2"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
 	before := p.listing(t)
 	d.kill(t)
@@ -98,7 +88,7 @@ func TestKilledServer(t *testing.T) {
 	}
 }
 
-// TestKilledWhileRegistering: a registration is whole or it is not there, and the acknowledged ones are.
+// TestKilledWhileRegistering: acknowledged registrations are there, and no other is half done.
 func TestKilledWhileRegistering(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 11)
@@ -117,7 +107,8 @@ func TestKilledWhileRegistering(t *testing.T) {
 	p.checkRegistered(t, acknowledged, m)
 }
 
-// registerUntilItDies registers image after image and returns those that were acknowledged; enough is closed after a few.
+// registerUntilItDies registers images until the server dies, and returns the acknowledged ones. It
+// closes enough after a few.
 func (p place) registerUntilItDies(round int, source string, enough chan<- struct{}) []string {
 	var done []string
 	for n := 0; ; n++ {
@@ -126,7 +117,7 @@ func (p place) registerUntilItDies(round int, source string, enough chan<- struc
 			return done
 		}
 		done = append(done, name)
-		if n == 5+3*round { // a few, not always as many
+		if n == 5+3*round { // a few, another number each round
 			close(enough)
 		}
 	}
@@ -137,11 +128,11 @@ func (p place) checkRegistered(t *testing.T, names []string, m model) {
 	there := p.images(t)
 	for _, name := range names {
 		if !slices.Contains(there, name) {
-			t.Errorf("%s was acknowledged and is gone", name)
+			t.Errorf("%s was acknowledged and is missing", name)
 		}
 	}
 	for _, name := range there {
-		if !slices.Contains(names, name) { // the one that the kill cut off was done, or will be
+		if !slices.Contains(names, name) { // the registration that the kill interrupted is done, or will be
 			eventually(t, func() string {
 				if state := p.status(t, name, "state"); state != "active" {
 					return name + " is " + state

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// fakeQemu stands in QEMU's place: it keeps its arguments, writes a word to the disk that it is given, and ends as it is told.
+// fakeQemu replaces QEMU: it records its arguments, writes a word to its disk, and ends with a
+// given code.
 const fakeQemu = `#!/bin/bash
 printf '%s\n' "$@" >"$FAKE/args"
 disk=$(sed -n 's/^if=virtio.*,file=//p' "$FAKE/args")
@@ -21,12 +22,12 @@ while [ "$FAKE_CODE" = wait ]; do read -r -t 0.1 _ <>"$FAKE/never"; done
 exit "$FAKE_CODE"
 `
 
-// withFakeQemu prepares a run whose machine ends with code, or if that is "wait" when it is told to.
+// withFakeQemu prepares a run whose machine ends with code, or by a signal if code is "wait".
 func (p place) withFakeQemu(t *testing.T, code string, args ...string) *exec.Cmd {
 	t.Helper()
-	check(t, os.WriteFile(p.file("qemu-system-x86_64"), []byte(fakeQemu), 0o755))
+	must(t, os.WriteFile(p.file("qemu-system-x86_64"), []byte(fakeQemu), 0o755))
 	if _, err := os.Stat(p.file("never")); err != nil {
-		check(t, syscall.Mkfifo(p.file("never"), 0o600))
+		must(t, syscall.Mkfifo(p.file("never"), 0o600))
 	}
 	cmd := exec.Command(program, append([]string{"run", "--mount", p.mnt}, args...)...)
 	cmd.Env = append(os.Environ(), "PATH="+p.dir+":"+os.Getenv("PATH"), "FAKE="+p.dir, "FAKE_CODE="+code)
@@ -35,19 +36,19 @@ func (p place) withFakeQemu(t *testing.T, code string, args ...string) *exec.Cmd
 
 func (p place) volumes(t *testing.T) string {
 	t.Helper()
-	return do(t, "ls", p.path("volumes"))
+	return mustRun(t, "ls", p.path("volumes"))
 }
 
-// TestRunVolume: a volume keeps what its machine wrote, and the machine's exit code is the command's.
+// TestRunVolume: a volume keeps its machine's writes, and the command has the machine's exit code.
 func TestRunVolume(t *testing.T) {
 	d := serve(t)
-	d.tell(t, "", "create fresh size=1048576")
+	d.run(t, "", "create fresh size=1048576")
 	cmd := d.withFakeQemu(t, "3", "--exec", "fresh", "--", "-nographic")
 	out, _ := cmd.CombinedOutput()
 	if code := cmd.ProcessState.ExitCode(); code != 3 || string(out) != "booted\n" {
-		t.Errorf("exit code %d, and it said %q", code, out)
+		t.Errorf("exit code %d, output %q", code, out)
 	}
-	if got := string(first(t, d.volume("fresh", "disk"))[:6]); got != "booted" {
+	if got := string(readFile(t, d.volume("fresh", "disk"))[:6]); got != "booted" {
 		t.Errorf("the volume begins with %q", got)
 	}
 	if args := read(t, d.file("args")); !strings.HasSuffix(args, "\n-nographic\n") {
@@ -55,11 +56,11 @@ func TestRunVolume(t *testing.T) {
 	}
 }
 
-// TestRunImage: a machine of an image has a clone of its own, which is gone when it ends, however it does.
+// TestRunImage: an image's machine runs on a clone, which is deleted however the machine ends.
 func TestRunImage(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 3)
-	d.tell(t, "", `register "my web" `+m.path)
+	d.run(t, "", `register "my web" `+m.path)
 	cmd := d.withFakeQemu(t, "0", "--exec", "my web")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -71,11 +72,11 @@ func TestRunImage(t *testing.T) {
 
 	script := d.withFakeQemu(t, "0", "my web")
 	text, err := script.Output()
-	check(t, err)
+	must(t, err)
 	shell := exec.Command("sh", "-e", "-c", string(text))
 	shell.Env = script.Env
 	if out, err := shell.CombinedOutput(); err != nil || string(out) != "booted\n" {
-		t.Errorf("what is printed, as a script: %v: %s\n%s", err, out, text)
+		t.Errorf("the output as a script: %v: %s\n%s", err, out, text)
 	}
 	if left := d.volumes(t); left != "" {
 		t.Errorf("after the script %s is left", left)
@@ -84,13 +85,13 @@ func TestRunImage(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
 		cmd = d.withFakeQemu(t, "wait", "--exec", "my web")
 		out, err := cmd.StdoutPipe()
-		check(t, err)
-		check(t, cmd.Start())
+		must(t, err)
+		must(t, cmd.Start())
 		if said, err := bufio.NewReader(out).ReadString('\n'); err != nil || said != "booted\n" {
 			t.Fatalf("it says %q, %v", said, err)
 		}
-		check(t, cmd.Process.Signal(sig))
-		cmd.Wait() // the code is what counts
+		must(t, cmd.Process.Signal(sig))
+		cmd.Wait() // its error is in ProcessState
 		if code := cmd.ProcessState.ExitCode(); code != 130 {
 			t.Errorf("%v: exit code %d, want 130", sig, code)
 		}

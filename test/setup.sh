@@ -13,7 +13,11 @@ python3             python3            test
 qemu-img            qemu-utils         test bench
 zstd                zstd               test bench
 genisoimage         genisoimage        test
-tar                 tar                bench
+tar                 tar                test bench
+rsync               rsync              test
+mkfs.btrfs          btrfs-progs        test
+resize2fs           e2fsprogs          test
+qemu-io             qemu-utils         test
 taskset             util-linux         bench
 qemu-storage-daemon qemu-system-common bench
 qemu-system-x86_64  qemu-system-x86    vm-test

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStopSignals: every way to ask ends the server cleanly, and the store can be opened again at once.
+// TestStopSignals: each signal and umount end the server cleanly, and the store can be opened again
+// at once.
 func TestStopSignals(t *testing.T) {
 	p := newPlace(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
@@ -24,30 +25,26 @@ func TestStopSignals(t *testing.T) {
 		d.log.await(t, "msg=stopped")
 	}
 	d := p.serve(t)
-	do(t, "umount", p.mnt)
+	mustRun(t, "umount", p.mnt)
 	d.wait(t)
 }
 
-// TestStopWaitsForUsers: an open file keeps the tree until it is closed.
+// TestStopWaitsForUsers: the tree stays while a file is open.
 func TestStopWaitsForUsers(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 12)
 	d.register(t, "disk", m.path)
 	open, err := os.Open(d.disk("disk"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
 	m.sameFile(t, open, "the open disk")
-	if err := open.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, open.Close())
 	d.wait(t)
 }
 
-// TestSecondSignalForces: the tree is taken away from its users, who see errors from then on.
+// TestSecondSignalForces: a second signal takes the tree away from its users, who get errors then.
 func TestSecondSignalForces(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 8*mib, 13)
@@ -62,20 +59,18 @@ func TestSecondSignalForces(t *testing.T) {
 	}
 }
 
-// TestDetachedServer: --daemon returns when the tree answers, and the process goes on without its starter.
+// TestDetachedServer: --daemon returns when the tree answers, and the server goes on.
 func TestDetachedServer(t *testing.T) {
 	p := newPlace(t)
 	log := p.file("log")
 	if r := imsfs(t, "serve", p.mnt, "--store", p.store, "--daemon", "--log-file", log); r != (result{}) {
 		t.Fatalf("serve --daemon: %+v", r)
 	}
-	pid := p.servers(t)
+	pid := p.serverPID(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 14)
 	p.register(t, "disk", m.path)
 	m.same(t, p.disk("disk"))
-	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	must(t, unix.Kill(pid, unix.SIGTERM))
 	var state unix.WaitStatus
 	if _, err := unix.Wait4(pid, &state, 0, nil); err != nil || !state.Exited() || state.ExitStatus() != 0 {
 		t.Errorf("the server ended with %#x, %v", state, err)
@@ -84,26 +79,24 @@ func TestDetachedServer(t *testing.T) {
 		t.Error("the tree is still mounted")
 	}
 	lines := strings.Split(read(t, log), "\n")
-	judge(t, lines, nil, nil)
+	checkLog(t, lines, nil, nil)
 	wantWords(t, "the log", lines[0], "msg=serving", p.mnt)
 }
 
-// servers is the process that has the store, by its own word.
-func (p place) servers(t *testing.T) int {
+// serverPID returns the PID in the store's lock file.
+func (p place) serverPID(t *testing.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(p.store, "lock"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return pid
 }
 
-// TestDeletedStore: a server whose store was deleted under it ends when it is asked to, and says why that was no clean end.
+// TestDeletedStore: a server whose store was deleted ends by SIGTERM, with an error that says so.
 func TestDeletedStore(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 18)
 	d.register(t, "disk", m.path)
-	check(t, os.RemoveAll(d.store))
+	must(t, os.RemoveAll(d.store))
 	d.signal(t, syscall.SIGTERM)
 	select {
 	case <-d.ended:
@@ -117,16 +110,12 @@ func TestDeletedStore(t *testing.T) {
 	d.log.await(t, "imsfs: ", d.store, "no such file or directory")
 }
 
-// TestRefusedServer: a server that cannot be says why, in the foreground and detached.
+// TestRefusedServer: serve reports why it cannot serve, in the foreground and detached.
 func TestRefusedServer(t *testing.T) {
 	p := newPlace(t)
-	if err := os.MkdirAll(p.file("mnt/full"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(p.file("file"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	do(t, "mkdir", "-p", p.file("notours/x"), p.file("empty"), p.store)
+	must(t, os.MkdirAll(p.file("mnt/full"), 0o755))
+	must(t, os.WriteFile(p.file("file"), nil, 0o600))
+	mustRun(t, "mkdir", "-p", p.file("notours/x"), p.file("empty"), p.store)
 	for _, c := range []struct {
 		name, mnt, store string
 		words            []string
@@ -144,16 +133,17 @@ func TestRefusedServer(t *testing.T) {
 		})
 	}
 	d := place{p.dir, p.store, p.file("empty")}.serve(t)
-	do(t, "mkdir", p.file("second"))
+	mustRun(t, "mkdir", p.file("second"))
 	imsfs(t, "serve", p.file("second"), "--store", p.store).refused(t, p.store, "process "+strconv.Itoa(d.cmd.Process.Pid))
-	do(t, "mkdir", p.store+"/mnt")
+	mustRun(t, "mkdir", p.store+"/mnt")
 	imsfs(t, "serve", p.store+"/mnt", "--store", p.store).refused(t, "inside the store")
-	do(t, "rmdir", p.store+"/mnt")
+	mustRun(t, "rmdir", p.store+"/mnt")
 	imsfs(t, "serve", d.mnt, "--store", p.file("another")).refused(t, d.mnt, "not empty")
 	imsfs(t, "serve", p.file("second")).failed(t, 2, "--store DIR")
 }
 
-// TestTreeIsFound: by flag, by environment, by itself; and what is said if it is not.
+// TestTreeIsFound: clients find the tree by flag, by environment or as the only one, and report if
+// they cannot.
 func TestTreeIsFound(t *testing.T) {
 	imsfs(t, "ls").refused(t, "no tree is mounted")
 	d := serve(t)
@@ -166,7 +156,7 @@ func TestTreeIsFound(t *testing.T) {
 	}
 	other := serve(t)
 	imsfs(t, "ls").refused(t, "several trees", d.mnt, other.mnt, "--mount", "IMSFS_MOUNT")
-	if r := d.cli(t, "ls"); r.code != 0 || !strings.Contains(r.stdout, "disk") {
+	if r := d.imsfs(t, "ls"); r.code != 0 || !strings.Contains(r.stdout, "disk") {
 		t.Errorf("ls --mount: %+v", r)
 	}
 	r := sh(t, `IMSFS_MOUNT="$1" "$2" ls; IMSFS_MOUNT="$1" "$2" ls --mount "$3"`, other.mnt, program, d.mnt)
@@ -174,8 +164,8 @@ func TestTreeIsFound(t *testing.T) {
 		t.Errorf("IMSFS_MOUNT and --mount: %+v", r)
 	}
 	imsfs(t, "ls", "--mount", d.dir).refused(t, d.dir, "not a mounted tree")
-	d.cli(t, "rm", "nobody").refused(t, `"nobody"`)
-	d.cli(t, "show", "../../etc").refused(t, `"../../etc"`)
+	d.imsfs(t, "rm", "nobody").refused(t, `"nobody"`)
+	d.imsfs(t, "show", "../../etc").refused(t, `"../../etc"`)
 }
 
 // TestOpenCommand mounts one image without a store.
@@ -191,7 +181,7 @@ func TestOpenCommand(t *testing.T) {
 				d.stop(t)
 				return
 			}
-			do(t, "umount", p.mnt)
+			mustRun(t, "umount", p.mnt)
 			d.wait(t)
 		})
 	}
@@ -200,14 +190,12 @@ func TestOpenCommand(t *testing.T) {
 	imsfs(t, "open", program, p.file("missing")).refused(t, p.file("missing"), "no such file")
 }
 
-// openImage mounts one image and returns when it says that it is there.
+// openImage mounts one image and returns when imsfs open has printed the disk's path.
 func (p place) openImage(t *testing.T, image string) *daemon {
 	t.Helper()
 	cmd := exec.Command(program, "open", image, p.mnt)
 	said, says, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer said.Close()
 	cmd.Stdout = says
 	d := start(t, p, cmd)
@@ -219,34 +207,30 @@ func (p place) openImage(t *testing.T, image string) *daemon {
 	return d
 }
 
-// TestDetachedByHand: a tree that was taken out of sight while a file is open leaves its place to others, and asking its
-// server to stop takes nothing of theirs away.
+// TestDetachedByHand: after a lazy umount, stopping the server does not unmount another file system
+// that was mounted at the same place.
 func TestDetachedByHand(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 17)
 	d.register(t, "disk", m.path)
 	open, err := os.Open(d.disk("disk"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer open.Close()
-	do(t, "umount", "--lazy", d.mnt)
-	do(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
-	defer do(t, "umount", d.mnt)
-	do(t, "touch", d.path("precious"))
+	mustRun(t, "umount", "--lazy", d.mnt)
+	mustRun(t, "mount", "-t", "tmpfs", "theirs", d.mnt)
+	defer mustRun(t, "umount", d.mnt)
+	mustRun(t, "touch", d.path("precious"))
 	d.signal(t, syscall.SIGTERM)
 	d.log.await(t, "level=WARN", "waiting for those who use the tree")
 	m.sameFile(t, open, "the open disk")
-	if err := open.Close(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, open.Close())
 	d.wait(t)
 	if _, err := os.Stat(d.path("precious")); err != nil {
-		t.Errorf("what was mounted in the tree's place: %v", err)
+		t.Errorf("the file system mounted in the tree's place: %v", err)
 	}
 }
 
-// TestLogReaderLeaves: a server whose stderr nobody reads any more goes on.
+// TestLogReaderLeaves: a server goes on after the reader of its stderr has ended.
 func TestLogReaderLeaves(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), mib, 18)

@@ -11,52 +11,49 @@ import (
 	"time"
 )
 
-// TestHydratedImageOutlivesItsSource: all of it is in the store, by the command line and after a restart.
+// TestHydratedImageOutlivesItsSource: a hydrated image reads right after a restart without its
+// source.
 func TestHydratedImageOutlivesItsSource(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 20*mib+512, 21)
 	for _, format := range written {
 		image := m.as(t, format)
-		want := strings.TrimSpace(do(t, program, "digest", image))
+		want := strings.TrimSpace(mustRun(t, program, "digest", image))
 		d.register(t, format, image)
-		do(t, program, "hydrate", format, "--mount", p.mnt)
+		p.mustImsfs(t, "hydrate", format)
 		if got := strings.TrimSpace(read(t, p.path("images", format, "digest"))); got != want {
 			t.Errorf("%s: digest %s, want %s", format, got, want)
 		}
 	}
-	stats := do(t, program, "store", "stats", "--mount", p.mnt)
+	stats := p.mustImsfs(t, "store", "stats")
 	wantWords(t, "store stats", stats, "images:      "+strconv.Itoa(len(written)), "blocks:", "no limit")
 	d.stop(t)
 	for _, format := range written {
-		if err := os.RemoveAll(p.file("disk.raw." + format)); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.RemoveAll(p.file("disk.raw."+format)))
 	}
 	source := m.path
 	m.path = p.file("model")
-	if err := os.Rename(source, m.path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(source, m.path))
 	p.serve(t)
 	for _, format := range written {
 		m.same(t, p.disk(format))
 		if got := p.status(t, format, "complete"); got != "yes" {
 			t.Errorf("%s: complete %s", format, got)
 		}
-		imsfs(t, "evict", format, "--mount", p.mnt).refused(t, "cannot give again")
-		do(t, program, "verify", format, "--mount", p.mnt)
+		p.imsfs(t, "evict", format).refused(t, "cannot give again")
+		p.mustImsfs(t, "verify", format)
 	}
 }
 
-// TestReadsAreKept: what was read once is not read from the source again, also after a restart.
+// TestReadsAreKept: bytes that were read once come from the store, also after a restart.
 func TestReadsAreKept(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 9*mib, 22)
 	d.register(t, "web", m.as(t, "zvhd2"))
 	m.same(t, p.disk("web"))
-	d.stop(t) // what waits to be saved is saved
+	d.stop(t) // saves the units in the queue
 	p.serve(t)
 	m.same(t, p.disk("web"))
 	if got := p.status(t, "", "cache_loads"); got != "0" {
@@ -64,7 +61,7 @@ func TestReadsAreKept(t *testing.T) {
 	}
 }
 
-// damage flips bits all over the packs of a store whose server has ended.
+// damage flips random bits in the packs of a store whose server has ended.
 func (p place) damage(t *testing.T, flips int) {
 	t.Helper()
 	packs, err := filepath.Glob(filepath.Join(p.store, "packs", "*.pack"))
@@ -73,25 +70,22 @@ func (p place) damage(t *testing.T, flips int) {
 	}
 	for _, path := range packs {
 		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for range flips {
 			b[64+rand.IntN(len(b)-64)] ^= 1 << rand.IntN(8)
 		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, b, 0o600))
 	}
 }
 
-// TestDamagedPacks: readers never notice while the source stands, and never get wrong bytes when it does not.
+// TestDamagedPacks: readers get the right bytes while the source is there, and never wrong ones
+// when it is not.
 func TestDamagedPacks(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
 	m := makeModel(t, p.file("disk.raw"), 16*mib, 23)
 	d.register(t, "web", m.as(t, "zvhd2"))
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "web")
 	d.stop(t)
 	p.damage(t, 20)
 	d = p.serve(t)
@@ -99,11 +93,9 @@ func TestDamagedPacks(t *testing.T) {
 	d.stop(t)
 
 	p.damage(t, 20)
-	if err := os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("disk.raw.zvhd2"), p.file("elsewhere")))
 	p.serve(t)
-	if r := imsfs(t, "store", "verify", "--mount", p.mnt); r.code == 0 {
+	if r := p.imsfs(t, "store", "verify"); r.code == 0 {
 		t.Error("verify found nothing in damaged packs")
 	} else {
 		wantWords(t, "stderr", r.stderr, "damaged", "out of use")
@@ -111,13 +103,11 @@ func TestDamagedPacks(t *testing.T) {
 	if got := p.status(t, "web", "complete"); got != "no" {
 		t.Errorf("complete %s with damaged blocks", got)
 	}
-	if err := os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
 	m.same(t, p.disk("web"))
 }
 
-// rounds is how often servers are killed: more in a soak.
+// rounds returns how often servers are killed: IMSFS_ROUNDS, or the default.
 func rounds(otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv("IMSFS_ROUNDS")); err == nil {
 		return n
@@ -125,14 +115,14 @@ func rounds(otherwise int) int {
 	return otherwise
 }
 
-// TestKilledWhileLoading kills the server while it loads, sweeps and compacts, IMSFS_ROUNDS times: what was acknowledged is
-// there, and every byte reads right, with an empty cache.
+// TestKilledWhileLoading kills the server while it loads, sweeps and compacts. Acknowledged images
+// must be there, and read right with an empty cache.
 func TestKilledWhileLoading(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("disk.raw"), 24*mib, 24)
 	image := m.as(t, "zvhd2")
 	other := makeModel(t, p.file("other.raw"), 8*mib, 25)
-	complete := map[string]string{} // images that were complete, and their digests
+	complete := map[string]string{} // the digests of complete images
 	for round := range rounds(5) {
 		d := p.serve(t)
 		for name, digest := range complete {
@@ -143,24 +133,24 @@ func TestKilledWhileLoading(t *testing.T) {
 		name := fmt.Sprintf("image-%d", round)
 		d.register(t, name, image)
 		d.register(t, "garbage", other.path)
-		do(t, program, "prefetch", "garbage", "--mount", p.mnt)
-		d.tell(t, "garbage", "delete")
-		if round%2 == 1 { // one that is complete before the kill
+		p.mustImsfs(t, "prefetch", "garbage")
+		d.run(t, "garbage", "delete")
+		if round%2 == 1 { // an image that is complete before the kill
 			done := fmt.Sprintf("done-%d", round)
 			d.register(t, done, other.path)
-			do(t, program, "hydrate", done, "--mount", p.mnt)
+			p.mustImsfs(t, "hydrate", done)
 			complete[done] = strings.TrimSpace(read(t, p.path("images", done, "digest")))
 		}
-		d.tell(t, name, "hydrate")
-		d.tell(t, "", []string{"sweep", "compact", "verify"}[round%3])
-		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the kill's moment is the test's input
+		d.run(t, name, "hydrate")
+		d.run(t, "", []string{"sweep", "compact", "verify"}[round%3])
+		<-time.After(time.Duration(rand.IntN(60)) * time.Millisecond) // the random moment of the kill is the test's input
 		d.kill(t)
 	}
 	p.serve(t)
 	for round := range rounds(5) {
 		name := fmt.Sprintf("image-%d", round)
 		m.same(t, p.disk(name))
-		eventually(t, func() string { // the last server has taken up again what was not done
+		eventually(t, func() string { // the last server resumes the hydrates
 			if got := p.status(t, name, "complete"); got != "yes" {
 				return name + ": complete " + got + ", job " + read(t, p.path("images", name, "job"))
 			}
@@ -170,61 +160,61 @@ func TestKilledWhileLoading(t *testing.T) {
 	for name := range complete {
 		other.same(t, p.disk(name))
 	}
-	do(t, program, "store", "verify", "--mount", p.mnt)
+	p.mustImsfs(t, "store", "verify")
 }
 
-// TestFullDisk: a store on a small file system that fills up fails no read, says so, and keeps to its floor.
+// TestFullDisk: a store on a small file system that fills up fails no read, reports the error, and
+// keeps the floor free.
 func TestFullDisk(t *testing.T) {
 	p := newPlace(t)
 	disk := p.file("small.img")
-	do(t, "truncate", "-s", "160M", disk)
-	do(t, "mkfs.ext4", "-q", "-m", "0", disk)
+	mustRun(t, "truncate", "-s", "160M", disk)
+	mustRun(t, "mkfs.ext4", "-q", "-m", "0", disk)
 	p.store = p.file("small")
-	if err := os.Mkdir(p.store, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	do(t, "mount", "-o", "loop", disk, p.store)
+	must(t, os.Mkdir(p.store, 0o755))
+	mustRun(t, "mount", "-o", "loop", disk, p.store)
 	mounted := p.store
-	t.Cleanup(func() { do(t, "umount", mounted) })
+	t.Cleanup(func() { mustRun(t, "umount", mounted) })
 	at := p.store
 	p.store = filepath.Join(at, "store")
 
-	// What is read is stored behind the reader's back: whether it gets as far as the floor is a race.
+	// Units are saved after their readers were answered, so it is a race whether the floor is
+	// reached.
 	const full = "the store could not keep what was loaded"
 	d := p.serve(t, "--free-floor", "40MiB")
 	d.log.allow(full)
 	noise := model{p.file("noise.raw"), 256 * mib}
-	do(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
+	mustRun(t, "dd", "if=/dev/urandom", "of="+noise.path, "bs=1M", "count=256", "status=none")
 	d.register(t, "noise", noise.path)
-	noise.same(t, p.disk("noise")) // what does not fit is left out
-	r := imsfs(t, "hydrate", "noise", "--mount", p.mnt)
+	noise.same(t, p.disk("noise")) // blocks that do not fit are not stored
+	r := p.imsfs(t, "hydrate", "noise")
 	r.failed(t, 1, "full")
 	if got := p.status(t, "noise", "complete"); got != "no" {
 		t.Errorf("complete %s on a disk that has no room for it", got)
 	}
 	noise.same(t, p.disk("noise"))
 	wantWords(t, "error", p.lastError(t, "noise"), "full")
-	free := strings.Fields(do(t, "df", "--output=avail", "-B1", at))
+	free := strings.Fields(mustRun(t, "df", "--output=avail", "-B1", at))
 	if n, err := strconv.ParseInt(free[len(free)-1], 10, 64); err != nil || n < 30*mib {
 		t.Errorf("%d bytes are left on the store's file system (%v)", n, err)
 	}
 	d.stop(t)
-	p.serve(t, "--free-floor", "40MiB").log.allow(full) // a full one opens again
+	p.serve(t, "--free-floor", "40MiB").log.allow(full) // a full store opens again
 	noise.same(t, p.disk("noise"))
 }
 
-// TestStoreLimit: lazy blocks leave for others, hydrated images never.
+// TestStoreLimit: at the limit lazy blocks leave the store, and those of hydrated images stay.
 func TestStoreLimit(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t, "--store-limit", "24MiB")
 	kept := makeModel(t, p.file("kept.raw"), 8*mib, 40)
 	d.register(t, "kept", kept.path)
-	do(t, program, "hydrate", "kept", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "kept")
 	for n := range 4 {
 		m := makeModel(t, p.file(fmt.Sprintf("lazy-%d.raw", n)), 24*mib, uint64(41+n))
 		name := fmt.Sprintf("lazy-%d", n)
 		d.register(t, name, m.path)
-		imsfs(t, "prefetch", name, "--mount", p.mnt) // may be refused at the limit
+		p.imsfs(t, "prefetch", name) // may fail at the limit
 		m.same(t, p.disk(name))
 	}
 	if got := p.status(t, "kept", "complete"); got != "yes" {

@@ -4,25 +4,42 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 )
 
-// patience is how long anything is waited for that should come at once: only a hang exceeds it, also on a loaded machine.
+// patience bounds every wait for an event. Only a hang exceeds it, even on a loaded machine.
 const patience = time.Minute
 
-// result is what a command that has ended leaves.
+// result is the outcome of a command.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// run runs a tool to its end. Its own failure is a result, one of running it fails the test.
+// must fails the test if err is not nil.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readFile returns the bytes of a file.
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return b
+}
+
+// run runs a tool to its end. A tool that fails is a result; one that cannot be run fails the test.
 func run(t *testing.T, name string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience) // not t.Context: that of a cleanup has ended
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // not t.Context, because that has ended in a cleanup
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr bytes.Buffer
@@ -40,8 +57,8 @@ func run(t *testing.T, name string, args ...string) result {
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// do runs a tool that must succeed, and returns what it printed.
-func do(t *testing.T, name string, args ...string) string {
+// mustRun runs a tool that must succeed, and returns its output.
+func mustRun(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	r := run(t, name, args...)
 	if r.code != 0 {
@@ -50,7 +67,7 @@ func do(t *testing.T, name string, args ...string) string {
 	return strings.TrimSuffix(r.stdout, "\n")
 }
 
-// sh runs a shell script; $1, $2, … are the arguments.
+// sh runs a bash script with the arguments $1, $2, …
 func sh(t *testing.T, script string, args ...string) result {
 	t.Helper()
 	return run(t, "bash", append([]string{"-c", script, "bash"}, args...)...)
@@ -62,7 +79,7 @@ func imsfs(t *testing.T, args ...string) result {
 	return run(t, program, args...)
 }
 
-// refused checks that a command failed with exit code 1 and one line on stderr that has all the words.
+// refused checks that a command failed with exit code 1 and one line on stderr with all the words.
 func (r result) refused(t *testing.T, words ...string) {
 	t.Helper()
 	r.failed(t, 1, words...)
@@ -71,7 +88,7 @@ func (r result) refused(t *testing.T, words ...string) {
 	}
 }
 
-// failed checks a command's exit code, and that its stderr has all the words.
+// failed checks a command's exit code, and that its stderr contains all the words.
 func (r result) failed(t *testing.T, code int, words ...string) {
 	t.Helper()
 	if r.code != code {
@@ -89,7 +106,7 @@ func wantWords(t *testing.T, what, text string, words ...string) {
 	}
 }
 
-// eventually waits for what has no event to wait for, until there is no problem any more.
+// eventually polls until look finds no problem. It is for states without an event to wait for.
 func eventually(t *testing.T, look func() (problem string)) {
 	t.Helper()
 	limit := time.After(patience)

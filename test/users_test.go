@@ -11,26 +11,24 @@ import (
 	"time"
 )
 
-// nobody is a user without rights.
+// nobody is the ID of a user without rights.
 const nobody = 65534
 
-// asNobody runs a shell script as that user.
+// asNobody runs a bash script as the user nobody.
 func asNobody(t *testing.T, script string, args ...string) result {
 	t.Helper()
 	return run(t, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "bash", "-c", script, "bash"}, args...)...)
 }
 
-// letThrough lets every user reach a directory of the run's.
-func letThrough(t *testing.T, dir string) {
+// makeReachable lets every user enter a directory and those above it.
+func makeReachable(t *testing.T, dir string) {
 	t.Helper()
 	for ; dir != "/" && dir != "/tmp"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(dir, 0o755))
 	}
 }
 
-// TestOtherUsers see nothing, or with --allow-other may look but not command.
+// TestOtherUsers: other users see nothing, or with --allow-other may read but give no commands.
 func TestOtherUsers(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
 		var args []string
@@ -40,7 +38,7 @@ func TestOtherUsers(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			p := newPlace(t)
-			letThrough(t, p.dir)
+			makeReachable(t, p.dir)
 			d := p.serve(t, args...)
 			m := makeModel(t, d.file("disk.raw"), mib, 20)
 			d.register(t, "disk", m.path)
@@ -59,20 +57,19 @@ func TestOtherUsers(t *testing.T) {
 	}
 }
 
-// TestUnprivilegedServer: a user's own server mounts by fusermount3, and may read no more than that user.
+// TestUnprivilegedServer: a user's server mounts by fusermount3, and can read only the user's
+// files.
 func TestUnprivilegedServer(t *testing.T) {
 	p := newPlace(t)
-	letThrough(t, p.dir)
+	makeReachable(t, p.dir)
 	m := makeModel(t, p.file("disk.raw"), 3*mib, 21)
 	secret := makeModel(t, p.file("secret.raw"), mib, 22)
 	for path, mode := range map[string]os.FileMode{secret.path: 0o600, m.path: 0o644, program: 0o755} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chmod(path, mode))
 	}
 	openFuse(t, p.file("dev"))
-	do(t, "mkdir", p.store)
-	do(t, "chown", "65534:65534", p.store, p.mnt)
+	mustRun(t, "mkdir", p.store)
+	mustRun(t, "chown", "65534:65534", p.store, p.mnt)
 	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	d := start(t, p, cmd)
@@ -88,40 +85,34 @@ func TestUnprivilegedServer(t *testing.T) {
 	d.stop(t)
 }
 
-// openFuse makes /dev/fuse, as this run sees it, one that every user may open, which it is on most machines.
+// openFuse lets every user open /dev/fuse in this run's namespace, as on most machines.
 func openFuse(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(dir, 0o755))
 	for _, step := range []struct{ do, undo []string }{
 		{[]string{"mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", dir}, []string{"umount", dir}},
 		{[]string{"mknod", "-m", "666", dir + "/fuse", "c", "10", "229"}, []string{"rm", dir + "/fuse"}},
 		{[]string{"mount", "--bind", dir + "/fuse", "/dev/fuse"}, []string{"umount", "/dev/fuse"}},
 	} {
-		do(t, step.do[0], step.do[1:]...)
-		t.Cleanup(func() { do(t, step.undo[0], step.undo[1:]...) })
+		mustRun(t, step.do[0], step.do[1:]...)
+		t.Cleanup(func() { mustRun(t, step.undo[0], step.undo[1:]...) })
 	}
 }
 
-// TestServiceManagerIsTold when the server is ready, as systemd has it.
+// TestServiceManagerIsTold: the server notifies systemd when it is ready.
 func TestServiceManagerIsTold(t *testing.T) {
 	p := newPlace(t)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: p.file("notify")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer socket.Close()
 	cmd := exec.Command(program, "serve", p.mnt, "--store", p.store)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+p.file("notify"))
 	start(t, p, cmd)
-	if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	must(t, socket.SetReadDeadline(time.Now().Add(patience)))
 	b := make([]byte, 100)
 	n, err := socket.Read(b)
 	if err != nil || !strings.Contains(string(b[:n]), "READY=1") {
-		t.Errorf("the service manager is told %q, %v", b[:n], err)
+		t.Errorf("the service manager got %q, %v", b[:n], err)
 	}
 	if images := p.images(t); len(images) != 0 {
 		t.Errorf("images are %q", images)

@@ -14,52 +14,53 @@ import (
 )
 
 const (
-	vmVariable    = "IMSFS_VM"      // set: boot machines; a path: keep the disk there for the next run
-	bootPatience  = 5 * time.Minute // emulated, a boot takes half a minute
+	vmVariable    = "IMSFS_VM"      // if set, boot machines; a path keeps the disk for the next run
+	bootPatience  = 5 * time.Minute // an emulated boot takes half a minute
 	buildPatience = 8 * time.Minute // fetches 100 MB of packages
 	wantedBoot    = 1.15            // times the raw file's
-	mostBoot      = 2.0             // beyond that something is broken
-	mostLoaded    = 0.6             // of what the image has: half of it, and what other packages' places may change
-	// Emulated: not every machine has KVM, nor is the one that a virtual machine has always of use.
+	mostBoot      = 2.0             // a larger ratio is a failure
+	mostLoaded    = 0.6             // of the image's data: half, and a margin for other versions of packages
+	// Emulated, because not every machine has KVM, and nested KVM may not work.
 	vmArguments    = "-machine accel=tcg -display none -monitor none -serial stdio -nic none -no-reboot"
 	remembersWords = "guest: remembers "
 )
 
-// TestVM boots a real Debian from a volume: image, clone, change, commit, and the image again. The first boot, by a daemon that has
-// nothing of the image, is compared with the same machine on the raw file.
+// TestVM boots a Debian from a clone, changes a file, commits, and boots the new image. The time of
+// the first boot, with an empty store, is compared with that of the raw file.
 func TestVM(t *testing.T) {
 	if os.Getenv(vmVariable) == "" {
 		t.Skip("boots machines for minutes: make vm-test does")
 	}
 	raw := vmDisk(t)
 	image := filepath.Join(t.TempDir(), "root.zvhd2")
-	do(t, program, "convert", "-f", "raw", "-O", "zvhd2", raw, image)
+	mustRun(t, program, "convert", "-f", "raw", "-O", "zvhd2", raw, image)
 	direct := bootRaw(t, raw).up
 
 	d := serve(t)
 	d.register(t, "debian", image)
-	d.tell(t, "debian", "set min_ram 512")
-	do(t, program, "clone", "--mount", d.mnt, "debian", "one")
+	d.run(t, "debian", "set min_ram 512")
+	mustRun(t, program, "clone", "--mount", d.mnt, "debian", "one")
 	b := d.bootVM(t, "one", "remember:cucumber")
 	if !b.says("guest: wrote cucumber") || b.says(remembersWords) {
-		t.Fatalf("the guest did not write, or remembers what nobody told it:\n%s", b.tail())
+		t.Fatalf("the guest did not write, or remembers a word that it was not given:\n%s", b.tail())
 	}
 	d.wantLittleLoaded(t, "debian")
 	wantAsFast(t, b.up, direct)
-	do(t, program, "commit", "--mount", d.mnt, "one", "changed")
+	mustRun(t, program, "commit", "--mount", d.mnt, "one", "changed")
 	d.stop(t)
 
 	d = d.serve(t)
 	if b = d.bootVM(t, "changed", "-"); !b.says(remembersWords + "cucumber") {
-		t.Errorf("a clone of what was committed does not have the file:\n%s", b.tail())
+		t.Errorf("a clone of the committed image does not have the file:\n%s", b.tail())
 	}
-	if left := do(t, "ls", d.path("volumes")); left != "one" {
+	if left := mustRun(t, "ls", d.path("volumes")); left != "one" {
 		t.Errorf("the volumes are %s, want one", left)
 	}
-	do(t, "cmp", raw, d.disk("debian"))
+	mustRun(t, "cmp", raw, d.disk("debian"))
 }
 
-// wantAsFast tells how the boots compare. It judges only what no other work on the machine explains: once each is no measurement.
+// wantAsFast logs the ratio of two boots. It fails only for a ratio that other work on the machine
+// does not explain, because one boot each is not a measurement.
 func wantAsFast(t *testing.T, ours, direct time.Duration) {
 	t.Helper()
 	ratio := ours.Seconds() / direct.Seconds()
@@ -70,12 +71,12 @@ func wantAsFast(t *testing.T, ours, direct time.Duration) {
 	}
 }
 
-// wantLittleLoaded: a boot needs less than half of an image.
+// wantLittleLoaded checks that a boot has loaded only a part of the image.
 func (d *daemon) wantLittleLoaded(t *testing.T, image string) {
 	t.Helper()
 	number := func(image, key string) float64 {
 		n, err := strconv.ParseInt(d.status(t, image, key), 10, 64)
-		check(t, err)
+		must(t, err)
 		return float64(n)
 	}
 	loaded, all := number("", "cache_loads")*number(image, "cluster_size"), number(image, "allocated")
@@ -85,7 +86,7 @@ func (d *daemon) wantLittleLoaded(t *testing.T, image string) {
 	}
 }
 
-// vmDisk is the raw disk: an old one if it is kept, or it is built.
+// vmDisk returns the raw disk, kept from an earlier run or built.
 func vmDisk(t *testing.T) string {
 	t.Helper()
 	for _, tool := range []string{"qemu-system-x86_64", "mmdebstrap", "extlinux", "sfdisk", "mke2fs"} {
@@ -104,7 +105,7 @@ func vmDisk(t *testing.T) string {
 	defer cancel()
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "./vmdisk.sh", disk)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it cleans up
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // so that it cleans up
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the disk: %v\n%s", err, out)
 	}
@@ -112,38 +113,38 @@ func vmDisk(t *testing.T) string {
 	return disk
 }
 
-// bootRaw boots a copy of the raw disk by the very command that boots a volume.
+// bootRaw boots a copy of the raw disk by the command that boots a volume.
 func bootRaw(t *testing.T, raw string) boot {
 	t.Helper()
 	d := serve(t)
-	d.tell(t, "", "create any size=1048576")
-	check(t, d.order(t, "any", "set min_ram 512"))
+	d.run(t, "", "create any size=1048576")
+	d.run(t, "volumes/any", "set min_ram 512")
 	volumes := d.path("volumes")
-	script := do(t, program, append([]string{"run", "--mount", d.mnt, "any", "--"}, strings.Fields(vmArguments+" -smbios type=1,serial=-")...)...)
+	script := mustRun(t, program, append([]string{"run", "--mount", d.mnt, "any", "--"}, strings.Fields(vmArguments+" -smbios type=1,serial=-")...)...)
 	copied := d.file("copy.raw")
-	do(t, "cp", "--sparse=always", raw, copied)
+	mustRun(t, "cp", "--sparse=always", raw, copied)
 	d.stop(t)
 	return bootBy(t, exec.Command("sh", "-c", "exec "+strings.ReplaceAll(script, filepath.Join(volumes, "any", "disk"), copied)))
 }
 
-// bootVM boots a volume or an image of the tree; the guest finds the serial number.
+// bootVM boots a volume or an image of the tree. The guest reads its orders from the serial number.
 func (p place) bootVM(t *testing.T, name, serial string) boot {
 	t.Helper()
 	args := []string{"run", "--mount", p.mnt, "--exec", name, "--", "-smbios", "type=1,serial=" + serial}
 	return bootBy(t, exec.Command(program, append(args, strings.Fields(vmArguments)...)...))
 }
 
-// boot is what a machine said on its console, until it ended by itself.
+// boot is a machine's console output until it ended by itself.
 type boot struct {
 	console *console
-	up      time.Duration // until it said that it is
+	up      time.Duration // until the guest reported it
 }
 
 func bootBy(t *testing.T, cmd *exec.Cmd) boot {
 	t.Helper()
 	c := &console{start: time.Now(), marker: []byte("guest: up")}
 	cmd.Stdout, cmd.Stderr = c, c
-	check(t, cmd.Start())
+	must(t, cmd.Start())
 	late := time.AfterFunc(bootPatience, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	err := cmd.Wait()
 	b := boot{c, c.seen}
@@ -155,13 +156,13 @@ func bootBy(t *testing.T, cmd *exec.Cmd) boot {
 
 func (b boot) says(words string) bool { return bytes.Contains(b.console.text, []byte(words)) }
 
-// tail is the end of what it said.
+// tail returns the end of the output.
 func (b boot) tail() string {
 	text := b.console.text
 	return string(text[max(0, len(text)-4000):])
 }
 
-// console keeps what is said, and notes when the marker was.
+// console keeps the output, and the time at which it had the marker.
 type console struct {
 	start  time.Time
 	marker []byte

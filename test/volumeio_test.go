@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestVolumeByQemu: QEMU's own ways to a file, each with writes, zeros, discards and flushes, and all of them on one disk.
+// TestVolumeByQemu: writes, zeros, discards and flushes by all of QEMU's cache and aio modes, on
+// one disk.
 func TestVolumeByQemu(t *testing.T) {
 	const share = mib
 	modes := []struct{ cache, aio string }{
@@ -22,8 +23,8 @@ func TestVolumeByQemu(t *testing.T) {
 	d := p.serve(t)
 	m := makeModel(t, p.file("base.raw"), int64(len(modes))*share, 17)
 	d.register(t, "web", m.path)
-	d.tell(t, "web", "clone one")
-	want := first(t, m.path)
+	d.run(t, "web", "clone one")
+	want := readFile(t, m.path)
 	for i, mode := range modes {
 		at, part := i*share, want[i*share:][:share]
 		script := []string{"-f", "raw", "-t", mode.cache, "-i", mode.aio, "-d", "unmap"}
@@ -56,19 +57,19 @@ func TestVolumeByQemu(t *testing.T) {
 	sameContent(t, p, "one", want)
 }
 
-// TestVolumeSpace: what stat and SEEK_DATA say of a disk is what it takes.
+// TestVolumeSpace: stat and SEEK_DATA report the space that a volume takes.
 func TestVolumeSpace(t *testing.T) {
 	d := serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(64*mib))
+	d.run(t, "", "create one size="+strconv.Itoa(64*mib))
 	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	taken := func(want int64) {
 		t.Helper()
 		var st unix.Stat_t
-		check(t, unix.Stat(d.volume("one", "disk"), &st))
+		must(t, unix.Stat(d.volume("one", "disk"), &st))
 		if st.Blocks*512 != want {
-			t.Errorf("it takes %d bytes, want %d", st.Blocks*512, want)
+			t.Errorf("stat reports %d bytes, want %d", st.Blocks*512, want)
 		}
 	}
 	data := func(want string) {
@@ -79,9 +80,9 @@ func TestVolumeSpace(t *testing.T) {
 			if err == unix.ENXIO {
 				break
 			}
-			check(t, err)
+			must(t, err)
 			off, err = unix.Seek(int(f.Fd()), from, unix.SEEK_HOLE)
-			check(t, err)
+			must(t, err)
 			runs = append(runs, fmt.Sprintf("%d-%d", from/kib, off/kib))
 		}
 		if got := strings.Join(runs, " "); got != want {
@@ -90,17 +91,17 @@ func TestVolumeSpace(t *testing.T) {
 	}
 	taken(0)
 	data("")
-	_, err = f.WriteAt(make([]byte, 64*kib), 8*kib) // zeros that are written are data
-	check(t, err)
+	_, err = f.WriteAt(make([]byte, 64*kib), 8*kib) // written zeros are data
+	must(t, err)
 	_, err = f.WriteAt([]byte{1}, 32*mib)
-	check(t, err)
+	must(t, err)
 	taken(68 * kib)
 	data("8-72 32768-32772")
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 16*kib, 16*kib))
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 32*mib, 4*kib))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 16*kib, 16*kib))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 32*mib, 4*kib))
 	taken(48 * kib)
 	data("8-16 32-72")
-	onHost, err := strconv.ParseInt(strings.Fields(do(t, "du", "-s", "-B1", d.store+"/volumes"))[0], 10, 64)
+	onHost, err := strconv.ParseInt(strings.Fields(mustRun(t, "du", "-s", "-B1", d.store+"/volumes"))[0], 10, 64)
 	if err != nil || onHost > 128*kib {
 		t.Errorf("on the host it takes %d bytes, %v", onHost, err)
 	}

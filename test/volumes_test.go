@@ -14,184 +14,248 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// volume gives a path in a volume's directory.
+// volume returns the path of a file of a volume.
 func (p place) volume(name, file string) string { return p.path("volumes", name, file) }
 
-// wholeDigest is an image's digest when all of it is in the store.
-func (p place) wholeDigest(t *testing.T, image string) string {
+// hydrate loads all of an image and returns its digest.
+func (p place) hydrate(t *testing.T, image string) string {
 	t.Helper()
-	p.tell(t, image, "hydrate")
-	eventually(t, func() string {
-		if job := read(t, p.path("images", image, "job")); !strings.HasPrefix(job, "DONE") {
-			return job
-		}
-		return ""
-	})
+	p.runJob(t, image, "hydrate")
 	digest := strings.TrimSpace(read(t, p.path("images", image, "digest")))
 	if digest == "" {
-		t.Errorf("the image %s is not whole", image)
+		t.Errorf("the image %s has no digest after hydrate", image)
 	}
 	return digest
 }
 
-// order gives a volume one command.
-func (p place) order(t *testing.T, volume, line string) error {
-	t.Helper()
-	f, err := os.OpenFile(p.volume(volume, "ctl"), os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	_, err = f.WriteString(line)
-	return err
+// tracked is a volume's disk with the bytes that it must have.
+type tracked struct {
+	t    *testing.T
+	p    place
+	name string
+	want []byte
+	file *os.File // nil while it is closed
 }
 
-// TestVolume clones, writes, restarts and deletes, over a real mount.
-func TestVolume(t *testing.T) {
-	p := newPlace(t)
-	d := p.serve(t)
-	m := makeModel(t, p.file("base.raw"), 4*mib, 3)
-	want, err := os.ReadFile(m.path)
-	check(t, err)
-	p.register(t, "web", m.path)
-	p.tell(t, "web", "clone one size="+strconv.Itoa(6*mib))
-	p.tell(t, "web", "clone two")
-	p.tell(t, "web", "delete")
-	source := m.path
-	d.mayKeep(source)
-	want = append(want, make([]byte, 2*mib)...)
+func (v *tracked) open() {
+	v.t.Helper()
+	var err error
+	v.file, err = os.OpenFile(v.p.volume(v.name, "disk"), os.O_RDWR, 0)
+	must(v.t, err)
+	v.t.Cleanup(func() { v.file.Close() })
+}
 
-	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
-	write := func(n int, off int64) {
-		t.Helper()
-		_, err := rand.NewChaCha8([32]byte{byte(off)}).Read(want[off:][:n])
-		check(t, err)
-		_, err = f.WriteAt(want[off:][:n], off)
-		check(t, err)
-	}
-	write(10, 100)
-	write(mib, mib-100)
-	write(5000, 6*mib-5000)
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 2*mib, mib))
-	clear(want[2*mib:][:mib])
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_ZERO_RANGE, 10000, 10000))
-	clear(want[10000:][:10000])
-	if _, err := f.WriteAt([]byte{1, 2}, 6*mib-1); !errors.Is(err, unix.EFBIG) && !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("a write over the end: %v", err)
-	}
-	want[6*mib-1] = readBack(t, f, 6*mib-1)
-	if err := f.Truncate(mib); !errors.Is(err, unix.EPERM) {
-		t.Errorf("truncating it: %v", err)
-	}
-	mapped, err := unix.Mmap(int(f.Fd()), 3*mib, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	check(t, err)
-	copy(mapped[4000:], "through memory")
-	copy(want[3*mib+4000:], "through memory")
-	check(t, unix.Msync(mapped, unix.MS_SYNC))
-	check(t, unix.Munmap(mapped))
-	if g, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0); !errors.Is(err, unix.EBUSY) {
-		g.Close()
-		t.Errorf("a second writer: %v", err)
-	}
-	if err := p.order(t, "one", "delete"); !errors.Is(err, unix.EBUSY) {
-		t.Errorf("deleting what is in use: %v", err)
-	}
-	if hole, err := unix.Seek(int(f.Fd()), 2*mib, unix.SEEK_DATA); err != nil || hole != 3*mib {
-		t.Errorf("the data behind the hole begins at %d, %v", hole, err)
-	}
-	check(t, f.Sync())
-	check(t, f.Close())
-	sameContent(t, p, "one", want)
-	d.stop(t)
+// close makes all that was written durable and closes the disk.
+func (v *tracked) close() {
+	v.t.Helper()
+	must(v.t, v.file.Sync())
+	must(v.t, v.file.Close())
+}
 
-	d = p.serve(t)
-	d.mayKeep(source)
-	sameContent(t, p, "one", want)
-	sameContent(t, p, "two", first(t, m.path))
-	digest := do(t, program, "digest", p.volume("one", "disk"))
-	check(t, p.order(t, "one", "commit next os=linux"))
-	eventually(t, func() string {
-		if job := read(t, p.volume("one", "job")); !strings.HasPrefix(job, "DONE") {
-			return job
-		}
-		return ""
+// write writes n random bytes.
+func (v *tracked) write(off int64, n int) {
+	v.t.Helper()
+	part := v.want[off:][:n]
+	_, err := rand.NewChaCha8([32]byte{byte(off)}).Read(part)
+	must(v.t, err)
+	_, err = v.file.WriteAt(part, off)
+	must(v.t, err)
+}
+
+// zero clears a range by fallocate(2).
+func (v *tracked) zero(mode uint32, off, n int64) {
+	v.t.Helper()
+	must(v.t, unix.Fallocate(int(v.file.Fd()), mode, off, n))
+	clear(v.want[off:][:n])
+}
+
+// same compares all of the disk.
+func (v *tracked) same() {
+	v.t.Helper()
+	sameContent(v.t, v.p, v.name, v.want)
+}
+
+// cloned serves a store with the image web and its clone one, which is 2 MiB larger.
+func cloned(t *testing.T) (*daemon, *tracked) {
+	t.Helper()
+	d := serve(t)
+	m := makeModel(t, d.file("base.raw"), 4*mib, 3)
+	d.register(t, "web", m.path)
+	d.run(t, "web", "clone one size="+strconv.Itoa(6*mib))
+	v := &tracked{t: t, p: d.place, name: "one", want: append(readFile(t, m.path), make([]byte, 2*mib)...)}
+	return d, v
+}
+
+// clonedAndWritten serves a store as cloned does, with bytes written to the volume in several
+// places.
+func clonedAndWritten(t *testing.T) (*daemon, *tracked) {
+	t.Helper()
+	d, v := cloned(t)
+	v.open()
+	v.write(100, 10)
+	v.write(mib-100, mib)
+	v.write(6*mib-5000, 5000)
+	v.zero(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 2*mib, mib)
+	v.close()
+	return d, v
+}
+
+func TestVolumeDisk(t *testing.T) {
+	t.Run("a clone reads as its image, and as zeros past the image's end", func(t *testing.T) {
+		_, v := cloned(t)
+		v.same()
 	})
-	if got := p.wholeDigest(t, "next"); !strings.HasPrefix(digest, got) {
-		t.Errorf("the image's digest is %q, the volume's was %q", got, digest)
-	}
-	sameContent(t, p, "one", want)
-	d.stop(t)
-	d = p.serve(t)
-	d.mayKeep(source)
-	sameContent(t, p, "one", want)
-	p.tell(t, "next", "delete")
-	sameContent(t, p, "one", want)
-	check(t, p.order(t, "one", "rename uno"))
-	m.path = p.file("committed.raw")
-	check(t, os.WriteFile(m.path, want[:4*mib], 0o600))
-	tail := bytes.Clone(want[4*mib:])
-	check(t, p.order(t, "uno", "revert"))
-	sameContent(t, p, "uno", append(first(t, m.path), tail...))
-	check(t, p.order(t, "uno", "resize "+strconv.Itoa(8*mib)))
-	check(t, p.order(t, "uno", "resize "+strconv.Itoa(mib)+" force"))
-	sameContent(t, p, "uno", first(t, m.path)[:mib])
-	check(t, p.order(t, "uno", "delete"))
-	check(t, p.order(t, "two", "delete"))
-	left, err := os.ReadDir(filepath.Join(p.store, "volumes"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("%d files of deltas are left, %v", len(left), err)
-	}
-	d.stop(t)
+	t.Run("writes of any size and place are read back", func(t *testing.T) {
+		_, v := clonedAndWritten(t)
+		v.same()
+	})
+	t.Run("a punched hole and a zeroed range are zeros", func(t *testing.T) {
+		_, v := cloned(t)
+		v.open()
+		v.zero(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 2*mib, mib)
+		v.zero(unix.FALLOC_FL_ZERO_RANGE, 10000, 10000)
+		if data, err := unix.Seek(int(v.file.Fd()), 2*mib, unix.SEEK_DATA); err != nil || data != 3*mib {
+			t.Errorf("the data after the hole begins at %d, %v, want %d", data, err, 3*mib)
+		}
+		v.same()
+	})
+	t.Run("a write past the end is refused", func(t *testing.T) {
+		_, v := cloned(t)
+		v.open()
+		if _, err := v.file.WriteAt([]byte{1, 2}, 6*mib-1); !errors.Is(err, unix.EFBIG) && !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("a write over the end: %v", err)
+		}
+		_, err := v.file.ReadAt(v.want[6*mib-1:], 6*mib-1) // the byte before the end may have been written
+		must(t, err)
+		v.same()
+	})
+	t.Run("truncating is refused", func(t *testing.T) {
+		_, v := cloned(t)
+		v.open()
+		if err := v.file.Truncate(mib); !errors.Is(err, unix.EPERM) {
+			t.Errorf("truncating: %v, want EPERM", err)
+		}
+		v.same()
+	})
+	t.Run("writes through memory are read back", func(t *testing.T) {
+		_, v := cloned(t)
+		v.open()
+		mapped, err := unix.Mmap(int(v.file.Fd()), 3*mib, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		must(t, err)
+		copy(mapped[4000:], "through memory")
+		copy(v.want[3*mib+4000:], "through memory")
+		must(t, unix.Msync(mapped, unix.MS_SYNC))
+		must(t, unix.Munmap(mapped))
+		v.same()
+	})
+	t.Run("a second process that writes is refused, and so is delete", func(t *testing.T) {
+		d, v := cloned(t)
+		v.open()
+		if r := sh(t, `exec 3<>"$1"`, d.volume("one", "disk")); r.code == 0 || !strings.Contains(r.stderr, "busy") {
+			t.Errorf("a second process that writes: %+v", r)
+		}
+		d.refused(t, "volumes/one", "delete", unix.EBUSY)
+	})
+	t.Run("written bytes survive a restart, and the image's deletion", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.run(t, "web", "clone two")
+		d.run(t, "web", "delete")
+		d.mayKeep(d.file("base.raw"))
+		d.stop(t)
+		d = d.place.serve(t)
+		d.mayKeep(d.file("base.raw"))
+		v.same()
+		sameContent(t, d.place, "two", readFile(t, d.file("base.raw")))
+	})
 }
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestVolumeCommands(t *testing.T) {
+	t.Run("a committed image has the volume's bytes", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		want := mustRun(t, program, "digest", d.volume("one", "disk"))
+		d.runJob(t, "volumes/one", "commit next os=linux")
+		if got := d.hydrate(t, "next"); !strings.HasPrefix(want, got) {
+			t.Errorf("the image's digest is %q, the volume's was %q", got, want)
+		}
+		v.same()
+	})
+	t.Run("a volume keeps its bytes when the image that it was committed to is deleted", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.runJob(t, "volumes/one", "commit next")
+		d.stop(t)
+		d = d.place.serve(t)
+		v.same()
+		d.run(t, "next", "delete")
+		v.same()
+	})
+	t.Run("revert goes back to the commit", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.runJob(t, "volumes/one", "commit next")
+		committed := bytes.Clone(v.want)
+		v.open()
+		v.write(3*mib, 100*kib)
+		v.close()
+		d.run(t, "volumes/one", "revert")
+		v.want = committed
+		v.same()
+	})
+	t.Run("revert goes back to the image", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.run(t, "volumes/one", "revert")
+		v.want = append(readFile(t, d.file("base.raw")), make([]byte, 2*mib)...)
+		v.same()
+	})
+	t.Run("resize grows by zeros, and shrinks by force", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.run(t, "volumes/one", "resize "+strconv.Itoa(8*mib))
+		v.want = append(v.want, make([]byte, 2*mib)...)
+		v.same()
+		d.refused(t, "volumes/one", "resize "+strconv.Itoa(mib), unix.EPERM)
+		d.run(t, "volumes/one", "resize "+strconv.Itoa(mib)+" force")
+		v.want = v.want[:mib]
+		v.same()
+		d.run(t, "volumes/one", "resize "+strconv.Itoa(2*mib))
+		v.want = append(bytes.Clone(v.want), make([]byte, mib)...)
+		v.same()
+	})
+	t.Run("rename keeps the disk", func(t *testing.T) {
+		d, v := clonedAndWritten(t)
+		d.run(t, "volumes/one", "rename uno")
+		v.name = "uno"
+		v.same()
+	})
+	t.Run("delete leaves no files", func(t *testing.T) {
+		d, _ := clonedAndWritten(t)
+		d.run(t, "volumes/one", "delete")
+		left, err := os.ReadDir(filepath.Join(d.store, "volumes"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("%d files are left, %v", len(left), err)
+		}
+	})
 }
 
-func first(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	check(t, err)
-	return b
-}
-
-func readBack(t *testing.T, f *os.File, off int64) byte {
-	t.Helper()
-	var b [1]byte
-	_, err := f.ReadAt(b[:], off)
-	check(t, err)
-	return b[0]
-}
-
+// sameContent compares all of a volume's disk.
 func sameContent(t *testing.T, p place, volume string, want []byte) {
 	t.Helper()
-	got, err := os.ReadFile(p.volume(volume, "disk"))
-	check(t, err)
+	got := readFile(t, p.volume(volume, "disk"))
 	if !bytes.Equal(got, want) {
-		i := 0
-		for i < min(len(got), len(want)) && got[i] == want[i] {
-			i++
-		}
-		t.Errorf("%s has %d bytes, want %d, and differs at %d", volume, len(got), len(want), i)
+		t.Errorf("%s has %d bytes, want %d, and differs at %d", volume, len(got), len(want), firstDifference(got, want[:min(len(got), len(want))]))
 	}
 }
 
-// TestVolumeFileSystem makes a file system on an empty volume, puts files there, and finds them whole after a restart.
+// TestVolumeFileSystem makes a file system on an empty volume, copies files to it, and compares
+// them after a restart.
 func TestVolumeFileSystem(t *testing.T) {
 	p := newPlace(t)
 	d := p.serve(t)
-	p.tell(t, "", "create fresh size="+strconv.Itoa(96*mib))
-	device := do(t, "losetup", "--find", "--show", p.volume("fresh", "disk"))
-	do(t, "mkfs.ext4", "-q", device)
+	p.run(t, "", "create fresh size="+strconv.Itoa(96*mib))
+	device := mustRun(t, "losetup", "--find", "--show", p.volume("fresh", "disk"))
+	mustRun(t, "mkfs.ext4", "-q", device)
 	at := t.TempDir()
-	check(t, unix.Mount(device, at, "ext4", 0, ""))
-	do(t, "cp", "-r", "../lifecycle", "../formats", at)
-	check(t, unix.Unmount(at, 0))
-	do(t, "losetup", "--detach", device)
+	must(t, unix.Mount(device, at, "ext4", 0, ""))
+	mustRun(t, "cp", "-r", "../lifecycle", "../formats", at)
+	must(t, unix.Unmount(at, 0))
+	mustRun(t, "losetup", "--detach", device)
 	d.stop(t)
 
 	p.serve(t)
@@ -205,85 +269,126 @@ func TestVolumeFileSystem(t *testing.T) {
 	}
 	for name, sum := range want {
 		if got[name] != sum {
-			t.Errorf("%s is not what it was", name)
+			t.Errorf("%s has other bytes", name)
 		}
 	}
 }
 
-// TestVolumeKilled has a volume's server killed, and started again.
+// TestVolumeKilled kills the server of a volume that is written to.
 func TestVolumeKilled(t *testing.T) {
 	nothing := func(place) {}
 	killVolume(t, nothing, nothing)
 }
 
-// killVolume writes with syncs, kills the server while it commits, exports or folds, and looks: what was synced is there, and each unit is as it
-// was at some time since. prepare is for the image web before it is cloned, restore for the store between one server and the next.
+// killVolume writes to a volume, kills the server during a commit, an export or a fold, and
+// compares: each unit must be as it was at its last sync, or at some time since. prepare gets the
+// place before the image web is cloned, restore between one server and the next.
 func killVolume(t *testing.T, prepare, restore func(place)) {
 	t.Helper()
-	const unit, units = 4096, 512
 	p := newPlace(t)
-	m := makeModel(t, p.file("base.raw"), units*unit, 5)
-	was := first(t, m.path)
+	m := makeModel(t, p.file("base.raw"), killUnits*killUnit, 5)
 	d := p.serve(t)
 	p.register(t, "web", m.path)
 	prepare(p)
-	p.tell(t, "web", "clone one")
-	r := rand.New(rand.NewPCG(1, 2))
+	p.run(t, "web", "clone one")
+	w := &unitWriter{t: t, chance: rand.New(rand.NewPCG(1, 2)), synced: readFile(t, m.path)}
 	for round := range rounds(5) {
-		f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
-		check(t, err)
-		may := map[int64][][]byte{}
-		for i := range 100 + r.IntN(100) {
-			u, p := r.Int64N(units), make([]byte, unit)
-			for j := range p {
-				p[j] = byte(r.Uint32())
-			}
-			_, err := f.WriteAt(p, u*unit)
-			check(t, err)
-			may[u] = append(may[u], p)
-			switch { // the kill may or may not find it at work
-			case round%2 == 0 && i == 90:
-				eventually(t, func() string {
-					err := d.order(t, "one", "commit c-"+strconv.Itoa(round))
-					if errors.Is(err, unix.EBUSY) { // what the last kill left is being folded
-						return err.Error()
-					}
-					check(t, err)
-					return ""
-				})
-			case round%2 == 1 && i%15 == 14:
-				if err := d.order(t, "one", "export raw "+d.file("out")+" force=yes"); !errors.Is(err, unix.EBUSY) { // the one before it is done
-					check(t, err)
-				}
-			}
+		w.open(p.volume("one", "disk"))
+		for i := range 100 + w.chance.IntN(100) {
+			w.write()
+			startJob(t, p, round, i)
 			if i%20 == 10 {
-				check(t, f.Sync())
-				for u, versions := range may {
-					copy(was[u*unit:], versions[len(versions)-1])
-				}
-				clear(may)
+				w.sync()
 			}
 		}
 		d.kill(t)
-		f.Close() // the server is gone, and so is what it was asked to close
+		w.file.Close() // fails, because its server is dead
 		restore(p)
 		d = p.serve(t)
 		for _, image := range d.images(t) {
 			if image != "web" {
-				p.wholeDigest(t, image)
+				p.hydrate(t, image)
 			}
 		}
-		got := first(t, p.volume("one", "disk"))
-		for u := int64(0); u < units; u++ {
-			g, ok := got[u*unit:][:unit], bytes.Equal(got[u*unit:][:unit], was[u*unit:][:unit])
-			for _, v := range may[u] {
-				ok = ok || bytes.Equal(g, v)
-			}
-			if !ok {
-				t.Fatalf("round %d: unit %d is nothing that it was since it was synced", round, u)
-			}
-		}
-		was = got
+		w.compare(round, readFile(t, p.volume("one", "disk")))
 	}
 	d.stop(t)
+}
+
+// startJob starts a commit late in each even round, and exports all through odd ones, so that the
+// kill may find them at work.
+func startJob(t *testing.T, p place, round, i int) {
+	t.Helper()
+	switch {
+	case round%2 == 0 && i == 90:
+		eventually(t, func() string {
+			err := p.command("volumes/one", "commit c-"+strconv.Itoa(round))
+			if errors.Is(err, unix.EBUSY) { // the last kill left deltas that are being folded
+				return err.Error()
+			}
+			must(t, err)
+			return ""
+		})
+	case round%2 == 1 && i%15 == 14:
+		err := p.command("volumes/one", "export raw "+p.file("out")+" force=yes")
+		if !errors.Is(err, unix.EBUSY) { // EBUSY: the export before runs
+			must(t, err)
+		}
+	}
+}
+
+const killUnit, killUnits = 4096, 512
+
+// unitWriter writes units at random and knows the bytes that each may have after a kill.
+type unitWriter struct {
+	t      *testing.T
+	chance *rand.Rand
+	file   *os.File
+	synced []byte
+	since  map[int64][][]byte // versions of a unit that were written since the last sync
+}
+
+func (w *unitWriter) open(path string) {
+	w.t.Helper()
+	var err error
+	w.file, err = os.OpenFile(path, os.O_RDWR, 0)
+	must(w.t, err)
+	w.since = map[int64][][]byte{}
+}
+
+func (w *unitWriter) write() {
+	w.t.Helper()
+	u, p := w.chance.Int64N(killUnits), make([]byte, killUnit)
+	for i := range p {
+		p[i] = byte(w.chance.Uint32())
+	}
+	_, err := w.file.WriteAt(p, u*killUnit)
+	must(w.t, err)
+	w.since[u] = append(w.since[u], p)
+}
+
+func (w *unitWriter) sync() {
+	w.t.Helper()
+	must(w.t, w.file.Sync())
+	for u, versions := range w.since {
+		copy(w.synced[u*killUnit:], versions[len(versions)-1])
+	}
+	clear(w.since)
+}
+
+// compare checks each unit after a kill. The bytes that it has then are what the next round begins
+// with.
+func (w *unitWriter) compare(round int, got []byte) {
+	w.t.Helper()
+	for u := int64(0); u < killUnits; u++ {
+		unit := got[u*killUnit:][:killUnit]
+		ok := bytes.Equal(unit, w.synced[u*killUnit:][:killUnit])
+		for _, version := range w.since[u] {
+			ok = ok || bytes.Equal(unit, version)
+		}
+		if !ok {
+			w.t.Fatalf("round %d: unit %d has bytes that it had neither at the last sync nor since", round, u)
+		}
+	}
+	w.synced = got
 }

@@ -12,39 +12,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestVolumeDamaged: a page of the bitmap is gone, and with it what it tells of; the rest can be read, and nothing written.
+// TestVolumeDamaged: with a damaged page of the bitmap, that page's range is unreadable, the rest
+// can be read, and nothing can be written.
 func TestVolumeDamaged(t *testing.T) {
 	const pageSpan, page, slots = 63 * mib, 4096, 8192 // docs/overlay.md
 	p := newPlace(t)
 	d := p.serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(3*pageSpan))
+	d.run(t, "", "create one size="+strconv.Itoa(3*pageSpan))
 	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	for i := range int64(3) {
 		_, err = f.WriteAt([]byte(fmt.Sprintf("page %d", i)), i*pageSpan)
-		check(t, err)
+		must(t, err)
 	}
-	check(t, f.Close())
+	must(t, f.Close())
 	d.stop(t)
 
 	damaged := 0
 	files, err := filepath.Glob(filepath.Join(p.store, "volumes", "*"))
-	check(t, err)
+	must(t, err)
 	for _, name := range files {
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
-		check(t, err)
+		must(t, err)
 		defer b.Close()
 		head := make([]byte, 16)
 		_, err = b.ReadAt(head, 0)
-		if check(t, err); string(head[4:]) != "imsfs delta\n" {
+		if must(t, err); string(head[4:]) != "imsfs delta\n" {
 			continue
 		}
 		for slot := range int64(2) {
 			at := slots + slots + slot*page
 			_, err := b.ReadAt(head, at)
-			if check(t, err); binary.LittleEndian.Uint64(head[8:]) == 1 {
+			if must(t, err); binary.LittleEndian.Uint64(head[8:]) == 1 {
 				_, err = b.WriteAt([]byte{0x55}, at+1000)
-				check(t, err)
+				must(t, err)
 				damaged++
 			}
 		}
@@ -54,11 +55,11 @@ func TestVolumeDamaged(t *testing.T) {
 	}
 
 	d = p.serve(t)
-	wantWords(t, "status before anybody opened it", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+	wantWords(t, "status before the first open", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
 	d.log.expect("a volume is damaged")
 	d.log.expect("reading the disk")
 	f, err = os.Open(p.volume("one", "disk"))
-	check(t, err)
+	must(t, err)
 	defer f.Close()
 	buf := make([]byte, 6)
 	for _, i := range []int64{0, 2} {
@@ -75,38 +76,38 @@ func TestVolumeDamaged(t *testing.T) {
 		g.Close()
 		t.Errorf("opening it for writing: %v, want EROFS", err)
 	}
-	if err := d.order(t, "one", "commit next"); err == nil {
+	if err := d.command("volumes/one", "commit next"); err == nil {
 		t.Error("a damaged volume is committed")
 	}
-	check(t, f.Close())
-	check(t, d.order(t, "one", "delete"))
+	must(t, f.Close())
+	d.run(t, "volumes/one", "delete")
 }
 
-// TestVolumeOnFullDisk: a write that has no room fails with ENOSPC, and what was flushed stays.
+// TestVolumeOnFullDisk: a write without room fails with ENOSPC, and flushed bytes stay.
 func TestVolumeOnFullDisk(t *testing.T) {
 	p := newPlace(t)
 	small, at := p.file("small.img"), p.file("small")
-	do(t, "truncate", "-s", "96M", small)
-	do(t, "mkfs.ext4", "-q", "-m", "0", small)
-	do(t, "mkdir", at)
-	do(t, "mount", "-o", "loop", small, at)
-	t.Cleanup(func() { do(t, "umount", at) })
+	mustRun(t, "truncate", "-s", "96M", small)
+	mustRun(t, "mkfs.ext4", "-q", "-m", "0", small)
+	mustRun(t, "mkdir", at)
+	mustRun(t, "mount", "-o", "loop", small, at)
+	t.Cleanup(func() { mustRun(t, "umount", at) })
 	p.store = filepath.Join(at, "store")
 	d := p.serve(t, "--free-floor", "1MiB")
-	d.tell(t, "", "create one size="+strconv.Itoa(256*mib))
+	d.run(t, "", "create one size="+strconv.Itoa(256*mib))
 	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	piece := make([]byte, mib)
 	want := func(i int64) { words(piece, uint64(i)<<32) }
 	const flushed = 8
 	for i := range int64(flushed) {
 		want(i)
 		_, err := f.WriteAt(piece, i*mib)
-		check(t, err)
+		must(t, err)
 	}
-	check(t, f.Sync())
+	must(t, f.Sync())
 	d.log.expect("writing the disk")
-	d.log.allow("flushing the disk") // what was written last may find no room for its bitmap
+	d.log.allow("flushing the disk") // the last write may find no room for its bitmap
 	d.log.allow("closing the disk")
 	written := int64(flushed)
 	for ; err == nil; written++ {
@@ -122,28 +123,28 @@ func TestVolumeOnFullDisk(t *testing.T) {
 		for i := range int64(flushed) {
 			want(i)
 			if _, err := f.ReadAt(got, i*mib); err != nil || firstDifference(got, piece) < mib {
-				t.Errorf("%s: MiB %d is not what was flushed, %v", when, i, err)
+				t.Errorf("%s: MiB %d has other bytes than those flushed, %v", when, i, err)
 			}
 		}
 	}
 	same("full")
-	check(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, flushed*mib, 20*mib))
+	must(t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, flushed*mib, 20*mib))
 	want(100)
 	_, err = f.WriteAt(piece, 100*mib)
-	check(t, err) // there is room again
-	check(t, f.Sync())
-	check(t, f.Close())
+	must(t, err) // there is room again
+	must(t, f.Sync())
+	must(t, f.Close())
 	d.stop(t)
 
 	d = p.serve(t, "--free-floor", "1MiB")
 	f, err = os.Open(p.volume("one", "disk"))
-	check(t, err)
+	must(t, err)
 	same("after a restart")
 	got := make([]byte, mib)
 	want(100)
 	if _, err := f.ReadAt(got, 100*mib); err != nil || firstDifference(got, piece) < mib {
-		t.Errorf("what was written when there was room again is not there, %v", err)
+		t.Errorf("the bytes written when there was room again are not there, %v", err)
 	}
-	check(t, f.Close())
+	must(t, f.Close())
 	d.stop(t)
 }

@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// TestCommitWhileWriting: an image is what the disk was between two writes. The writer writes its numbers to one unit after the
-// other, each when the last is done; so the largest number that an image has tells all others.
+// TestCommitWhileWriting: an image is the disk between two writes. The writer writes ascending
+// numbers to one unit after the other, so the largest number in an image determines all others.
 func TestCommitWhileWriting(t *testing.T) {
 	const unit, units, commits = 4096, 1000, 4
 	d := serve(t)
-	d.tell(t, "", "create one size="+strconv.Itoa(units*unit))
+	d.run(t, "", "create one size="+strconv.Itoa(units*unit))
 	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
-	check(t, err)
+	must(t, err)
 	var count atomic.Uint64
 	var enough atomic.Bool
 	var writer sync.WaitGroup
@@ -45,18 +45,19 @@ func TestCommitWhileWriting(t *testing.T) {
 			return ""
 		})
 		before := count.Load()
-		check(t, d.order(t, "one", "commit "+image))
-		d.awaitJob(t, "one")
+		d.run(t, "volumes/one", "commit "+image)
+		d.awaitJob(t, "volumes/one")
 		after := count.Load()
-		checkCut(t, image, first(t, d.disk(image)), unit, before, after)
+		checkCut(t, image, readFile(t, d.disk(image)), unit, before, after)
 	}
 	enough.Store(true)
 	writer.Wait()
-	checkCut(t, "the volume", first(t, d.volume("one", "disk")), unit, count.Load(), count.Load())
-	check(t, f.Close())
+	checkCut(t, "the volume", readFile(t, d.volume("one", "disk")), unit, count.Load(), count.Load())
+	must(t, f.Close())
 }
 
-// checkCut finds the number at which the disk was cut, which must be from before to after or the next that was under way.
+// checkCut finds the last number on the disk. It must be from before to after, or the next one,
+// which was being written. All other numbers must fit it.
 func checkCut(t *testing.T, name string, disk []byte, unit int, before, after uint64) {
 	t.Helper()
 	number := func(u int) uint64 { return binary.LittleEndian.Uint64(disk[u*unit:]) }
@@ -79,21 +80,22 @@ func checkCut(t *testing.T, name string, disk []byte, unit int, before, after ui
 	}
 }
 
-// TestManyClones: a hundred volumes of one image read the same, and the daemon's memory does not grow with them.
+// TestManyClones: a hundred clones of one image read the same, and the daemon's cache does not grow
+// with their number.
 func TestManyClones(t *testing.T) {
 	const clones, readers = 100, 4
 	d := serve(t, "--cache-size", "16MiB")
 	m := makeModel(t, d.file("base.raw"), 4*mib, 31)
 	d.register(t, "web", m.as(t, "zvhd2"))
 	for i := range clones {
-		d.tell(t, "web", fmt.Sprintf("clone clone-%d", i))
+		d.run(t, "web", fmt.Sprintf("clone clone-%d", i))
 	}
-	want := first(t, m.path)
+	want := readFile(t, m.path)
 	var all sync.WaitGroup
 	for r := range readers {
 		all.Go(func() {
 			for i := r; i < clones; i += readers {
-				got, err := begin(d.volume(fmt.Sprintf("clone-%d", i), "disk"), len(want))
+				got, err := readStart(d.volume(fmt.Sprintf("clone-%d", i), "disk"), len(want))
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("clone-%d differs, %v", i, err)
 				}
@@ -109,12 +111,12 @@ func TestManyClones(t *testing.T) {
 		t.Errorf("%s loads, want one for each of the image's two clusters, whoever reads them", got)
 	}
 	for i := range clones {
-		check(t, d.order(t, fmt.Sprintf("clone-%d", i), "delete"))
+		d.run(t, "volumes/"+fmt.Sprintf("clone-%d", i), "delete")
 	}
 }
 
-// begin reads the first n bytes of a file.
-func begin(path string, n int) ([]byte, error) {
+// readStart reads the first n bytes of a file.
+func readStart(path string, n int) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a store directory holds. newDir is db/ while it is made for the first time.
+// What a store directory holds. A new database is made in makingDir. It is newDir when it is whole, and then dbDir.
 const (
 	markerFile = "imsfs-store"
 	lockFile   = "lock"
 	sealFile   = "seal"
 	dbDir      = "db"
 	newDir     = "db.new"
+	makingDir  = "db.making"
 )
 
 // layout is the version in the marker. It changes when an older imsfs could not read the store any more.
@@ -70,7 +71,7 @@ func look(dir string) error {
 
 // leftover tells what may stand in an empty directory: what a killed creation left, and mkfs.
 func leftover(name string) bool {
-	return name == lockFile || name == newDir || name == "lost+found" || strings.HasPrefix(name, "."+markerFile)
+	return name == lockFile || name == newDir || name == makingDir || name == "lost+found" || strings.HasPrefix(name, "."+markerFile)
 }
 
 func readMarker(path string) error {
@@ -107,25 +108,29 @@ func create(dir string) error {
 		return err
 	}
 	if err := os.Rename(fresh, whole); err != nil {
-		return damaged("its database, %s, is missing", whole)
+		return damaged("its database, %s, is missing: restore it from a backup, or make it anew with imsfs store rebuild", whole)
 	}
 	return syncDir(dir)
 }
 
-// makeFresh makes a database in db.new that has what begin writes; nil is nothing.
+// makeFresh makes a database that has what begin writes; nil is nothing. It has the name db.new only when it is whole:
+// a kill before that leaves db.making, which is never served.
 func makeFresh(dir string, begin func(*WriteTx) error) error {
-	fresh := filepath.Join(dir, newDir)
-	if err := os.RemoveAll(fresh); err != nil {
+	making, fresh := filepath.Join(dir, makingDir), filepath.Join(dir, newDir)
+	if err := errors.Join(os.RemoveAll(making), os.RemoveAll(fresh)); err != nil {
 		return err
 	}
-	db, err := openBadger(fresh, slog.New(slog.DiscardHandler))
+	db, err := openBadger(making, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
 	if begin != nil {
 		err = db.Update(func(txn *badger.Txn) error { return begin(&WriteTx{Tx{txn}}) })
 	}
-	return errors.Join(err, db.Close(), syncDir(dir))
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return errors.Join(syncDir(making), os.Rename(making, fresh), syncDir(dir))
 }
 
 // Reset gives the store in dir a new database, for who rebuilds it from elsewhere: it has what begin writes, nil is nothing. What is left
@@ -149,6 +154,10 @@ func Reset(dir string, begin func(*WriteTx) error) (old string, err error) {
 	}
 	if old, err = setAside(dir); err != nil {
 		return "", err
+	}
+	// The witness is the old database's. It goes only now, so that a kill before leaves both or none.
+	if err := os.Remove(filepath.Join(dir, witnessFile)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return old, err
 	}
 	return old, create(dir)
 }

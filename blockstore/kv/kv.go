@@ -6,11 +6,13 @@
 //	imsfs-store   the marker: one line that says what the directory is and in which layout
 //	lock          locked by the process that has the store open; holds its pid
 //	seal          written at a clean close: name, size and checksum of every file in db/
+//	synced        the number of the last transaction that was acknowledged: see witness.go
+//	reserve       space that is given up when the file system is full: see room.go
 //	db/           Badger's files
 //
 // A process that is killed at any point loses no transaction that returned: Badger's write-ahead log is synced before
 // Update returns. Damage is looked for before Badger touches anything, because Badger itself drops what it cannot
-// read without an error: see seal.go.
+// read without an error: see seal.go and log.go.
 //
 // What does not belong here are bulk bytes: a value is at most MaxValue long, and so none ever goes into
 // Badger's value log, whose space comes back late or never; there is nothing for its garbage collector to do.
@@ -28,15 +30,10 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 )
 
 // MaxValue is the most bytes one value may have.
 const MaxValue = 256 << 10
-
-// reserve is the free space without which nothing is written. Badger writes its log through a memory mapping, and
-// a mapped write on a full disk kills the process instead of returning an error.
-const reserve = 16 << 20
 
 // Options for Open; the zero value is usable.
 type Options struct {
@@ -50,8 +47,12 @@ type DB struct {
 	badger *badger.DB
 	views  views
 
+	changing sync.Mutex // held by the one Update that runs; guards the following
+	number   uint64     // of the last transaction that was acknowledged
+	witness  witness
+
 	mu        sync.Mutex
-	sequences []*badger.Sequence // handed out, given back by Close
+	sequences []*Sequence // handed out, given back by Close
 }
 
 // Open opens the store in dir, and makes an empty or missing directory one. Anything else in the directory, another
@@ -71,7 +72,19 @@ func Open(dir string, opts Options) (*DB, error) {
 		l.release()
 		return nil, fmt.Errorf("store %s: %w", dir, err)
 	}
-	return &DB{dir: dir, lock: l, badger: db, views: views{badger: db}}, nil
+	n, err := lastNumber(db)
+	var w witness
+	if err == nil {
+		w, err = openWitness(dir)
+	}
+	if err != nil {
+		err = errors.Join(err, db.Close())
+		l.release()
+		return nil, fmt.Errorf("store %s: %w", dir, err)
+	}
+	w.note(n)
+	makeReserve(dir)
+	return &DB{dir: dir, lock: l, badger: db, views: views{badger: db}, number: n, witness: w}, nil
 }
 
 func open(dir string, log *slog.Logger) (*badger.DB, error) {
@@ -104,9 +117,10 @@ func (db *DB) Close() error {
 	db.views.changed() // ends the view that is kept for the next reader
 	var errs []error
 	for _, s := range db.sequences {
-		errs = append(errs, s.Release())
+		errs = append(errs, s.release())
 	}
-	errs = append(errs, db.badger.Close())
+	_ = room(db.dir) // Badger writes its last tables: give up the reserve if that is needed
+	errs = append(errs, db.badger.Close(), db.witness.close())
 	err := errors.Join(errs...)
 	if err == nil {
 		err = seal(db.dir)
@@ -137,19 +151,26 @@ func (db *DB) View(fn func(*Tx) error) error {
 }
 
 // Update runs fn and makes its changes, all of them or, if fn or the disk returns an error, none. They are on disk when
-// it returns nil. fn runs again if another Update changed what it had read, so it must not add up effects of its own.
+// it returns nil. Updates run one after the other. fn must not call Update.
 func (db *DB) Update(fn func(*WriteTx) error) error {
 	if err := room(db.dir); err != nil {
 		return fmt.Errorf("store %s: %w", db.dir, err)
 	}
-	for {
-		err := db.badger.Update(func(txn *badger.Txn) error { return fn(&WriteTx{Tx{txn}}) })
-		// Also after an error, as the change may have been made.
-		db.views.changed()
-		if !errors.Is(err, badger.ErrConflict) { // a conflict means that another one got on
-			return closed(err)
+	db.changing.Lock()
+	defer db.changing.Unlock()
+	err := db.badger.Update(func(txn *badger.Txn) error {
+		if err := fn(&WriteTx{Tx{txn}}); err != nil {
+			return err
 		}
+		return setNumber(txn, db.number+1)
+	})
+	if err == nil {
+		db.number++
+		db.witness.note(db.number)
 	}
+	// Also after an error, as the change may have been made.
+	db.views.changed()
+	return closed(err)
 }
 
 // Get returns the value of a key; iofs.ErrNotExist if it has none.
@@ -178,6 +199,9 @@ func (tx *Tx) Prefix(prefix []byte) iter.Seq2[Entry, error] {
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
 			item := it.Item()
+			if string(item.Key()) == numberKey {
+				continue
+			}
 			v, err := item.ValueCopy(nil)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("key %q: %w", item.Key(), err))
@@ -209,50 +233,10 @@ func (tx *WriteTx) Delete(key []byte) error {
 	return nil
 }
 
-// Sequence gives numbers that are never given twice in the life of the store. They are leased from the disk in
-// lots, so that a process that is killed leaves a gap. It is safe for concurrent use.
-type Sequence struct{ s *badger.Sequence }
-
-// lot is how many numbers one synced transaction leases.
-const lot = 100
-
-// Sequence returns the sequence kept under key. One is to be opened once while the store is open.
-func (db *DB) Sequence(key []byte) (*Sequence, error) {
-	if err := room(db.dir); err != nil {
-		return nil, fmt.Errorf("store %s: %w", db.dir, err)
-	}
-	s, err := db.badger.GetSequence(bytes.Clone(key), lot)
-	if err != nil {
-		return nil, fmt.Errorf("sequence %q: %w", key, closed(err))
-	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.sequences = append(db.sequences, s)
-	return &Sequence{s}, nil
-}
-
-// Next returns a number greater than all before it; the first is 1.
-func (s *Sequence) Next() (uint64, error) {
-	n, err := s.s.Next()
-	return n + 1, closed(err)
-}
-
 // closed gives a use after Close the name everyone knows.
 func closed(err error) error {
 	if errors.Is(err, badger.ErrDBClosed) || errors.Is(err, badger.ErrBlockedWrites) {
 		return fmt.Errorf("the store: %w", iofs.ErrClosed)
 	}
 	return err
-}
-
-// room is an error if the file system with the store is too full to write to.
-func room(dir string) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return fmt.Errorf("free space: %w", err)
-	}
-	if free := int64(st.Bavail) * st.Bsize; free < reserve {
-		return fmt.Errorf("its file system has %d MiB free, and %d are kept in reserve: %w", free>>20, reserve>>20, unix.ENOSPC)
-	}
-	return nil
 }

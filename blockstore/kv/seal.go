@@ -6,12 +6,14 @@ import (
 	"hash/crc32"
 	"io"
 	iofs "io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
 	"github.com/google/renameio/v2"
 )
 
@@ -22,7 +24,7 @@ import (
 func check(dir string) error {
 	want, err := os.ReadFile(filepath.Join(dir, sealFile))
 	if errors.Is(err, iofs.ErrNotExist) {
-		return checkTables(filepath.Join(dir, dbDir))
+		return checkAll(dir)
 	}
 	if err != nil {
 		return err
@@ -103,47 +105,63 @@ func unseal(dir string) error {
 	return errors.Join(err, syncDir(dir))
 }
 
-// checkTables reads the manifest and every table it names.
-func checkTables(db string) error {
+// checkTables reads the manifest and every table it names. It returns the number of the last transaction in them.
+func checkTables(db string) (reached uint64, err error) {
 	f, err := os.Open(filepath.Join(db, badger.ManifestFilename))
 	if err != nil {
-		return damaged("%v", err)
+		return 0, damaged("%v; %s", err, remedy)
 	}
 	defer f.Close()
 	opts := settings(db, nil)
 	opts.Logger = nil
 	m, _, err := badger.ReplayManifestFile(f, 0, opts)
 	if err != nil {
-		return damaged("%s: %v", f.Name(), err)
+		return 0, damaged("%s: %v; %s", f.Name(), err, remedy)
 	}
 	for id := range m.Tables {
-		if err := checkTable(db, id); err != nil {
-			return err
+		n, err := checkTable(db, id)
+		if err != nil {
+			return 0, err
 		}
+		reached = max(reached, n)
 	}
-	return nil
+	return reached, nil
 }
 
 // checkTable verifies the checksums of a table. Badger's parser is not made for damaged files and panics on some, with
 // a dump of its state for a message.
-func checkTable(db string, id uint64) (err error) {
+func checkTable(db string, id uint64) (reached uint64, err error) {
 	path := table.NewFilename(id, db)
 	defer func() {
 		if recover() != nil {
-			err = damaged("%s: the table's index cannot be read", path)
+			err = damaged("%s: the table's index cannot be read; %s", path, remedy)
 		}
 	}()
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return damaged("%v", err)
+		return 0, damaged("%v; %s", err, remedy)
 	}
 	opts := settings(db, nil)
 	t, err := table.OpenInMemoryTable(data, id, &table.Options{ChkMode: opts.ChecksumVerificationMode, BlockSize: opts.BlockSize})
+	if err == nil {
+		err = t.VerifyChecksum()
+	}
+	if err == nil {
+		reached, err = tableNumber(t)
+	}
 	if err != nil {
-		return damaged("%s: %v", path, err)
+		return 0, damaged("%s: %v; %s", path, err, remedy)
 	}
-	if err := t.VerifyChecksum(); err != nil {
-		return damaged("%s: %v", path, err)
+	return reached, nil
+}
+
+// tableNumber returns the number of the last transaction that a table holds; 0 if it has none.
+func tableNumber(t *table.Table) (uint64, error) {
+	it := t.NewIterator(0)
+	defer it.Close()
+	it.Seek(y.KeyWithTs([]byte(numberKey), math.MaxUint64))
+	if !it.Valid() || !y.SameKey(it.Key(), y.KeyWithTs([]byte(numberKey), 0)) {
+		return 0, nil
 	}
-	return nil
+	return parseNumber(it.Value().Value)
 }

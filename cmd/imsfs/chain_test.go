@@ -177,7 +177,7 @@ func TestBackingFlags(t *testing.T) {
 
 	nameless := writeOverlay(t, filepath.Join(dir, "nameless"), "base.img", "", "N")
 	c.expect(t, 1, "map", nameless)
-	if !strings.Contains(c.err.String(), "must be named raw") {
+	if !strings.Contains(c.err.String(), "backing format raw") {
 		t.Errorf("stderr %q", &c.err)
 	}
 	c.expect(t, 0, "map", "--backing-format", "raw", nameless)

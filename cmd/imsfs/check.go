@@ -64,7 +64,7 @@ func check(ctx context.Context, env *environment, opts checkOptions, path string
 		return err
 	}
 	defer src.Close()
-	driver, err := env.formats.Find(ctx, src, opts.format)
+	driver, err := env.formats.FindFile(ctx, src, opts.format, path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -11,9 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/spf13/cobra"
-
-	"github.com/imsfs/imsfs/lifecycle"
 )
 
 // client is the tree of a running daemon, used as anybody may: by reading and writing its files.
@@ -75,7 +74,7 @@ func (c *client) command(ctl string, words ...string) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteString(lifecycle.Quote(words...)); err != nil {
+	if _, err := f.WriteString(command.Quote(words...)); err != nil {
 		if answer, _ := io.ReadAll(f); len(answer) > 0 {
 			return errors.New(strings.TrimSpace(string(answer)))
 		}

@@ -78,7 +78,7 @@ func compare(ctx context.Context, env *environment, opts compareOptions, pathA, 
 		fmt.Fprintf(env.stdout, "The disks differ: the first different byte is at offset %d (%#x).\n", off, off)
 		return verdict(exitDiffer)
 	case sizeA != sizeB:
-		fmt.Fprintln(env.stdout, "The disks are equal up to the shorter one's end, and behind it are zeros.")
+		fmt.Fprintln(env.stdout, "The disks are equal up to the end of the shorter one; the rest of the other is zeros.")
 	default:
 		fmt.Fprintln(env.stdout, "The disks are equal.")
 	}

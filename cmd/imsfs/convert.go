@@ -31,21 +31,29 @@ func newConvert(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert -O FMT SRC DST",
 		Short: "Write the disk in an image file in another format",
-		Long: `Write the disk in the image file SRC to DST in the format FMT, without what is empty. What SRC has from backing files
-is written, too: DST has none.
+		Long: `Write the disk in the image file SRC to the file DST in the format FMT. Empty parts are left out.
+Data of SRC's backing files is written too: DST has none.
 
-DST appears complete or not at all: it gets its name at the end, when it is safely on disk. A DST that exists is only
-replaced with --force.
+DST appears complete or not at all: it gets its name when it is safely on disk. An existing DST is
+only replaced with --force.
 
-SRC - is standard input, in any format; it is kept in a file without a name, in TMPDIR or beside DST. DST - is standard
-output, for raw only; zeros are written out.
+SRC - is standard input, in any format; it is kept in a file without a name, in TMPDIR or beside DST.
+DST - is standard output, for raw only; zeros are written out.
 
-What a format leaves to choose is said by -o; convert -O FMT -o help lists what FMT has.
+A block device as DST takes raw only, and needs --force because its content is overwritten. It must
+be large enough and not in use.
 
-The same SRC gives the same bytes. Where a format records a time of creation, it is -o timestamp=, or that in the
-environment variable SOURCE_DATE_EPOCH (seconds since 1970), or SRC's modification time; where it records a UUID, it is
--o uuid=, or one made from SRC's name, the sizes and that time. So with SOURCE_DATE_EPOCH set, a copy of SRC of the same
-name gives the same bytes as well.`,
+A disk with logical sectors of 4096 bytes, which a VHDX can have, is written as VHDX, which keeps
+them, or with a warning as raw or qcow2. Other formats are refused: their sectors have 512 bytes, and
+the guest would find no partitions.
+
+Options of a format are given by -o; convert -O FMT -o help lists them.
+
+The same SRC gives the same bytes. If the format records a time of creation, it is that of -o
+timestamp=, of the environment variable SOURCE_DATE_EPOCH (seconds since 1970), or SRC's modification
+time. If it records a UUID, it is that of -o uuid=, or made from SRC's name, the sizes and that time.
+So with SOURCE_DATE_EPOCH set, a copy of SRC of the same name gives the same bytes as well. A VMDK
+also records DST's name.`,
 		Example: `  imsfs convert -O zvhd2 disk.raw disk.zvhd2 -p
   imsfs convert -O raw disk.zvhd2 disk.raw
   imsfs convert -O qcow2 -o compression_type=zstd,cluster_size=128k disk.vmdk disk.qcow2
@@ -99,12 +107,18 @@ func convertFile(ctx context.Context, env *environment, opts convertOptions, src
 		return err
 	}
 	defer img.Close()
-	if dstPath == standardStream {
+	if isStandardOutput(dstPath) {
 		return convertToStream(ctx, env, opts, img)
 	}
-	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img)
+	if isBlockDevice(dstPath) {
+		return convertToDevice(ctx, env, opts, img, dstPath)
+	}
+	enc, err := newEncoder(env, opts.to, opts.level, opts.choices, img, dstPath)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dstPath, err)
+	}
+	if err := warnOfSectors(env, opts.to, img); err != nil {
+		return err
 	}
 	dst, err := output.Create(dstPath, img.paths(), opts.force)
 	if errors.Is(err, iofs.ErrExist) {

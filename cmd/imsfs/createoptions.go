@@ -16,9 +16,9 @@ import (
 // choiceHelp in place of K=V asks for those that there are.
 const choiceHelp = "help"
 
-// choicesFlag adds the flag for what a format leaves to who writes it.
+// choicesFlag adds the flag for the options of the written format.
 func choicesFlag(cmd *cobra.Command, words *[]string) {
-	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: how DST is written, by its format (can be repeated); help lists what there is")
+	cmd.Flags().StringArrayVarP(words, "option", "o", nil, "`K=V[,K=V…]`: options of DST's format (can be repeated); help lists them")
 }
 
 // splitChoices takes apart what -o was given.
@@ -49,13 +49,13 @@ func listChoices(env *environment, format string) error {
 	return out.Flush()
 }
 
-// newEncoder prepares writing the disk img in a format. flags are what -o was given.
-func newEncoder(env *environment, format string, level int, flags []string, img *imageFile) (formats.Encoder, error) {
+// newEncoder prepares writing the disk img to the file dst in a format. flags are the values of -o.
+func newEncoder(env *environment, format string, level int, flags []string, img *imageFile, dst string) (formats.Encoder, error) {
 	creator, err := env.formats.Creator(format)
 	if err != nil {
 		return nil, err
 	}
-	opts := formats.CreateOptions{Level: level}
+	opts := formats.CreateOptions{Level: level, Name: filepath.Base(dst), SectorSize: img.Info().SectorSize}
 	if opts.Timestamp, err = creationTime(env, img); err != nil {
 		return nil, err
 	}
@@ -68,7 +68,26 @@ func newEncoder(env *environment, format string, level int, flags []string, img 
 	return env.formats.Create(format, img.Info().Size, opts)
 }
 
-// creationTime is in seconds since 1970. The present is no input of the conversion, so it is not recorded.
+// warnOfSectors tells on stderr that the format does not record the size of the disk's sectors, if
+// that matters.
+func warnOfSectors(env *environment, format string, img *imageFile) error {
+	size := img.Info().SectorSize
+	if size == formats.SectorSize {
+		return nil
+	}
+	creator, err := env.formats.Creator(format)
+	if err != nil {
+		return err
+	}
+	if _, keeps := creator.(formats.SectorKeeper); !keeps {
+		fmt.Fprintf(env.stderr, "imsfs: warning: the disk has logical sectors of %d bytes and %s does not record that: attach it with logical_block_size=%d, or its guest finds no partitions\n",
+			size, format, size)
+	}
+	return nil
+}
+
+// creationTime returns the time to record, in seconds since 1970. The present is not recorded, because
+// the same input must give the same bytes.
 func creationTime(env *environment, img *imageFile) (int64, error) {
 	const name = "SOURCE_DATE_EPOCH"
 	value := env.getenv(name)
@@ -85,7 +104,7 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 	return seconds, nil
 }
 
-// derivedUUID depends on what is known before the content is read.
+// derivedUUID returns a UUID that depends on facts known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
 	name := img.file().Base()
 	if img.path == standardStream {

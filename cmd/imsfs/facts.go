@@ -21,6 +21,7 @@ type infoReport struct {
 	VirtualSize   int64            `json:"virtual-size"`
 	ActualSize    int64            `json:"actual-size"`
 	DataSize      *int64           `json:"data-size,omitempty"`
+	SectorSize    int64            `json:"logical-sector-size"`
 	ClusterSize   int64            `json:"cluster-size"`
 	Compression   string           `json:"compression,omitempty"`
 	Backing       string           `json:"backing-filename,omitempty"`
@@ -61,6 +62,7 @@ func (f facts) report() infoReport {
 		Format:      f.Format,
 		VirtualSize: f.Size,
 		ActualSize:  f.diskSize,
+		SectorSize:  f.SectorSize,
 		ClusterSize: f.ClusterSize,
 		Compression: f.Compression,
 	}
@@ -92,6 +94,9 @@ func (f facts) describe(out io.Writer) {
 	fmt.Fprintf(out, "disk size: %s\n", size(f.diskSize))
 	if f.Allocated != formats.Unknown {
 		fmt.Fprintf(out, "data: %s\n", size(f.Allocated))
+	}
+	if f.SectorSize != formats.SectorSize {
+		fmt.Fprintf(out, "logical sector size: %d bytes\n", f.SectorSize)
 	}
 	fmt.Fprintf(out, "cluster size: %s\n", size(f.ClusterSize))
 	if f.Compression != "" {
@@ -127,7 +132,8 @@ func (f facts) describeBacking(out io.Writer) {
 	}
 }
 
-// maxListed bounds the snapshots that are laid out for people: an image may have 65536, of names as long as it likes.
+// maxListed bounds the snapshots that are laid out for people: an image may have 65536, of names as
+// long as it likes.
 const maxListed = 1000
 
 func (f facts) describeSnapshots(out io.Writer) {
@@ -148,7 +154,8 @@ func (f facts) describeSnapshots(out io.Writer) {
 	}
 }
 
-// printable is a text from an image, which may hold anything, quoted if it could disturb a terminal.
+// printable is a text from an image, which may hold anything, quoted if it could disturb a
+// terminal.
 func printable(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return strconv.Quote(s)

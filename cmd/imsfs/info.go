@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,12 +24,12 @@ func newInfo(env *environment) *cobra.Command {
 	var opts infoOptions
 	cmd := &cobra.Command{
 		Use:   "info FILE",
-		Short: "Tell what an image file is",
-		Long: `Tell format, sizes and the format's own facts of an image file. Its backing file is named but not opened, unless
---backing-chain asks for all of them.
+		Short: "Show the format and the facts of an image file",
+		Long: `Show format, sizes and the format's own facts of an image file. Its backing file is named but not
+opened, unless --backing-chain is given.
 
-disk size is the space its files take, data the part of the disk that is stored in it. Where that is only known from a walk
-through all tables it is left out, unless --data asks for the walk.`,
+disk size is the space that its files take, data the part of the disk that is stored in it. If only a
+walk through all tables could tell the latter, it is left out, unless --data is given.`,
 		Example: "  imsfs info disk.zvhd2\n  imsfs info --json disk.zvhd2 | jq '.\"virtual-size\"'\n  imsfs info --backing-chain overlay.qcow2",
 		Args:    exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +41,7 @@ through all tables it is left out, unless --data asks for the walk.`,
 	}
 	imageFlags(env, cmd, &opts.image, "FILE", "", "f")
 	allowFlag(cmd, &opts.allow)
-	cmd.Flags().BoolVar(&opts.chain, "backing-chain", false, "tell of all backing files, too")
+	cmd.Flags().BoolVar(&opts.chain, "backing-chain", false, "show all backing files, too")
 	cmd.Flags().BoolVar(&opts.walkData, "data", false, "count the stored part of the disk, however long that takes")
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
@@ -83,7 +84,7 @@ func info(ctx context.Context, env *environment, opts infoOptions, path string) 
 	return nil
 }
 
-// facts is what is known of one layer.
+// facts are those of one layer.
 type facts struct {
 	formats.Info
 	path       string
@@ -92,15 +93,14 @@ type facts struct {
 	unfollowed error  // why
 }
 
-// facts are those of all layers that are open. If walk is set, data is counted where it is not known.
+// facts are those of all layers that are open. If walk is set, data is counted where it is not
+// known.
 func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	var list []facts
 	sources := f.Sources()
 	for i, layer := range f.Layers() {
 		known := facts{Info: layer.Info(), path: sources[i].Path()}
-		for _, file := range sources[i].Files() {
-			known.diskSize += file.Space
-		}
+		known.diskSize = space(sources[i].Files())
 		if walk && known.Allocated == formats.Unknown {
 			var err error
 			if known.Allocated, err = formats.DataBytes(ctx, layer); err != nil {
@@ -119,7 +119,18 @@ func (f *imageFile) facts(ctx context.Context, walk bool) ([]facts, error) {
 	return list, nil
 }
 
-// locate finds the first name that may be followed and is there; the error is that of the first name.
+// space is how much the files take. An image may name one file several times, and even its own.
+func space(files []chain.File) (n int64) {
+	for i, f := range files {
+		if !slices.ContainsFunc(files[:i], func(before chain.File) bool { return before.Identity == f.Identity }) {
+			n += f.Space
+		}
+	}
+	return n
+}
+
+// locate finds the first name that may be followed and is there; the error is that of the first
+// name.
 func locate(ctx context.Context, src *chain.Source, names []string) (path string, err error) {
 	for _, name := range names {
 		path, failed := src.Locate(ctx, name)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/all"
 	"github.com/imsfs/imsfs/formats/raw"
 )
 
@@ -38,6 +40,7 @@ cluster size: 64 KiB (65536 bytes)
     "virtual-size": 3146240,
     "actual-size": 1048576,
     "data-size": 1048576,
+    "logical-sector-size": 512,
     "cluster-size": 65536
 }
 `, path)
@@ -333,5 +336,82 @@ func flip(t *testing.T, path string, off int64) {
 	b[0] ^= 0xff
 	if _, err := f.WriteAt(b, off); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestEmptyDisks: images of disks of 0 bytes, as qemu-img makes them, are read.
+func TestEmptyDisks(t *testing.T) {
+	for _, format := range []string{"qcow2", "qed", "vdi", "vpc", "vhdx"} {
+		t.Run(format, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "disk")
+			qemuImg(t, "create", "-q", "-f", format, path, "0")
+			c := newConsole()
+			c.formats = all.Formats()
+			c.expect(t, 0, "info", path)
+			if !strings.Contains(c.out.String(), "virtual size: 0 B (0 bytes)") {
+				t.Errorf("info: %s", &c.out)
+			}
+			c.expect(t, 0, "check", path)
+			c.expect(t, 0, "map", "--json", path)
+			if c.out.String() != "[]\n" {
+				t.Errorf("map: %s", &c.out)
+			}
+			c.expect(t, 0, "compare", path, path)
+			c.expect(t, 1, "convert", "-O", "raw", path, path+".raw")
+			if !strings.Contains(c.err.String(), "positive multiple") {
+				t.Errorf("convert: %s", &c.err)
+			}
+		})
+	}
+}
+
+// TestInfoCountsAFileOnce: a VMDK may be its own extent, behind a header that has no capacity and a descriptor.
+func TestInfoCountsAFileOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "one.vmdk")
+	b := make([]byte, 64<<10+1<<20)
+	copy(b, "KDMV\x01\x00\x00\x00\x01")
+	binary.LittleEndian.PutUint64(b[20:], 16) // grain size
+	binary.LittleEndian.PutUint64(b[28:], 1)  // descriptor
+	binary.LittleEndian.PutUint64(b[36:], 1)
+	binary.LittleEndian.PutUint32(b[44:], 512)
+	copy(b[73:], "\n \r\n")
+	copy(b[512:], "# Disk Descriptor File\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\nRW 2048 FLAT \"one.vmdk\" 128\n")
+	for i := range 1 << 20 {
+		b[64<<10+i] = 1
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole()
+	c.formats = all.Formats()
+	c.expect(t, 0, "info", "--json", path)
+	var got infoReport
+	if err := json.Unmarshal(c.out.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.VirtualSize != 1<<20 || got.ActualSize != int64(len(b)) {
+		t.Errorf("a disk of %d bytes in %d, want %d in %d", got.VirtualSize, got.ActualSize, 1<<20, len(b))
+	}
+}
+
+// TestPreallocatedImageIsNotFullOfData: its clusters are all allocated, and most of them lie in holes of the file.
+func TestPreallocatedImageIsNotFullOfData(t *testing.T) {
+	for format, options := range map[string]string{"qcow2": "preallocation=metadata", "vdi": "static=on", "vhdx": "subformat=fixed", "vpc": "subformat=fixed"} {
+		t.Run(format, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "disk")
+			qemuImg(t, "create", "-q", "-f", format, "-o", options, path, "1G")
+			raw := writeDisk(t, filepath.Join(t.TempDir(), "raw"), 4<<20, extent{0, 4 << 20})
+			qemuImg(t, "convert", "-n", "--target-is-zero", "-f", "raw", "-O", format, raw, path)
+			c := newConsole()
+			c.formats = all.Formats()
+			c.expect(t, 0, "info", "--data", "--json", path)
+			var got infoReport
+			if err := json.Unmarshal(c.out.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.DataSize == nil || *got.DataSize < 4<<20 || *got.DataSize > 8<<20 {
+				t.Errorf("data of %s bytes, want 4 MiB: %s", fmt.Sprint(*got.DataSize), &c.out)
+			}
+		})
 	}
 }

@@ -23,8 +23,9 @@ func newMap(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "map FILE",
 		Short: "List the extents of a disk",
-		Long: `List the extents of the disk in an image file: data is stored, zero reads as zeros, and of what is unallocated no image
-says anything, so that it reads as zeros, too. DEPTH is how many backing files down that was found; 0 is FILE itself.
+		Long: `List the extents of the disk in an image file: data is stored, zero reads as zeros, and unallocated is
+in no image of the chain, so that it reads as zeros too. DEPTH is how many backing files down the
+extent was found; 0 is FILE itself.
 
 The JSON is that of qemu-img map, without the key offset.`,
 		Example: "  imsfs map disk.zvhd2\n  imsfs map --json disk.zvhd2 | jq 'map(select(.data).length) | add'",
@@ -84,7 +85,8 @@ func writeMapTable(ctx context.Context, out io.Writer, img formats.Image) error 
 }
 
 func writeMapJSON(ctx context.Context, out io.Writer, img formats.Image) error {
-	before := "["
+	fmt.Fprint(out, "[")
+	before := ""
 	for e, err := range formats.Extents(ctx, img, 0, img.Info().Size) {
 		if err != nil {
 			return err

@@ -27,12 +27,13 @@ func newMkmap(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mkmap RAW",
 		Short: "Write down which blocks of a raw disk hold data",
-		Long: `Read the raw disk in the file RAW and write RAW.map, which tells which of its blocks of 2 MiB hold anything but zeros.
+		Long: `Read the raw disk in the file RAW and write RAW.map, which says which of its blocks of 2 MiB hold
+anything but zeros.
 
-When RAW is registered, and when info and map look at it, a RAW.map beside it is used as long as RAW has the size and the
-modification time that it had: then nobody reads its zeros, also where the file system knows no holes. So take both along with
-what keeps times (cp -p, rsync -a), and make the map anew when RAW was written to. docs/formats/rawmap.md has the layout, and
-what is believed.`,
+RAW.map is used when RAW is registered, and by info and map, as long as RAW has the size and the
+modification time that it had. Then its zeros are never read, even where the file system knows no
+holes. So copy both with a program that keeps times (cp -p, rsync -a), and make the map anew after
+RAW was written to. docs/formats/rawmap.md has the layout and says when a map is trusted.`,
 		Example: "  imsfs mkmap disk.raw && rsync -a --sparse disk.raw disk.raw.map elsewhere:",
 		Args:    exactly("RAW"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,7 +56,7 @@ func makeMap(ctx context.Context, env *environment, opts mkmapOptions, path stri
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is not a regular file: nothing would tell when the map does not fit any more", path)
+		return fmt.Errorf("%s: is not a regular file, and only a file has a time that shows when the map is out of date", path)
 	}
 	img, err := openImage(ctx, env, path, opts.image, nil)
 	if err != nil {
@@ -63,7 +64,7 @@ func makeMap(ctx context.Context, env *environment, opts mkmapOptions, path stri
 	}
 	defer img.Close()
 	if format := img.Info().Format; format != "raw" {
-		return fmt.Errorf("%s: is %s, and a map is of a raw disk (-f raw takes it for one)", path, format)
+		return fmt.Errorf("%s: is %s, and only raw disks have maps (-f raw takes it for one)", path, format)
 	}
 	dst, err := output.Create(path+rawmap.Suffix, img.paths(), opts.force)
 	if errors.Is(err, iofs.ErrExist) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -62,9 +63,12 @@ func within(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
-// dismissDeadMount takes away what a killed daemon of ours has left at the mount point: a mount that nobody answers.
+// dismissDeadMount unmounts a tree whose daemon was killed.
 func dismissDeadMount(mountpoint string, log *slog.Logger) error {
-	if _, err := os.Stat(mountpoint); !errors.Is(err, unix.ENOTCONN) {
+	if err := statInTime(mountpoint); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("mount point %s: a daemon is mounted there that does not answer: if it was killed, run umount -f %s: %w",
+			mountpoint, mountpoint, unix.EBUSY)
+	} else if !errors.Is(err, unix.ENOTCONN) {
 		return nil
 	}
 	at := resolve(mountpoint)
@@ -82,6 +86,27 @@ func dismissDeadMount(mountpoint string, log *slog.Logger) error {
 	}
 	log.Warn("took away the dead mount of a daemon that was killed", "mountpoint", mountpoint)
 	return nil
+}
+
+// statTime is how long a daemon may take to answer a stat of its mount point.
+const statTime = 5 * time.Second
+
+// statInTime is os.Stat with a limit of time: os.ErrDeadlineExceeded. A daemon that is stopped, or
+// hangs, answers nothing.
+func statInTime(path string) error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := os.Stat(path)
+		done <- err
+	}()
+	timer := time.NewTimer(statTime)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return os.ErrDeadlineExceeded
+	}
 }
 
 func ours(m *mountinfo.Info) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/tree"
 )
 
 type openOptions struct {
@@ -65,16 +66,21 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
+	allocated, err := formats.Occupied(ctx, img)
+	if err != nil {
+		return err
+	}
 	loader := lazyload.New(lazyload.Config{CacheSize: int64(opts.cacheSize)})
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	disk := loader.Open(img)
 	defer disk.Close()
 
-	server, err := fs.Mount(mountpoint, fs.Single(onlyDisk{disk, img.Info().Occupied()}, path, env.now(), img.status(), log), fs.Config{
+	server, err := fs.Mount(mountpoint, tree.Single(onlyDisk{disk, allocated}, path, img.status(allocated), env.now()), fs.Config{
 		Type:       singleType,
 		Name:       "imsfs:" + path,
 		AllowOther: opts.allowOther,
 		ReadAhead:  int64(opts.readAhead),
+		Space:      fs.Space{Dir: filepath.Dir(img.path)},
 		Log:        log,
 	})
 	if err != nil {
@@ -85,12 +91,12 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 }
 
 // status is what the mount tells of the image: the keys are those of a registered image's status.
-func (f *imageFile) status() string {
+func (f *imageFile) status(allocated int64) string {
 	var b strings.Builder
 	i := f.Info()
-	fmt.Fprintf(&b, "format %s\nsize %d\n", i.Format, i.Size)
-	if i.Allocated != formats.Unknown {
-		fmt.Fprintf(&b, "allocated %d\n", i.Allocated)
+	fmt.Fprintf(&b, "format %s\nsize %d\nallocated %d\n", i.Format, i.Size, allocated)
+	if i.SectorSize != formats.SectorSize {
+		fmt.Fprintf(&b, "logical_sector_size %d\n", i.SectorSize)
 	}
 	fmt.Fprintf(&b, "cluster_size %d\nsource %s\n", i.ClusterSize, f.path)
 	return b.String()
@@ -102,8 +108,8 @@ type onlyDisk struct {
 	allocated int64
 }
 
-func (d onlyDisk) Allocated() int64                      { return d.allocated }
-func (d onlyDisk) Open(context.Context) (fs.Disk, error) { return shared{d.Disk}, nil }
+func (d onlyDisk) Allocated() int64                            { return d.allocated }
+func (d onlyDisk) Open(context.Context) (tree.OpenDisk, error) { return shared{d.Disk}, nil }
 
 // shared is one user's hold on it.
 type shared struct{ *lazyload.Disk }

@@ -9,9 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/spf13/cobra"
-
-	"github.com/imsfs/imsfs/lifecycle"
 )
 
 func newRun(env *environment) *cobra.Command {
@@ -108,7 +107,7 @@ func (m *machine) print(env *environment) error {
 	var before, after string
 	if m.clones != "" {
 		made, deleted := m.clone(m.volume)
-		before = fmt.Sprintf("echo %s >%s\n", shellWord(lifecycle.Quote("clone", m.volume)), shellWord(made))
+		before = fmt.Sprintf("echo %s >%s\n", shellWord(command.Quote("clone", m.volume)), shellWord(made))
 		after = fmt.Sprintf("echo delete >%s\n", shellWord(deleted))
 	}
 	words, err := m.command()

@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
+	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/blockstore/packs"
 	"github.com/imsfs/imsfs/fs"
@@ -18,6 +19,7 @@ import (
 	"github.com/imsfs/imsfs/lazyload/index"
 	remote "github.com/imsfs/imsfs/lazyload/source/http"
 	"github.com/imsfs/imsfs/lifecycle"
+	"github.com/imsfs/imsfs/tree"
 )
 
 type serveOptions struct {
@@ -153,11 +155,12 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	}
 	defer func() { err = errors.Join(err, reg.Close()) }()
 
-	server, err := fs.Mount(opts.mountpoint, fs.Tree(reg, env.now(), log), fs.Config{
+	server, err := fs.Mount(opts.mountpoint, tree.Of(reg, env.now()), fs.Config{
 		Type:       treeType,
 		Name:       "imsfs:" + opts.store,
 		AllowOther: opts.allowOther,
 		ReadAhead:  int64(opts.readAhead),
+		Space:      storeSpace(opts, blocks),
 		Log:        log,
 	})
 	if err != nil {
@@ -173,6 +176,14 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	err = waitUnmounted(server, opts.mountpoint, signals, log)
 	log.Info("stopped", "mountpoint", opts.mountpoint)
 	return err
+}
+
+// storeSpace is the space that the store may take.
+func storeSpace(opts serveOptions, blocks blockstore.Store) fs.Space {
+	return fs.Space{Dir: opts.store, Limit: int64(opts.storeLimit), Used: func() (int64, error) {
+		st, err := blocks.Stats()
+		return st.Used, err
+	}}
 }
 
 // volumesDir is where in the store what is written to volumes is.

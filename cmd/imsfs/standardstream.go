@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/term"
 
@@ -26,7 +26,7 @@ func openSource(ctx context.Context, env *environment, opts convertOptions, src,
 		return openImage(ctx, env, src, opts.from, opts.allow)
 	}
 	dir := os.TempDir()
-	if dst != standardStream && env.getenv("TMPDIR") == "" {
+	if !isStandardOutput(dst) && env.getenv("TMPDIR") == "" {
 		dir = filepath.Dir(dst)
 	}
 	spool, err := spoolFile(dir)
@@ -45,7 +45,7 @@ func openSource(ctx context.Context, env *environment, opts convertOptions, src,
 	return img, nil
 }
 
-// spoolFile makes a file without a name, which is gone when nobody has it open.
+// spoolFile makes a file without a name, which is gone once it is closed.
 func spoolFile(dir string) (*os.File, error) {
 	if f, err := output.Unnamed(dir); err == nil {
 		return f, nil
@@ -57,7 +57,8 @@ func spoolFile(dir string) (*os.File, error) {
 	return f, os.Remove(f.Name())
 }
 
-// keepStream keeps all that comes, blocks of zeros as holes. It does not wait for what does not come once nobody wants it.
+// keepStream writes all of r to f, blocks of zeros as holes. When ctx ends, it does not wait for a
+// pending read.
 func keepStream(ctx context.Context, f *os.File, r io.Reader) error {
 	end := make(chan error, 1)
 	go func() { end <- keep(contextReader{ctx, r}, f) }()
@@ -89,34 +90,52 @@ func keep(r io.Reader, f *os.File) error {
 	}
 }
 
+// isStandardOutput reports whether DST is a name of standard output. A file cannot take the place
+// of the others.
+func isStandardOutput(dst string) bool {
+	return slices.Contains([]string{standardStream, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}, dst)
+}
+
 // convertToStream writes the disk's bytes to standard output.
 func convertToStream(ctx context.Context, env *environment, opts convertOptions, img *imageFile) error {
-	switch out, _ := env.stdout.(*os.File); {
-	case opts.to != "raw":
-		return fmt.Errorf("-: %s cannot be written to a stream, as its header or its tables come before what they tell of: only raw can", opts.to)
-	case len(opts.choices) > 0 || opts.level != 0:
-		return errors.New("-: a stream of raw bytes leaves nothing to choose by -o or --level")
-	case out != nil && term.IsTerminal(int(out.Fd())):
-		return errors.New("-: standard output is a terminal, and will not do for the bytes of a disk")
+	if out, _ := env.stdout.(*os.File); out != nil && term.IsTerminal(int(out.Fd())) {
+		return errors.New("-: standard output is a terminal: redirect it to a file or another program")
 	}
-	cfg, end := opts.config(env)
-	defer end()
-	var w io.Writer = env.stdout
-	var sum hash.Hash
+	sum, err := streamTo(ctx, env, opts, img, standardStream, env.stdout)
+	if err != nil {
+		return err
+	}
 	if opts.sha256 {
-		sum = sha256.New()
-		w = io.MultiWriter(w, sum)
-	}
-	if err := convert.Stream(ctx, img, w, cfg); err != nil {
-		return fmt.Errorf("%s: converting to standard output: %w", img.path, err)
-	}
-	if sum != nil {
-		fmt.Fprintf(env.stderr, "%x  -\n", sum.Sum(nil))
+		fmt.Fprintf(env.stderr, "%x  -\n", sum)
 	}
 	return nil
 }
 
-// fileDigest is the SHA-256 of a file as it stands. Who waits for it can give up.
+// streamTo writes the disk's bytes to w, which errors call dst, and returns their digest if opts
+// have it.
+func streamTo(ctx context.Context, env *environment, opts convertOptions, img *imageFile, dst string, w io.Writer) (digest []byte, err error) {
+	switch {
+	case opts.to != "raw":
+		return nil, fmt.Errorf("%s: %s cannot be written there, as its header and tables are only known at the end: use -O raw", dst, opts.to)
+	case len(opts.choices) > 0 || opts.level != 0:
+		return nil, fmt.Errorf("%s: raw bytes leave nothing to choose by -o or --level", dst)
+	}
+	if err := warnOfSectors(env, opts.to, img); err != nil {
+		return nil, err
+	}
+	cfg, end := opts.config(env)
+	defer end()
+	sum := sha256.New()
+	if opts.sha256 {
+		w = io.MultiWriter(w, sum)
+	}
+	if err := convert.Stream(ctx, img, w, cfg); err != nil {
+		return nil, fmt.Errorf("%s: converting to %s: %w", img.path, dst, err)
+	}
+	return sum.Sum(nil), nil
+}
+
+// fileDigest returns the SHA-256 of a file. It ends with ctx.
 func fileDigest(ctx context.Context, f *os.File) ([]byte, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func TestConvertToStandardOutput(t *testing.T) {
 		t.Errorf("stderr %q, want %q", &c.err, sum)
 	}
 	for flags, says := range map[string]string{
-		"-O qcow2":                    "cannot be written to a stream",
+		"-O qcow2":                    "cannot be written there",
 		"-O raw -o preallocation=off": "nothing to choose",
 		"-O raw --level 3":            "nothing to choose",
 	} {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/imsfs/imsfs/blockstore/kv"
 	"github.com/imsfs/imsfs/blockstore/packs"
-	"github.com/imsfs/imsfs/lifecycle"
+	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
 func newStore(env *environment) *cobra.Command {
@@ -157,7 +157,7 @@ where something was written to it since. What is left of the old database, and o
 }
 
 func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
-	old, err := kv.Reset(dir, lifecycle.BeginRestore)
+	old, err := kv.Reset(dir, catalog.BeginRestore)
 	if err != nil {
 		return err
 	}
@@ -177,19 +177,19 @@ func rebuild(cmd *cobra.Command, env *environment, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	var disks []lifecycle.Found
+	var disks []catalog.Found
 	for _, d := range found.Disks {
-		disks = append(disks, lifecycle.Found{Disk: d.Disk, Size: d.Size, Note: d.Note})
+		disks = append(disks, catalog.Found{Disk: d.Disk, Size: d.Size, Note: d.Note})
 		if d.Missing > 0 {
 			fmt.Fprintf(env.stdout, "disk %d lacks %d blocks\n", d.Disk, d.Missing)
 		}
 	}
-	back, err := lifecycle.Restore(db, disks, filepath.Join(dir, volumesDir))
+	back, err := catalog.Restore(db, disks, filepath.Join(dir, volumesDir))
 	tellRestored(env, back)
 	return err
 }
 
-func tellRestored(env *environment, back lifecycle.Restored) {
+func tellRestored(env *environment, back catalog.Restored) {
 	for _, name := range back.Images {
 		fmt.Fprintf(env.stdout, "image %s is back\n", name)
 	}

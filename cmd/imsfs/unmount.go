@@ -13,11 +13,13 @@ import (
 	"github.com/imsfs/imsfs/fs"
 )
 
-// retryUnmount is how often a tree that is in use is tried again. The kernel has no event for its last user's leaving.
+// retryUnmount is how often a tree that is in use is tried again. The kernel has no event for the
+// moment in which its last user leaves.
 const retryUnmount = 250 * time.Millisecond
 
-// waitUnmounted returns when the tree is gone: unmounted by somebody, after a first signal once nobody uses it any
-// more, or after a second one at once.
+// waitUnmounted returns when the tree is gone: when it was unmounted by hand; after a first signal,
+// once no process uses it any more; after a second signal, at once. A tree that is mounted in
+// another mount namespace too, for example in a container, is in use while that namespace lives.
 func waitUnmounted(server *fs.Server, mountpoint string, signals <-chan os.Signal, log *slog.Logger) error {
 	gone := make(chan struct{})
 	go func() {
@@ -43,14 +45,14 @@ func waitUnmounted(server *fs.Server, mountpoint string, signals <-chan os.Signa
 		}
 		if err := server.Unmount(); err != nil {
 			if retry == nil {
-				log.Warn("waiting for those who use the tree; a second signal takes it away from them", "reason", cause(err))
+				log.Warn("waiting for those who use the tree; a second signal takes it away from them", "reason", err)
 			}
 			retry = time.After(retryUnmount)
 		}
 	}
 }
 
-// takeAway detaches the tree; for who is not root, the helper that mounted it does.
+// takeAway detaches the tree. If the daemon is not root's, the helper that mounted the tree does.
 func takeAway(server *fs.Server, mountpoint string) error {
 	err := server.Detach()
 	if !errors.Is(err, syscall.EPERM) {
@@ -60,12 +62,4 @@ func takeAway(server *fs.Server, mountpoint string) error {
 		return fmt.Errorf("detaching %s: %w: %s", mountpoint, err, bytes.TrimSpace(out))
 	}
 	return nil
-}
-
-func cause(err error) error {
-	var no syscall.Errno
-	if errors.As(err, &no) {
-		return no
-	}
-	return err
 }

@@ -1,4 +1,4 @@
-// Package all lists the drivers there are, and the well-known contents that none of them reads.
+// Package all lists the drivers, and the well-known contents that none of them reads.
 package all
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/imsfs/imsfs/formats/zvhd2"
 )
 
-// Formats returns the set every part of the program opens images with.
+// Formats returns the set with which the program opens images.
 func Formats() formats.Set {
 	zstd := codec.NewZstd()
 	return formats.Set{
@@ -35,5 +35,7 @@ func Formats() formats.Set {
 		},
 		Fallback: raw.Driver{},
 		Foreign:  foreign(),
+		// Not .vmdk: flat extents, which are raw, have such names.
+		Suffixes: []string{".qcow2", ".qcow", ".qed", ".vdi", ".vhd", ".vhdx", ".zvhd", ".zvhd2"},
 	}
 }

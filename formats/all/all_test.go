@@ -58,8 +58,7 @@ func TestForeignContentIsRefusedByName(t *testing.T) {
 // What a driver claims and does not read is refused by name, too.
 func TestVariantsThatAreNotReadAreRefusedByName(t *testing.T) {
 	for name, src := range map[string]source{
-		"vmfsSparse": with(4096, 0, "COWD\x01\x00\x00\x00"),
-		"seSparse":   with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
+		"seSparse": with(4096, 0, "\xbe\xba\xfe\xca\x00\x00\x00\x00\x01\x00\x00\x00\x02"),
 	} {
 		_, err := all.Formats().Open(t.Context(), src, "", formats.OpenOptions{})
 		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), name) {
@@ -146,6 +145,28 @@ func TestWhatNobodyClaimsIsRaw(t *testing.T) {
 				t.Errorf("format = %q, want raw", got.Format)
 			}
 		})
+	}
+}
+
+// TestNamesThatPromiseAFormat: a failed download under the name of an image is not a raw disk.
+func TestNamesThatPromiseAFormat(t *testing.T) {
+	page := source("<html><body>404 Not Found</body></html>")
+	for _, name := range []string{"a.qcow2", "/dir/A.QCOW2", "a.vhdx", "a.vhd", "a.vdi", "a.zvhd", "a.zvhd2", "a.qed", "a.qcow"} {
+		_, err := all.Formats().FindFile(t.Context(), page, "", name)
+		if !errors.Is(err, formats.ErrCorrupt) || !strings.Contains(err.Error(), "format raw") {
+			t.Errorf("%s: %v, want a refusal that says how to override it", name, err)
+		}
+		if d, err := all.Formats().FindFile(t.Context(), page, "raw", name); err != nil || d.Name() != "raw" {
+			t.Errorf("%s as raw: %v", name, err)
+		}
+	}
+	for _, name := range []string{"a.img", "a-flat.vmdk", "a.raw", "a", "qcow2", "a.qcow2.bak"} {
+		if d, err := all.Formats().FindFile(t.Context(), page, "", name); err != nil || d.Name() != "raw" {
+			t.Errorf("%s: %v, want raw", name, err)
+		}
+	}
+	if d, err := all.Formats().FindFile(t.Context(), with(4096, 0, "QFI\xfb\x00\x00\x00\x03"), "", "a.vhd"); err != nil || d.Name() != "qcow2" {
+		t.Errorf("content that a driver claims counts, whatever the name: %v", err)
 	}
 }
 

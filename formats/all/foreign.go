@@ -2,11 +2,10 @@ package all
 
 import "github.com/imsfs/imsfs/formats"
 
-// foreign lists what must not be served as a raw disk by mistake: disk image formats without a driver, and
-// containers somebody forgot to unpack. A format moves from here to the drivers once one reads it.
-//
-// What is also a disk by itself stays out, though it has a magic number: squashfs and the like are raw disks
-// whose file system needs no partition table.
+// foreign lists contents that must not be served as raw disks by mistake: disk image formats
+// without a driver, and containers that should have been unpacked. A format moves from here to the
+// drivers once one reads it. Squashfs and its like are not listed, because they are disks by
+// themselves: their file system needs no partition table.
 func foreign() []formats.Signature {
 	return []formats.Signature{
 		// Disk images.
@@ -17,7 +16,8 @@ func foreign() []formats.Signature {
 		{Name: "WIM", Off: 0, Magic: "MSWIM\x00\x00\x00"},
 		{Name: "Android sparse", Off: 0, Magic: "\x3a\xff\x26\xed"},
 		{Name: "LUKS (encrypted)", Off: 0, Magic: "LUKS\xba\xbe"},
-		// Containers. bzip2 is told by its first block, as its own three letters are too common.
+		// Containers. bzip2 is known by its first block, because its own three letters are too
+		// common.
 		{Name: "gzip", Off: 0, Magic: "\x1f\x8b\x08"},
 		{Name: "xz", Off: 0, Magic: "\xfd7zXZ\x00"},
 		{Name: "zstd", Off: 0, Magic: "\x28\xb5\x2f\xfd"},

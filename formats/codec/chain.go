@@ -23,7 +23,8 @@ type chainWriter struct {
 	back *flate.Writer
 }
 
-// NewChainEncoder makes an encoder. The level is in zlib's own numbers, 1 to MaxChainLevel; 0 is zlib's default, 6.
+// NewChainEncoder makes an encoder. The level is in zlib's own numbers, 1 to MaxChainLevel; 0 is
+// zlib's default, 6.
 func NewChainEncoder(level int) (*ChainEncoder, error) {
 	if level < 0 || level > MaxChainLevel {
 		return nil, fmt.Errorf("deflate: level %d: it must be 1 to %d, or 0 for the default", level, MaxChainLevel)
@@ -37,8 +38,8 @@ func NewChainEncoder(level int) (*ChainEncoder, error) {
 // Level is the level in zlib's numbers, never 0.
 func (e *ChainEncoder) Level() int { return e.level }
 
-// Encode appends the deflated src to dst, up to a sync flush. It may refer to the end of before: pieces that are each
-// encoded with the plain bytes in front of them are one stream.
+// Encode appends the deflated src to dst, up to a sync flush. It may refer to the end of before.
+// Pieces that are each encoded with the plain bytes before them are one stream.
 func (e *ChainEncoder) Encode(dst, src, before []byte) []byte {
 	before = before[max(0, len(before)-DeflateWindow):]
 	w, _ := e.writers.Get().(*chainWriter)

@@ -1,9 +1,10 @@
 // Package codec decodes and encodes compressed clusters: exactly n bytes out, in bounded memory.
 //
-// A decoder is long-lived, shared by all readers and safe for concurrent use. Decode fills the caller's
-// buffer and nothing else: input that holds fewer bytes or more, or that is damaged, is an error, and then the
-// buffer's content means nothing. Nothing is allocated per call once the pools are warm. What a compressed
-// cluster may expand to is the caller's to say, by the length of the buffer; at most formats.MaxCompressedCluster.
+// A decoder is long-lived, shared by all readers and safe for concurrent use. Decode fills the
+// caller's buffer and nothing else: input that holds fewer bytes or more, or that is damaged, is an
+// error, and then the buffer's content means nothing. Nothing is allocated per call once the pools
+// are warm. The length of the buffer bounds the size of a decoded cluster, at most
+// formats.MaxCompressedCluster.
 //
 // This is the only package of the module that imports a compression library for images.
 package codec
@@ -13,13 +14,20 @@ import (
 	"fmt"
 )
 
-// ErrLength is what an error is (errors.Is) when intact input holds another number of bytes than was asked for.
+// ErrLength is the kind (errors.Is) of an error about intact input that holds another number of bytes than
+// was asked for.
 var ErrLength = errors.New("wrong decoded length")
 
 func lengthError(codec string, got uint64, want int) error {
-	return fmt.Errorf("%s: the data decodes to %d bytes where %d are due: %w", codec, got, want, ErrLength)
+	return wrongLength(fmt.Sprintf("%s: the data decodes to %d bytes, must be %d", codec, got, want))
 }
 
 func tooLong(codec string, want int) error {
-	return fmt.Errorf("%s: the data decodes to more than the %d bytes that are due: %w", codec, want, ErrLength)
+	return wrongLength(fmt.Sprintf("%s: the data decodes to more than %d bytes", codec, want))
 }
+
+// wrongLength is a sentence of kind ErrLength.
+type wrongLength string
+
+func (e wrongLength) Error() string        { return string(e) }
+func (e wrongLength) Is(target error) bool { return target == ErrLength }

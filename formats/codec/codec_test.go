@@ -130,7 +130,7 @@ func TestDecodeGivesExactlyThePlainBytes(t *testing.T) {
 						t.Error("the decoded bytes differ")
 					}
 					if !bytes.Equal(buf[n:], bytes.Repeat([]byte{0xAA}, 64)) {
-						t.Error("bytes behind the buffer were written")
+						t.Error("bytes after the buffer were written")
 					}
 				})
 			}

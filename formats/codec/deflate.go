@@ -11,14 +11,14 @@ type Deflate struct{ decoders sync.Pool }
 // NewDeflate makes a decoder.
 func NewDeflate() *Deflate { return &Deflate{} }
 
-// Decode fills dst from the stream with which src begins; what follows the stream in src is not looked at. The
-// stream must come to its end where dst does.
+// Decode fills dst from the stream at the start of src and ignores the rest of src. The stream must
+// end where dst does.
 func (d *Deflate) Decode(dst, src []byte) error {
 	_, err := d.decode(dst, src)
 	return err
 }
 
-// decode is Decode, and tells how much of src the stream has.
+// decode is Decode, and returns the length of the stream, too.
 func (d *Deflate) decode(dst, src []byte) (end int, err error) {
 	f, _ := d.decoders.Get().(*inflater)
 	if f == nil {

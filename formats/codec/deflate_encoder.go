@@ -6,7 +6,8 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// deflateWindow is how far back the streams refer: whoever sets up a decoder as QEMU does has memory for no more.
+// deflateWindow is how far back the streams refer. A decoder that is set up as QEMU's has memory
+// for no more.
 const deflateWindow = 4 << 10
 
 // DeflateEncoder makes raw deflate streams. The zero value is ready.

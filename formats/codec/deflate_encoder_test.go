@@ -26,7 +26,7 @@ func TestDeflateEncoderKeepsToItsWindow(t *testing.T) {
 	block := noise(deflateWindow + 100)
 	packed, err := NewDeflateEncoder().Encode(nil, append(bytes.Clone(block), block...))
 	if err != nil || len(packed) < 2*len(block) {
-		t.Errorf("%d bytes of %d that repeat behind the window: %v", len(packed), 2*len(block), err)
+		t.Errorf("%d bytes of %d that repeat after the window: %v", len(packed), 2*len(block), err)
 	}
 	near, err := NewDeflateEncoder().Encode(nil, append(bytes.Clone(block[:2000]), block[:2000]...))
 	if err != nil || len(near) > 2500 {

@@ -7,8 +7,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// DecodePrefix fills dst from the frames with which src begins, as many as it takes; what follows them in src is not
-// looked at. It is for who knows only roughly where the compressed bytes end.
+// DecodePrefix fills dst from as many frames at the start of src as it takes, and ignores the rest
+// of src. It is for callers that know only roughly where the compressed bytes end.
 func (z *Zstd) DecodePrefix(dst, src []byte) error {
 	for done := 0; ; {
 		n, err := frameSize(src, len(dst)-done)
@@ -35,8 +35,8 @@ func (z *Zstd) DecodePrefix(dst, src []byte) error {
 	}
 }
 
-// frameSize is the length of the frame with which src begins, which must not hold more than room plain bytes. It walks the
-// headers of the frame's blocks.
+// frameSize returns the length of the frame at the start of src, which must not hold more than room
+// plain bytes. It walks the headers of the frame's blocks.
 func frameSize(src []byte, room int) (int, error) {
 	var head zstd.Header
 	if err := head.Decode(src); err != nil {

@@ -31,7 +31,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal("the same input gave two results")
 		}
 		if !bytes.Equal(first[n:], make([]byte, 8)) {
-			t.Fatal("bytes behind the buffer were written")
+			t.Fatal("bytes after the buffer were written")
 		}
 		out := make([]byte, len(plain))
 		if err := dec.Decode(out, good[i]); err != nil || !bytes.Equal(out, plain) {

@@ -6,20 +6,21 @@ import (
 	"math/bits"
 )
 
-// Errors of inflate. Lengths are the callers' to compare.
+// Errors of inflate. Callers compare lengths.
 var (
 	errDeflateEnd     = errors.New("deflate: the input ends within the stream")
 	errDeflateRoom    = errors.New("deflate: no room")
 	errDeflateBlock   = errors.New("deflate: a block of the reserved type")
 	errDeflateStored  = errors.New("deflate: the length of a stored block and its complement differ")
 	errDeflateCode    = errors.New("deflate: a Huffman code that is not complete or has too many words")
-	errDeflateLengths = errors.New("deflate: code lengths that cannot be")
-	errDeflateSymbol  = errors.New("deflate: a word that is not in the code")
-	errDeflateFar     = errors.New("deflate: a reference to what is before the output's beginning")
+	errDeflateLengths = errors.New("deflate: impossible code lengths")
+	errDeflateSymbol  = errors.New("deflate: a word outside the code")
+	errDeflateFar     = errors.New("deflate: a reference to bytes before the start of the output")
 )
 
-// inflater decodes raw deflate (RFC 1951) from one slice into another. Libraries decode streams, through a window that is copied
-// from; with all of the input and all of the output in memory, a decoder needs no window and can work on eight bytes at a time.
+// inflater decodes raw deflate (RFC 1951) from one slice into another. Libraries decode streams,
+// through a window. With all of the input and the output in memory, a decoder needs no window and
+// can work on eight bytes at a time.
 type inflater struct {
 	src  []byte
 	in   int    // of src, up to which bits holds bytes
@@ -37,8 +38,8 @@ const (
 	endOfBlock   = 256
 )
 
-// inflate decodes the stream with which src begins into dst and tells how many bytes that were. A stream that does not fit
-// gives errDeflateRoom.
+// inflate decodes the stream at the start of src into dst and returns the number of bytes. A stream
+// that does not fit gives errDeflateRoom.
 func (f *inflater) inflate(dst, src []byte) (out int, err error) {
 	f.src, f.in, f.bits, f.n = src, 0, 0, 0
 	defer func() { f.src = nil }()
@@ -65,7 +66,8 @@ func (f *inflater) inflate(dst, src []byte) (out int, err error) {
 	return out, err
 }
 
-// refill makes at least 56 bits valid. Behind the end of the input zeros follow, which beyond notices.
+// refill makes at least 56 bits valid. After the end of the input it supplies zeros, which beyond
+// notices.
 func (f *inflater) refill() {
 	if f.in+8 <= len(f.src) {
 		f.bits |= binary.LittleEndian.Uint64(f.src[f.in:]) << f.n
@@ -81,10 +83,11 @@ func (f *inflater) refill() {
 	}
 }
 
-// beyond tells whether more has been taken than the input has.
+// beyond reports whether more bits were taken than the input has.
 func (f *inflater) beyond() bool { return f.in-int(f.n>>3) > len(f.src) }
 
-// end is where in the input the stream has its end: a byte of which bits were taken is one of its own.
+// end returns the offset in the input where the stream ends. A byte of which bits were taken
+// belongs to it.
 func (f *inflater) end() int { return f.in - int(f.n>>3) }
 
 // take takes up to 16 bits that are valid.
@@ -103,7 +106,7 @@ func (f *inflater) drop(e uint32) {
 
 // stored copies a block that is not compressed.
 func (f *inflater) stored(dst []byte, out int) (int, error) {
-	f.in -= int(f.n >> 3) // what is left of the current byte is skipped
+	f.in -= int(f.n >> 3) // the rest of the current byte is skipped
 	f.bits, f.n = 0, 0
 	if f.in+4 > len(f.src) {
 		return out, errDeflateEnd
@@ -167,7 +170,8 @@ func (f *inflater) block(dst []byte, out int) (int, error) {
 	return out, err
 }
 
-// wrong is the error about a word that is not in the code: zeros behind the input's end are taken for one, too.
+// wrong is the error about a word outside the code. The zeros after the input's end can look like
+// such a word.
 func (f *inflater) wrong() error {
 	if f.beyond() {
 		return errDeflateEnd

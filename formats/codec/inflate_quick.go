@@ -2,14 +2,15 @@ package codec
 
 import "encoding/binary"
 
-// Where the quick loop has this much input and room in front of it, it need not look at either.
+// With this much input and room left, the quick loop need not check either.
 const (
 	quickInput = 16
 	quickRoom  = 2 + 258 + 8
 )
 
-// quickly decodes what it can of a block, up to its end or until input or room run short. It does what the loop in block does, but
-// keeps the bits to itself, which the compiler then holds in registers, and copies eight bytes at a time.
+// quickly decodes a block up to its end, or until input or room run short. It does the same as the
+// loop in block, but keeps the bits in local variables, which the compiler holds in registers, and
+// copies eight bytes at a time.
 func (f *inflater) quickly(dst []byte, out int) (int, error) {
 	src, in, b, n := f.src, f.in, f.bits, f.n
 	literals, distances := &f.literals, &f.distances

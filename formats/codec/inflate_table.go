@@ -1,6 +1,6 @@
 package codec
 
-// An entry of a table: bits to take, extra bits to take behind them, and what that means.
+// An entry of a table: bits to take, extra bits to take after them, and their meaning.
 const (
 	entryBits    = 0xff // mask
 	entryExtra   = 8    // shift, 4 bits
@@ -14,18 +14,21 @@ const (
 	maxCodeBits  = 15
 	literalBits  = 11 // of the first table's index
 	distanceBits = 9
-	// tableSize is more than enough: second tables for 288 words of more than 11 bits take 144 times 16 entries.
+	// tableSize is more than enough: second tables for 288 words of more than 11 bits take 144
+	// times 16 entries.
 	tableSize = 1 << 13
 )
 
-// table finds the word with which bits begin: in a first table by their first bits, and for longer words in a second one.
+// table finds the word with which bits begin: in a first table by their first bits, and for longer
+// words in a second one.
 type table struct {
 	first, second uint // bits of their index
 	used          uint32
 	entries       [tableSize]uint32
 }
 
-// find returns the entry of the word; one with entrySpecial if there is none, or none with a meaning of its own.
+// find returns the entry of the word; one with entrySpecial if there is none, or none with a
+// meaning of its own.
 func (t *table) find(b uint64) uint32 {
 	e := t.entries[b&(1<<t.first-1)&(tableSize-1)]
 	if e&entryLink != 0 {
@@ -38,8 +41,9 @@ func (t *table) linked(e uint32, b uint64) uint32 {
 	return t.entries[(uint64(e>>entryValue)+b>>t.first&(1<<t.second-1))&(tableSize-1)]
 }
 
-// build makes the table of a canonical code, given the lengths of its words, 0 for none. It tells whether they make a code: each
-// word has its place and no place is left, but that a single word, or none, is accepted.
+// build makes the table of a canonical code from the lengths of its words, 0 for none. It reports
+// whether they make a code: each word has its place and no place is left. A single word, or none,
+// is accepted too.
 func (t *table) build(lengths []uint8, entry func(symbol int) uint32, first uint) bool {
 	var count [maxCodeBits + 1]int
 	longest := uint(0)

@@ -144,7 +144,7 @@ func FuzzInflate(f *testing.F) {
 			t.Errorf("the library has %d bytes where %d were found, and %v", want, got, err)
 		}
 		if !bytes.Equal(ours[n:], make([]byte, 8)) {
-			t.Error("bytes behind the buffer were written")
+			t.Error("bytes after the buffer were written")
 		}
 	})
 }

@@ -13,7 +13,8 @@ import (
 // DeflateWindow is how far back deflate data may refer.
 const DeflateWindow = 32 << 10
 
-// Place is between two blocks of raw deflate data: with the plain bytes before it, decoding can start there.
+// Place is a border between two blocks of raw deflate data. With the plain bytes before it,
+// decoding can start there.
 type Place struct {
 	Bit    int64  // of the data
 	Plain  int64  // the number of bytes that the data before it decode to
@@ -31,7 +32,7 @@ type placeReader struct {
 	extra [4096]byte
 }
 
-// placeResetter is what the library's decoder is, beside a reader.
+// placeResetter is the part of the library's decoder that io.Reader does not have.
 type placeResetter interface {
 	ResetCP(r io.Reader, from flate.InflateCheckpoint) error
 }
@@ -39,8 +40,9 @@ type placeResetter interface {
 // NewPlaceDecoder makes a decoder.
 func NewPlaceDecoder() *PlaceDecoder { return &PlaceDecoder{} }
 
-// Decode fills dst with the plain bytes from offset off on, which is not in front of the place. src begins with the byte
-// that the place lies in and goes a few bytes further than the data of dst, as the decoder looks ahead, or to their end.
+// Decode fills dst with the plain bytes from offset off on, which must not be before the place. src
+// begins with the byte of the place. It ends a few bytes after the data of dst, because the decoder
+// looks ahead, or with the data.
 func (d *PlaceDecoder) Decode(dst []byte, off int64, src []byte, from Place) error {
 	r, _ := d.readers.Get().(*placeReader)
 	if r == nil {
@@ -70,7 +72,7 @@ func checkpoint(p Place) flate.InflateCheckpoint {
 	return flate.InflateCheckpoint{UncompressedOffset: p.Plain, CompressedOffset: p.Bit / 8, BitOffset: uint8(p.Bit % 8), Window: p.Window}
 }
 
-// fill decodes up to the plain offset off, throws that away, and then fills dst.
+// fill decodes up to the plain offset off, discards that, and then fills dst.
 func (r *placeReader) fill(dst []byte, off int64) error {
 	for end := off + int64(len(dst)); r.at < end; {
 		p := dst
@@ -89,8 +91,8 @@ func (r *placeReader) fill(dst []byte, off int64) error {
 	return nil
 }
 
-// atEnd makes sure that nothing follows the bytes already read. io.ErrUnexpectedEOF is the end of input behind a sync
-// flush, io.EOF that behind a final block.
+// atEnd returns an error if anything follows the bytes already read. io.ErrUnexpectedEOF is the end
+// of input after a sync flush, io.EOF that after a final block.
 func (r *placeReader) atEnd() error {
 	for range 100 { // a reader may return nothing and no error, but not for ever
 		n, err := r.out.Read(r.extra[:1])

@@ -8,21 +8,21 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// Scan is a decode of deflate data that tells of the places it passes. It costs memory that is not reused, so it is for
-// who will keep them.
+// Scan decodes deflate data and reports the places it passes. It allocates memory for each, so it
+// is for callers that keep them.
 type Scan struct {
 	Src  []byte // begins with the byte that From lies in
 	From Place
-	// End is the plain offset up to which is decoded. Flushed says that Src ends there too, as a sync flush leaves it: on a whole
-	// byte, between two blocks none of which was the final one.
+	// End is the plain offset at which decoding ends. Flushed says that Src ends there too, as
+	// after a sync flush: on a whole byte, after a block that was not the final one.
 	End     int64
 	Flushed bool
-	// Passed is told of every place between From and End, in order, and perhaps of some behind. Its window is only valid
-	// during the call.
+	// Passed is called for every place between From and End, in order, and perhaps for some after
+	// End. The window is only valid during the call.
 	Passed func(Place)
 }
 
-var errFinal = errors.New("deflate: the stream is finished, where it must go on")
+var errFinal = errors.New("deflate: the stream ends and must go on")
 
 // Decode fills dst with the plain bytes from offset off on; off+len(dst) is at most s.End.
 func (s *Scan) Decode(dst []byte, off int64) error {
@@ -63,8 +63,9 @@ type tracker struct {
 	final bool
 }
 
-// pass sets right what the library (klauspost/compress 1.20.3) counts twice: the bytes it had read ahead when a stored block
-// came. There the count is beyond what was read of the input, which it never is else.
+// pass corrects a count of the library (klauspost/compress 1.20.3), which counts the bytes that it
+// had read ahead of a stored block twice. The count is beyond the input read so far in that case,
+// and never otherwise.
 func (t *tracker) pass(cp flate.InflateCheckpoint) {
 	count := cp.CompressedOffset*8 + int64(cp.BitOffset)
 	read := (t.start + t.in.Size() - int64(t.in.Len())) * 8

@@ -31,7 +31,7 @@ func TestZstdDecodeWithin(t *testing.T) {
 				t.Fatalf("%d bytes and %d more: decoded to others", n, more)
 			}
 			if !bytes.Equal(buf[n+more:], bytes.Repeat([]byte{0xa5}, 64)) {
-				t.Fatalf("%d bytes and %d more: written behind the room", n, more)
+				t.Fatalf("%d bytes and %d more: written after the room", n, more)
 			}
 			if more > 0 && z.DecodeWithin(buf[:n+more], n+1, frame) == nil || z.DecodeWithin(buf[:n+more], n-1, frame) == nil {
 				t.Fatalf("%d bytes and %d more: a frame of another length was taken", n, more)

@@ -12,10 +12,11 @@ import (
 	"github.com/klauspost/compress/zlib"
 )
 
-// Zlib decodes zlib streams, also those that were flushed but never finished. The zero value is ready.
+// Zlib decodes zlib streams, also those that were flushed but never finished. The zero value is
+// ready.
 type Zlib struct {
 	readers sync.Pool
-	deflate Deflate // decodes what is whole, a good third faster
+	deflate Deflate // decodes whole streams, a good third faster
 }
 
 // zlibReader is one pooled decoder with the reader it takes its input from.
@@ -28,8 +29,9 @@ type zlibReader struct {
 // NewZlib makes a decoder.
 func NewZlib() *Zlib { return &Zlib{} }
 
-// DecodeFinished fills dst from the stream with which src begins, which must have its final block and a checksum that is
-// right; what follows it in src is not looked at. A stream that goes on behind dst or ends before it is ErrLength.
+// DecodeFinished fills dst from the stream at the start of src, which must have a final block and a
+// right checksum, and ignores the rest of src. A stream that is longer or shorter than dst is
+// ErrLength.
 func (z *Zlib) DecodeFinished(dst, src []byte) error {
 	if len(src) < 2 || src[0]&15 != 8 || src[0]>>4 > 7 || binary.BigEndian.Uint16(src)%31 != 0 || src[1]&0x20 != 0 {
 		return fmt.Errorf("zlib: stream header: %w", zlib.ErrHeader)
@@ -44,8 +46,8 @@ func (z *Zlib) DecodeFinished(dst, src []byte) error {
 	return nil
 }
 
-// Decode fills dst from the stream in src, which may end in a sync flush: it is not asked for its final block or
-// its checksum. If it has them the checksum is verified; if it holds more bytes that is an error.
+// Decode fills dst from the stream in src, which may end in a sync flush, without a final block and
+// a checksum. A checksum is verified if there is one. More bytes than dst has are an error.
 func (z *Zlib) Decode(dst, src []byte) error {
 	r, _ := z.readers.Get().(*zlibReader)
 	if r == nil {
@@ -75,8 +77,8 @@ func (r *zlibReader) reset(src []byte) (err error) {
 	return r.out.(zlib.Resetter).Reset(&r.in, nil)
 }
 
-// atEnd makes sure that nothing follows the want bytes already read. io.ErrUnexpectedEOF is the end of input
-// behind a sync flush, io.EOF that of a finished stream with a good checksum.
+// atEnd returns an error if anything follows the want bytes already read. io.ErrUnexpectedEOF is
+// the end of input after a sync flush, io.EOF that of a finished stream with a good checksum.
 func (r *zlibReader) atEnd(want int) error {
 	for range 100 { // a reader may return nothing and no error, but not for ever
 		n, err := r.out.Read(r.extra[:])

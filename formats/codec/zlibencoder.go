@@ -32,7 +32,8 @@ func (w *zlibWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// NewZlibEncoder makes an encoder. The level is in zlib's own numbers, 1 to MaxZlibLevel; 0 is DefaultZlibLevel.
+// NewZlibEncoder makes an encoder. The level is in zlib's own numbers, 1 to MaxZlibLevel; 0 is
+// DefaultZlibLevel.
 func NewZlibEncoder(level int) (*ZlibEncoder, error) {
 	if level < 0 || level > MaxZlibLevel {
 		return nil, fmt.Errorf("zlib: level %d: it must be 1 to %d, or 0 for the default, %d", level, MaxZlibLevel, DefaultZlibLevel)

@@ -56,7 +56,7 @@ func TestRunHandsOnWhatIsBefore(t *testing.T) {
 				t.Fatalf("%s: placed cluster %d, want %d", name, enc.placed[i], ci)
 			}
 			if got := target.bytes[enc.offs[i]:][:len(want)]; !bytes.Equal(got, want) {
-				t.Fatalf("%s: cluster %d was encoded behind other bytes", name, ci)
+				t.Fatalf("%s: cluster %d was encoded after other bytes", name, ci)
 			}
 			end := (ci + 1) * cluster
 			want = disk[end-int64(enc.reach) : end]

@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Compare returns the offset of the first byte in which the disks differ, or -1 if there is none. The shorter disk
-// is taken to go on with zeros. What neither has data for is not read.
+// Compare returns the offset of the first byte in which the disks differ, or -1. The shorter disk
+// continues as zeros. Parts for which neither has data are not read.
 func Compare(ctx context.Context, a, b formats.Image, cfg Config) (int64, error) {
 	size := max(a.Info().Size, b.Info().Size)
 	unit := unitSize(minUnit, a, b)
@@ -22,7 +22,8 @@ func Compare(ctx context.Context, a, b formats.Image, cfg Config) (int64, error)
 	first := &lowest{off: -1}
 	candidates := func(yield func(span, error) bool) {
 		for s, err := range data {
-			// Spans before a difference are with the workers by then, and one of them may hold an earlier one.
+			// Spans before a difference are with the workers by then, and one of them may hold an
+			// earlier one.
 			if first.get() >= 0 || !yield(s, err) {
 				return
 			}
@@ -63,7 +64,7 @@ func eitherExtent(a, b formats.Image) extentFunc {
 	}
 }
 
-// extentOrZero takes what lies behind the disk's end for zeros.
+// extentOrZero returns zeros after the disk's end.
 func extentOrZero(ctx context.Context, img formats.Image, off, n int64) (formats.Extent, error) {
 	left := img.Info().Size - off
 	if left <= 0 {

@@ -7,12 +7,13 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// look is how much of a block is read at first to see whether it is all zeros; each next piece is twice as large.
+// look is how much of a block is read at first to see whether it is all zeros; each next piece is
+// twice as large.
 const look = 64 << 10
 
-// NonZero calls found, one call at a time and in no order, with the number of each block of an image that is not all zeros.
-// block is a power of two of at least 1 MiB. What the image has no data for is not read, and of a block not more than it takes to
-// find something.
+// NonZero calls found with the number of each block of an image that is not all zeros, one call at
+// a time and in no order. block is a power of two of at least 1 MiB. Parts without data are not
+// read, and a block is read only up to its first byte that is not zero.
 func NonZero(ctx context.Context, img formats.Image, block int64, cfg Config, found func(block int64)) error {
 	data := spans(ctx, img.Extent, img.Info().Size, block)
 	meter, err := newMeter(cfg.Progress, data)

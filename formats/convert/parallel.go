@@ -11,12 +11,12 @@ import (
 
 // Config is common to the passes over a disk. The zero value is usable.
 type Config struct {
-	// Workers is the number of units that are worked on at once; 0 is two a CPU, as buffered writes to
-	// one file exclude each other, and a CPU should have work while a worker waits to write. Memory grows with
-	// them, by a few units each, and with nothing else.
+	// Workers is the number of units in work at once; 0 is two for each CPU, because buffered
+	// writes to one file exclude each other, so that a CPU needs work while a worker waits to
+	// write. Memory grows by a few units for each.
 	Workers int
-	// Progress, if set, is told the bytes of data that are done and how many there are. It is called by one
-	// goroutine at a time, with done never falling, first with 0.
+	// Progress, if set, is called with the bytes of data that are done and how many there are, by
+	// one goroutine at a time. done never falls and is 0 at first.
 	Progress func(done, total int64)
 }
 
@@ -27,8 +27,8 @@ func (c Config) workers() int {
 	return 2 * runtime.GOMAXPROCS(0)
 }
 
-// parallel hands the items, in order, to workers; newWorker makes one, with the buffers it keeps. The first error
-// ends the pass and is returned once all workers have stopped.
+// parallel hands the items, in order, to workers; newWorker makes one, with the buffers it keeps.
+// The first error ends the pass and is returned once all workers have stopped.
 func parallel[T any](ctx context.Context, workers int, items iter.Seq2[T, error], newWorker func() func(context.Context, T) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan T)
@@ -60,7 +60,7 @@ func parallel[T any](ctx context.Context, workers int, items iter.Seq2[T, error]
 	return g.Wait()
 }
 
-// meter counts what the workers have done. Without a report it does nothing.
+// meter counts the work done. Without a report it does nothing.
 type meter struct {
 	report func(done, total int64)
 	total  int64
@@ -69,7 +69,8 @@ type meter struct {
 	done int64
 }
 
-// newMeter walks the spans once to learn the total, as only an exact one gives a truthful percentage.
+// newMeter walks the spans once to learn the total, as only an exact one gives a truthful
+// percentage.
 func newMeter(report func(done, total int64), spans iter.Seq2[span, error]) (*meter, error) {
 	m := &meter{report: report}
 	if report == nil {

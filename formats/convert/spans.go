@@ -10,14 +10,14 @@ import (
 // minUnit keeps the work on one span large against the cost of handing it out.
 const minUnit = 1 << 20
 
-// span is a unit of a disk, or what is left of one at the disk's end, that holds data.
+// span is a unit of a disk that holds data. The last one may be shorter.
 type span struct {
 	off, n int64
 	data   int64 // bytes of it that are in Data extents
 }
 
-// unitSize is a size at which no compressed cluster is decoded twice and no target cluster is split. All are
-// powers of two, so the largest is a multiple of the others.
+// unitSize returns a size at which no compressed cluster is decoded twice and no target cluster is
+// split. All are powers of two, so the largest is a multiple of the others.
 func unitSize(targetCluster int64, images ...formats.Image) int64 {
 	unit := max(minUnit, targetCluster)
 	for _, img := range images {
@@ -41,8 +41,8 @@ func layers(img formats.Image) []formats.Image {
 // extentFunc is the Extent method of an image, or of several taken together.
 type extentFunc func(ctx context.Context, off, n int64) (formats.Extent, error)
 
-// spans yields in ascending order the units of [0, size) that hold data. The time it takes depends on the number of
-// extents and of units with data, never on the size of what is empty.
+// spans yields in ascending order the units of [0, size) that hold data. It takes time by the
+// number of extents and of units with data, not by the size of the empty parts.
 func spans(ctx context.Context, extent extentFunc, size, unit int64) iter.Seq2[span, error] {
 	return func(yield func(span, error) bool) {
 		var s span

@@ -6,8 +6,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// CompareStates returns the lowest offset at which one disk has data, zeros or nothing and the other something else of these,
-// or -1 if there is none up to the shorter disk's end. Nothing is read but what tells the states.
+// CompareStates returns the lowest offset at which the disks have different states (data, zeros or
+// nothing), or -1 up to the shorter disk's end. It reads metadata only.
 func CompareStates(ctx context.Context, a, b formats.Image) (int64, error) {
 	size := min(a.Info().Size, b.Info().Size)
 	for off := int64(0); off < size; {

@@ -8,8 +8,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Stream writes all bytes of the disk img to w, from front to back, what is empty as zeros. Workers read ahead of the one whose
-// turn it is to write.
+// Stream writes all bytes of the disk img to w from front to back, empty parts as zeros. Workers
+// read ahead of the one whose turn it is to write.
 func Stream(ctx context.Context, img formats.Image, w io.Writer, cfg Config) error {
 	size := img.Info().Size
 	unit := unitSize(minUnit, img)

@@ -19,7 +19,7 @@ type worker struct {
 
 	plain  []byte // one unit
 	stored []int  // the clusters in it that are not all zeros
-	spare  []byte // room to encode them, one behind the other
+	spare  []byte // room to encode them, one after the other
 	room   int64  // for each at most
 	chunks []chunk
 }
@@ -67,7 +67,8 @@ func (w *worker) do(ctx context.Context, j job) error {
 	return nil
 }
 
-// read fills plain with the span, and with zeros to the end of its last cluster, and finds the clusters to be stored.
+// read fills plain with the span, and with zeros to the end of its last cluster, and finds the
+// clusters to be stored.
 func (w *worker) read(ctx context.Context, s span) error {
 	if err := w.img.ReadAt(ctx, w.plain[:s.n], s.off); err != nil {
 		return fmt.Errorf("reading the disk at %d: %w", s.off, err)
@@ -85,7 +86,8 @@ func (w *worker) read(ctx context.Context, s span) error {
 // at is the i-th cluster of the unit.
 func (w *worker) at(i int) []byte { return w.plain[int64(i)*w.cluster:][:w.cluster] }
 
-// handOn tells the next job what is before it, as soon as that is known, and returns what is before this one.
+// handOn gives the next job its preceding bytes as soon as they are known, and returns those of
+// this one.
 func (w *worker) handOn(ctx context.Context, j job) (before []byte, err error) {
 	if w.chained == nil {
 		return nil, nil
@@ -104,7 +106,7 @@ func (w *worker) handOn(ctx context.Context, j job) (before []byte, err error) {
 	return before, nil
 }
 
-// end is what a cluster behind the i-th one depends on.
+// end is the part of cluster i that the next cluster depends on.
 func (w *worker) end(i int) []byte { return w.at(i)[w.cluster-int64(w.chained.Reach()):] }
 
 func (w *worker) encode(ctx context.Context, s span, before []byte) error {
@@ -163,9 +165,9 @@ func (w *worker) write(ctx context.Context) error {
 	return nil
 }
 
-// joined returns the bytes of the first n chunks, as many as lie next to each other in memory and in the target: those
-// an encoder leaves as they are, and those it encodes, of a format that packs them. Many small writes to one file make the workers wait for each other in the kernel, for
-// longer than the writing takes.
+// joined returns the bytes of the first n chunks, as many as are neighbours in memory and in the
+// target. Many small writes to one file would make the workers wait for each other in the kernel,
+// for longer than the writing takes.
 func joined(chunks []chunk) (p []byte, n int) {
 	p = chunks[0].p
 	for n = 1; n < len(chunks); n++ {
@@ -178,7 +180,7 @@ func joined(chunks []chunk) (p []byte, n int) {
 	return p, n
 }
 
-// follows tells whether q begins in memory where p ends, as part of one array.
+// follows reports whether q begins in memory where p ends, as part of one array.
 func follows(p, q []byte) bool {
 	return len(q) > 0 && cap(p)-len(p) >= len(q) && &p[:len(p)+1][len(p)] == &q[0]
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// use opens a source and reads here and there: the first extents, the bytes around the model's edges, and much at once, which
-// drivers have ways of their own for. It returns the first error, and says whether all bytes that were read are the model's.
+// use opens a source and reads here and there: the first extents, the bytes around the model's
+// edges, and much at once, which drivers have ways of their own for. It returns the first error,
+// and says whether all bytes that were read are the model's.
 func (r *runner) use(ctx context.Context, src formats.Source) (right bool, err error) {
 	img, err := r.set.Open(ctx, src, r.name, r.c.Open)
 	if err != nil {
@@ -49,8 +50,8 @@ func (r *runner) use(ctx context.Context, src formats.Source) (right bool, err e
 	return right, nil
 }
 
-// testPrefixes opens the image cut short at every length near its start and its end and at many between. A
-// driver refuses it, or it still reads right because nothing of use was lost.
+// testPrefixes opens the image cut short at every length near its start and its end and at many
+// between. A driver refuses it, or it still reads right because nothing of use was lost.
 func (r *runner) testPrefixes(t *testing.T) {
 	image := r.c.Image
 	lengths := []int{0, 1, 7, 8, 511, 512, 513, 1023, 1024, 4095, 4096, 4097}
@@ -71,8 +72,8 @@ func (r *runner) testPrefixes(t *testing.T) {
 	}
 }
 
-// testFlips flips single bits all over the image, in place. Nothing may panic or hang; and where a checksum covers the bit,
-// reading must fail or give the right bytes.
+// testFlips flips single bits all over the image, in place. Nothing may panic or hang; and where a
+// checksum covers the bit, reading must fail or give the right bytes.
 func (r *runner) testFlips(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(17, 19))
 	size := int64(len(r.c.Image))
@@ -99,7 +100,8 @@ func (r *runner) flip(t *testing.T, in Range, bit int64, checked bool) {
 
 var errInjected = errors.New("injected fault")
 
-// testFaults lets each read of the source fail in turn: whoever asked must be told, and nobody gets wrong bytes.
+// testFaults lets each read of the source fail in turn. The caller must get the error, and never
+// wrong bytes.
 func (r *runner) testFaults(t *testing.T) {
 	count := &Counting{Source: Bytes(r.c.Image)}
 	if right, err := r.use(t.Context(), count); err != nil || !right {
@@ -121,8 +123,8 @@ func (r *runner) testFaults(t *testing.T) {
 	r.testRecovery(t)
 }
 
-// testRecovery wants an image to serve right bytes again once its source does. Of an image of several files the source may have
-// no bytes of the disk.
+// testRecovery wants an image to serve right bytes again once its source does. Of an image of
+// several files the source may have no bytes of the disk.
 func (r *runner) testRecovery(t *testing.T) {
 	t.Helper()
 	if len(r.c.Disk.Parts) == 0 || r.c.Open.Files != nil {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// Disk is the flat model of what an image must read as: zeros but for its parts. It costs memory only for
-// the parts, so a model may be of any size.
+// Disk is the flat model of what an image must read as: zeros but for its parts. It costs memory
+// only for the parts, so a model may be of any size.
 type Disk struct {
 	Bytes int64  // the virtual size
 	Parts []Part // ascending, not overlapping
@@ -22,7 +22,7 @@ type Part struct {
 // Flat is the model that is just these bytes.
 func Flat(b []byte) Disk { return Disk{int64(len(b)), []Part{{0, b}}} }
 
-// End is the offset of the first byte behind the part.
+// End is the offset of the first byte after the part.
 func (p Part) End() int64 { return p.Off + int64(len(p.Data)) }
 
 // Fill sets p to the model's bytes at off.
@@ -57,7 +57,7 @@ func (d Disk) diff(p []byte, off int64) string {
 	return fmt.Sprintf("[%d, +%d): %d bytes differ, the first at %d: %#02x, want %#02x", off, len(p), wrong, off+int64(i), p[i], want[i])
 }
 
-// zero tells whether the model has nothing but zeros in [off, off+n), without making them.
+// zero reports whether the model has only zeros in [off, off+n), without making them.
 func (d Disk) zero(off, n int64) bool {
 	zeros := make([]byte, 64<<10)
 	for _, part := range d.Parts {
@@ -73,7 +73,8 @@ func (d Disk) zero(off, n int64) bool {
 	return true
 }
 
-// edges are the offsets where something begins or ends: parts, clusters around them, the disk itself.
+// edges are the offsets where something begins or ends: parts, clusters around them, the disk
+// itself.
 func (d Disk) edges(cluster int64) []int64 {
 	at := []int64{0, d.Bytes}
 	for _, part := range d.Parts {

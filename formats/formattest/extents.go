@@ -8,7 +8,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxExtents bounds what the suite walks; images of tests have far fewer.
+// maxExtents bounds the walk; images of tests have far fewer.
 const maxExtents = 1 << 16
 
 func (r *runner) testExtents(t *testing.T) {

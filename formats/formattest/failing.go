@@ -6,10 +6,11 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// ErrFull is what a Failing target fails with.
+// ErrFull is the error of a Failing target.
 var ErrFull = errors.New("no space left")
 
-// Failing is a target that takes so many calls and fails at all that come after them. It keeps nothing.
+// Failing is a target that takes so many calls and fails at all that come after them. It keeps
+// nothing.
 type Failing struct{ Left int }
 
 var _ formats.Target = (*Failing)(nil)
@@ -21,7 +22,6 @@ func (f *Failing) call() error {
 	return nil
 }
 
-// WriteAt is the formats.Target method.
 func (f *Failing) WriteAt(p []byte, _ int64) (int, error) {
 	if err := f.call(); err != nil {
 		return 0, err
@@ -29,5 +29,4 @@ func (f *Failing) WriteAt(p []byte, _ int64) (int, error) {
 	return len(p), nil
 }
 
-// Truncate is the formats.Target method.
 func (f *Failing) Truncate(int64) error { return f.call() }

@@ -1,7 +1,8 @@
-// Package formattest is the conformance suite of formats.Driver: what must hold for any on-disk layout is
-// tested here once, and a driver's own tests are left with what is particular to it. Only tests import it.
+// Package formattest is the conformance suite of formats.Driver: the rules for all layouts are
+// tested here once, and a driver's own tests are left with its particulars. Only tests import it.
 //
-// A driver brings cases, each an image and the flat model of the disk inside it (Disk), and calls Run:
+// A driver brings cases, each an image and the flat model of the disk inside it (Disk), and calls
+// Run:
 //
 //	func TestConformance(t *testing.T) {
 //		formattest.Run(t, mydriver.New(), []formattest.Case{
@@ -9,7 +10,8 @@
 //		})
 //	}
 //
-// The sources it uses (Bytes, Sparse, Counting, Faulty, Shrinking) are there for a driver's own tests too.
+// The sources it uses (Bytes, Sparse, Counting, Faulty, Shrinking) are there for a driver's own
+// tests too.
 package formattest
 
 import (
@@ -22,16 +24,18 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Case is one image and what is known of it.
+// Case is one image with its model.
 type Case struct {
 	Name  string
 	Image []byte
 	Disk  Disk
-	// Checked are the ranges of Image in which no flipped bit may go unnoticed: those a checksum covers.
+	// Checked are the ranges of Image in which no flipped bit may go unnoticed: those a checksum
+	// covers.
 	Checked []Range
-	// PrefixValid says that a prefix of an image is an image too, as of raw: cutting it is no damage.
+	// PrefixValid says that a prefix of an image is an image too, for example of raw: cutting it is
+	// not damage.
 	PrefixValid bool
-	// Open is what the driver is given beside the image: the other files of one that has several.
+	// Open is the driver's input beside the image: the other files of an image of several.
 	Open formats.OpenOptions
 	// Maximal says that the driver promises maximal extents without formats.Extents joining them.
 	Maximal bool
@@ -43,8 +47,8 @@ type Range struct{ Off, End int64 }
 // maxRead bounds one read of the suite, so that huge disks are read around their edges only.
 const maxRead = 5 << 20
 
-// Run tests that the driver reads every case as its model says, and that it stands damage and failing sources. A short run is
-// for the race detector: it leaves out what one goroutine does.
+// Run tests that the driver reads every case as its model says, and that it stands damage and
+// failing sources. A short run is for the race detector: it leaves out what one goroutine does.
 func Run(t *testing.T, d formats.Driver, cases []Case) {
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
@@ -56,6 +60,7 @@ func Run(t *testing.T, d formats.Driver, cases []Case) {
 			t.Run("probe", r.testProbe)
 			t.Run("read", r.testRead)
 			t.Run("extents", r.testExtents)
+			t.Run("holes", r.testHoles)
 			t.Run("out-of-range", r.testOutOfRange)
 			t.Run("cancelled", r.testCancelled)
 			t.Run("prefixes", r.testPrefixes)
@@ -82,8 +87,8 @@ func (r *runner) open(t *testing.T) formats.Image {
 	return img
 }
 
-// checkRead reads [off, off+n) and compares it with the model. The buffer starts as rubbish, so that bytes the
-// driver leaves alone are found.
+// checkRead reads [off, off+n) and compares it with the model. The buffer starts as rubbish, so
+// that bytes the driver leaves alone are found.
 func (r *runner) checkRead(t *testing.T, img formats.Image, off, n int64) {
 	t.Helper()
 	p := bytes.Repeat([]byte{0xDB}, int(n))

@@ -5,7 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// Prose is n bytes that compress to about a third, by matches of all lengths, as files do; always the same ones.
+// Prose is n bytes that compress to about a third, by matches of all lengths, as files do; always
+// the same ones.
 func Prose(n int) []byte {
 	rnd := rand.New(rand.NewPCG(31, 37))
 	var words []string

@@ -26,7 +26,7 @@ func Tool(t testing.TB, program, debianPackage string) string {
 	return ""
 }
 
-// Qemu runs qemu-img or qemu-io and returns what it prints.
+// Qemu runs qemu-img or qemu-io and returns its output.
 func Qemu(t testing.TB, program string, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), Tool(t, program, "qemu-utils"), args...)
@@ -39,7 +39,8 @@ func Qemu(t testing.TB, program string, args ...string) []byte {
 	return out
 }
 
-// QemuExit runs a program that may fail, and returns all that it prints, errors last, and its exit code.
+// QemuExit runs a program that may fail, and returns all that it prints, errors last, and its exit
+// code.
 func QemuExit(t testing.TB, program string, args ...string) (out []byte, code int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), Tool(t, program, "qemu-utils"), args...)
@@ -83,17 +84,16 @@ func OpenFile(t testing.TB, path string) File {
 	return File{f, st.Size()}
 }
 
-// Size is the formats.Source method.
 func (f File) Size() int64 { return f.size }
 
-// ReadAt is the formats.Source method.
 func (f File) ReadAt(_ context.Context, p []byte, off int64) error {
 	_, err := f.File.ReadAt(p, off)
 	return err
 }
 
-// AsQemu wants the driver to see in the image at path what qemu does, by its name for the format: the same bytes and,
-// unless qemu's are those of the file below, the same extents; and it wants nothing wrong with the file.
+// AsQemu wants the driver to see in the image at path what qemu does, by its name for the format:
+// the same bytes and, unless qemu's are those of the file below, the same extents; and it wants
+// nothing wrong with the file.
 func AsQemu(t *testing.T, d formats.Driver, qemuFormat, path string, extents bool) {
 	t.Helper()
 	src := OpenFile(t, path)
@@ -138,7 +138,8 @@ func sameBytes(t *testing.T, img formats.Image, raw File) {
 	}
 }
 
-// nextData is the first offset from off on where the image says that it has data, or the file has no hole.
+// nextData is the first offset from off on where the image says that it has data, or the file has
+// no hole.
 func nextData(t *testing.T, img formats.Image, raw File, off int64) int64 {
 	t.Helper()
 	const seekData = 3

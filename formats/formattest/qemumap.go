@@ -27,8 +27,8 @@ func Map(t testing.TB, img formats.Image) []Mapped {
 	return all
 }
 
-// QemuMap is qemu-img's map of the image at path. Zeros that it finds in holes of the file are data for who does not look for
-// holes.
+// QemuMap is qemu-img's map of the image at path. Zeros that it finds in holes of the file are data
+// here, because a driver without Sparse cannot know them.
 func QemuMap(t testing.TB, path string) []Mapped {
 	t.Helper()
 	var all []Mapped

@@ -48,7 +48,8 @@ func (r *runner) readAround(t *testing.T, img formats.Image, edge int64) {
 	}
 }
 
-// readWhole reads all there is between edges, cluster by cluster and in one go, as far as maxRead goes.
+// readWhole reads all there is between edges, cluster by cluster and in one go, as far as maxRead
+// goes.
 func (r *runner) readWhole(t *testing.T, img formats.Image, edges []int64) {
 	t.Helper()
 	cluster := img.Info().ClusterSize
@@ -71,7 +72,8 @@ func Open(t testing.TB, d formats.Driver, image []byte, opts formats.OpenOptions
 	return img
 }
 
-// ReadAll reads a whole disk. The buffer starts as rubbish, so that bytes the driver leaves alone are found.
+// ReadAll reads a whole disk. The buffer starts as rubbish, so that bytes the driver leaves alone
+// are found.
 func ReadAll(t testing.TB, img formats.Image) []byte {
 	t.Helper()
 	p := bytes.Repeat([]byte{0xDB}, int(img.Info().Size))

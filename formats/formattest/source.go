@@ -12,7 +12,6 @@ import (
 // Bytes is a source in memory.
 type Bytes []byte
 
-// ReadAt is the formats.Source method.
 func (b Bytes) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -24,13 +23,11 @@ func (b Bytes) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// Size is the formats.Source method.
 func (b Bytes) Size() int64 { return int64(len(b)) }
 
 // Sparse is a source of any size that is zeros but for its parts: a huge file that costs no memory.
 type Sparse Disk
 
-// ReadAt is the formats.Source method.
 func (s Sparse) ReadAt(_ context.Context, p []byte, off int64) error {
 	if off < 0 || off > s.Bytes-int64(len(p)) {
 		return fmt.Errorf("read of [%d, +%d) in a source of %d bytes: %w", off, len(p), s.Bytes, io.ErrUnexpectedEOF)
@@ -39,10 +36,9 @@ func (s Sparse) ReadAt(_ context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// Size is the formats.Source method.
 func (s Sparse) Size() int64 { return s.Bytes }
 
-// Counting counts what is asked of a source.
+// Counting counts the reads of a source.
 type Counting struct {
 	formats.Source
 	calls, bytes atomic.Int64
@@ -61,7 +57,7 @@ func (c *Counting) Calls() int64 { return c.calls.Load() }
 // Read is the number of bytes asked for so far.
 func (c *Counting) Read() int64 { return c.bytes.Load() }
 
-// Faulty fails one read, leaving in the buffer what a failed read may leave there: rubbish.
+// Faulty fails one read, and leaves rubbish in the buffer, as a failed read may.
 type Faulty struct {
 	formats.Source
 	// At is the number of the read that fails, from 1.
@@ -82,16 +78,17 @@ func (f *Faulty) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return f.Err
 }
 
-// Hit tells whether the planned fault came about.
+// Hit reports whether the planned fault came about.
 func (f *Faulty) Hit() bool { return f.calls.Load() >= f.At }
 
-// Shrinking is a source whose file lost its tail while it was open: Size stays, reads behind End fail.
+// Shrinking is a source whose file lost its tail while it was open: Size stays, reads after End
+// fail.
 type Shrinking struct {
 	formats.Source
 	End int64
 }
 
-// ReadAt fails behind End.
+// ReadAt fails after End.
 func (s *Shrinking) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if off+int64(len(p)) > s.End {
 		return fmt.Errorf("the file ends at %d: %w", s.End, io.ErrUnexpectedEOF)

@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// WantError asserts the kind of an error and what it names.
+// WantError asserts the kind of an error and words in its text.
 func WantError(t testing.TB, err, kind error, words ...string) {
 	t.Helper()
 	if !errors.Is(err, kind) {
@@ -22,8 +22,8 @@ func WantError(t testing.TB, err, kind error, words ...string) {
 	}
 }
 
-// WantProblems wants these findings of a Checker, each by words of its text, in the order of the file, and no others. A word
-// "leak" stands for the mark.
+// WantProblems wants these findings of a Checker, each by words of its text, in the order of the
+// file, and no others. A word "leak" stands for the mark.
 func WantProblems(t testing.TB, found []formats.Problem, want ...[]string) {
 	t.Helper()
 	if len(found) != len(want) {
@@ -39,7 +39,17 @@ func WantProblems(t testing.TB, found []formats.Problem, want ...[]string) {
 			}
 		}
 		if i > 0 && p.Off < found[i-1].Off {
-			t.Errorf("problem %d at %#x comes behind one at %#x", i, p.Off, found[i-1].Off)
+			t.Errorf("problem %d at %#x comes after one at %#x", i, p.Off, found[i-1].Off)
 		}
 	}
+}
+
+// Problems returns the problems that the driver's check reports.
+func Problems(t testing.TB, d formats.Checker, src formats.Source, opts formats.OpenOptions) []formats.Problem {
+	t.Helper()
+	var found []formats.Problem
+	if err := d.Check(t.Context(), src, opts, func(p formats.Problem) { found = append(found, p) }); err != nil {
+		t.Fatal(err)
+	}
+	return found
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// details tells what is on the disc, as far as its descriptors do.
+// details returns the facts in the disc's descriptors.
 func (v volume) details(ctx context.Context, src formats.Source) ([]formats.Detail, error) {
 	tables, err := partitionTables(ctx, src)
 	if err != nil {
@@ -67,7 +67,7 @@ func partitionTables(ctx context.Context, src formats.Source) (string, error) {
 	return strings.Join(tables, " "), nil
 }
 
-// shown escapes what a hostile label may hold.
+// shown escapes a label, which may be hostile.
 func shown(s string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strconv.Quote(s), `"`), `"`)
 }

@@ -1,8 +1,8 @@
-// Package iso tells the images of CDs and DVDs from other raw disks: a file with the volume descriptors of ISO 9660 or
-// UDF is claimed, and its bytes are the disk's as they are. What is written on the disk is only looked at for
-// Info.Details. See docs/formats/iso.md.
+// Package iso recognises images of CDs and DVDs among raw disks: a file with the volume descriptors
+// of ISO 9660 or UDF is claimed, and its bytes are the disk's as they are. The content is only
+// looked at for Info.Details. See docs/formats/iso.md.
 //
-// volume.go finds the volume descriptors, udf.go UDF's label; details.go tells of both.
+// volume.go finds the volume descriptors, udf.go UDF's label; details.go shows both.
 package iso
 
 import (
@@ -21,9 +21,9 @@ var _ formats.Driver = Driver{}
 // Name is "iso".
 func (Driver) Name() string { return name }
 
-// Probe claims a source with ISO 9660's primary volume descriptor or UDF's recognition sequence. The system area in
-// front of them may hold anything, a partition table as a rule; where it is the header of an image of another
-// format, that driver claims the source as well, and nobody gets it.
+// Probe claims a source with ISO 9660's primary volume descriptor or UDF's recognition sequence.
+// The system area before them may hold anything, usually a partition table. If it holds the header
+// of an image of another format, that driver claims the source as well, and Set.Probe refuses it.
 func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	v, err := recognize(ctx, src)
 	return v.found(), err

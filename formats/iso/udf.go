@@ -16,7 +16,8 @@ const (
 	tagTerminator = 8
 )
 
-// udfLabel finds the name of UDF's logical volume. A disc that has none where it is looked for is as good as any other.
+// udfLabel finds the name of UDF's logical volume. A disc that has none where it is looked for is
+// as good as any other.
 func udfLabel(ctx context.Context, src formats.Source) (string, error) {
 	le := binary.LittleEndian
 	anchor, err := readSector(ctx, src, anchorAt, "UDF anchor")
@@ -39,8 +40,8 @@ func udfLabel(ctx context.Context, src formats.Source) (string, error) {
 	return "", nil
 }
 
-// dstring decodes UDF's strings: the number of bits a character has, the characters, and in the last byte how many of all
-// these bytes are used.
+// dstring decodes UDF's strings: the number of bits a character has, the characters, and in the
+// last byte how many of all these bytes are used.
 func dstring(b []byte) string {
 	used := min(int(b[len(b)-1]), len(b)-1)
 	if used == 0 {

@@ -9,7 +9,7 @@ import (
 
 const (
 	sector        = 2048
-	descriptorsAt = 16 * sector // behind the system area
+	descriptorsAt = 16 * sector // after the system area
 	// maxDescriptors bounds the walk; discs have three to seven.
 	maxDescriptors = 32
 
@@ -18,7 +18,7 @@ const (
 	typePrimary = 1
 )
 
-// volume is what the descriptors tell. ISO 9660's are in front of UDF's on a disc that has both.
+// volume is the facts of the descriptors. On a disc that has both, ISO 9660's come before UDF's.
 type volume struct {
 	primary []byte // ISO 9660's primary volume descriptor, nil if there is none
 	boot    []byte // the boot record of El Torito, nil if there is none
@@ -59,7 +59,8 @@ func (v *volume) iso9660(b []byte) {
 	}
 }
 
-// readSector reads a sector of 2048 bytes. It is nil, without an error, if the source ends before it does.
+// readSector reads a sector of 2048 bytes. It is nil, without an error, if the source ends before
+// it does.
 func readSector(ctx context.Context, src formats.Source, number int64, what string) ([]byte, error) {
 	at := number * sector
 	if at > src.Size()-sector {

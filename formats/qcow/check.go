@@ -1,24 +1,19 @@
 package qcow
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxHeld bounds the findings that are held back to be reported in file order.
-const maxHeld = 10_000
-
-// checker is one Check under way. It goes through the file in passes, each of which keeps the claims of a window of it.
+// checker is one Check under way. It goes through the file in passes, each of which keeps the
+// claims of a window of it.
 type checker struct {
 	*lookup
+	formats.Findings
 	driver *Driver
 	src    formats.Source
 	out    func(formats.Problem)
@@ -26,13 +21,11 @@ type checker struct {
 	start, end int64 // of the window: claims that begin in it are kept
 	claims     []claim
 	limit      int   // of claims
-	first      bool  // pass: the one that reports what is wrong with the tables
+	first      bool  // this pass reports wrong entries of the tables
 	used       int64 // the file is accounted for up to here
-	held       []formats.Problem
-	lost       int // findings beyond maxHeld
 }
 
-// Check is the formats.Checker method. The format keeps no account of its space, so check makes one.
+// Check accounts for the space of the file itself, because the format does not.
 func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	h, err := readHeader(ctx, src)
 	if errors.Is(err, formats.ErrCorrupt) {
@@ -51,43 +44,18 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 		if err := c.account(ctx); err != nil {
 			return err
 		}
-		c.release(c.end)
+		c.Release(c.end, c.out)
 		c.start, c.first = c.end, false
 	}
 	c.leak(c.file)
-	c.release(math.MaxInt64)
-	if c.lost > 0 {
-		report(formats.Problem{Off: c.file, Text: fmt.Sprintf("%d more problems are not listed", c.lost)})
-	}
+	c.Report(report)
 	return nil
 }
 
-// sentence is an error's without the driver's name in front.
+// sentence returns an error's text without the driver's name.
 func sentence(err error) string { return strings.TrimPrefix(err.Error(), name+": ") }
 
-func (c *checker) damage(off int64, format string, args ...any) {
-	c.hold(formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
-}
-
-func (c *checker) hold(p formats.Problem) {
-	if len(c.held) == maxHeld {
-		c.lost++
-		return
-	}
-	c.held = append(c.held, p)
-}
-
-// release reports, in order, what is held about the file up to an offset.
-func (c *checker) release(end int64) {
-	slices.SortStableFunc(c.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
-	n, _ := slices.BinarySearchFunc(c.held, end, func(p formats.Problem, end int64) int { return cmp.Compare(p.Off, end) })
-	for _, p := range c.held[:n] {
-		c.out(p)
-	}
-	c.held = slices.Delete(c.held, 0, n)
-}
-
-// walk goes through header and tables, and claims what they refer to.
+// walk goes through header and tables, and claims every place they name.
 func (c *checker) walk(ctx context.Context) error {
 	c.claim(claim{off: 0, n: headerSize, table: true})
 	if c.backingOffset != 0 {
@@ -112,7 +80,7 @@ func (c *checker) walk(ctx context.Context) error {
 				continue
 			}
 			c.claim(claim{off: int64(l2), n: c.l2Size(), table: true})
-			// Tables that lie over one another can be without number.
+			// Tables that overlap can be without number.
 			if walked += c.l2Size(); walked > c.file {
 				c.entryDamage(at+int64(i), "L1 table: the L2 tables up to here take more than the file of %d bytes", c.file)
 				return nil
@@ -128,11 +96,12 @@ func (c *checker) walk(ctx context.Context) error {
 
 func (c *checker) entryDamage(off int64, format string, args ...any) {
 	if c.first {
-		c.damage(off, format, args...)
+		c.Damage(off, format, args...)
 	}
 }
 
-// walkL2 claims what the L2 table at an offset refers to, which describes the disk's bytes at off.
+// walkL2 claims the clusters that the L2 table at an offset names. The table describes the disk's
+// bytes at off.
 func (c *checker) walkL2(table []byte, at, off int64) {
 	for i := int64(0); i < int64(len(table)); i, off = i+8, off+c.cluster() {
 		n := min(c.cluster(), c.diskSize()-off)
@@ -151,13 +120,13 @@ func (c *checker) walkL2(table []byte, at, off int64) {
 	}
 }
 
-// account goes through the window's claims in the order of the file: they must not overlap, and what is between them is lost
-// but for padding. Compressed clusters are decoded.
+// account goes through the window's claims in the order of the file. They must not overlap, and
+// gaps between them are leaks unless they are padding. Compressed clusters are decoded.
 func (c *checker) account(ctx context.Context) error {
 	c.sort()
 	for _, k := range c.claims {
 		if k.n > 0 && k.off < c.used {
-			c.damage(k.off, "%s of %d bytes lies over something else, which ends at %#x", k.what(), k.n, c.used)
+			c.Damage(k.off, "%s of %d bytes lies over something else, which ends at %#x", k.what(), k.n, c.used)
 			c.used = max(c.used, k.off+k.n)
 			continue // a small file with many entries for one cluster would take a day to decode
 		}
@@ -166,11 +135,11 @@ func (c *checker) account(ctx context.Context) error {
 		if !k.compressed {
 			continue
 		}
-		whole := c.driver.buffer(c.cluster())
+		whole := c.driver.buffers.Get(c.cluster())
 		err := c.driver.decode(ctx, c.src, *whole, k.off, k.n)
 		c.driver.buffers.Put(whole)
 		if errors.Is(err, formats.ErrCorrupt) {
-			c.damage(k.off, "%s", sentence(err))
+			c.Damage(k.off, "%s", sentence(err))
 		} else if err != nil {
 			return err
 		}
@@ -178,10 +147,10 @@ func (c *checker) account(ctx context.Context) error {
 	return nil
 }
 
-// leak reports what is lost between what has been accounted for and the next claim. Up to a cluster is padding, and QEMU writes
-// the L1 table in whole sectors.
+// leak reports the gap between the accounted part and the next claim. Up to a cluster is padding,
+// and QEMU writes the L1 table in whole sectors.
 func (c *checker) leak(next int64) {
 	if next-c.used >= c.cluster()+formats.SectorSize {
-		c.hold(formats.Problem{Off: c.used, Text: fmt.Sprintf("%d bytes belong to nothing", next-c.used), Leak: true})
+		c.Leak(c.used, next-c.used)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// maxClaims bounds the pieces of the file that are kept at once: 24 MiB.
+// maxClaims bounds the claims in memory: 24 MiB.
 const maxClaims = 1 << 20
 
 // claim is a piece of the file that something occupies.
@@ -35,8 +35,8 @@ func (c *checker) claim(k claim) {
 	}
 }
 
-// shrink makes room: of claims that are the same two are enough to show it, and the upper half of the others is for another
-// pass.
+// shrink makes room. It keeps two of equal claims, which are enough to show the overlap, and leaves
+// the upper half of the others for another pass.
 func (c *checker) shrink() {
 	c.sort()
 	kept := c.claims[:0]

@@ -25,7 +25,7 @@ const (
 	maxBackingName = 1023
 )
 
-// Offsets of the header's fields, for those who report them.
+// Offsets of the header's fields, for errors.
 const (
 	offBackingOffset = 8
 	offBackingSize   = 16
@@ -59,7 +59,7 @@ func decodeHeader(b []byte) header {
 	}
 }
 
-// diskSize is in whole sectors: QEMU leaves out what is behind them.
+// diskSize is in whole sectors: QEMU leaves out a partial one at the end.
 func (h *header) diskSize() int64 { return int64(h.size) &^ (formats.SectorSize - 1) }
 
 func (h *header) cluster() int64 { return 1 << h.clusterBits }
@@ -106,14 +106,14 @@ func (h *header) verify(file int64) error {
 	case h.size > formats.MaxDiskSize:
 		return formats.Corrupt(name, offSize, "header: size is %d, must be at most %d", h.size, int64(formats.MaxDiskSize))
 	case h.l1Table < headerSize || !inside(h.l1Table, uint64(h.l1Entries())*8, file):
-		return formats.Corrupt(name, offL1Table, "header: l1_table_offset is %#x, must be behind the header, with %d entries for the disk's size within the file of %d bytes", h.l1Table, h.l1Entries(), file)
+		return formats.Corrupt(name, offL1Table, "header: l1_table_offset is %#x, must be after the header, with %d entries for the disk's size within the file of %d bytes", h.l1Table, h.l1Entries(), file)
 	case h.backingOffset != 0 && h.backingSize > maxBackingName:
 		return formats.Corrupt(name, offBackingSize, "header: backing_file_size is %d, must be at most %d", h.backingSize, maxBackingName)
 	case h.backingOffset != 0 && !inside(h.backingOffset, uint64(h.backingSize), file):
-		return formats.Corrupt(name, offBackingOffset, "header: backing_file_offset is %#x, must be within the file of %d bytes, with %d behind it", h.backingOffset, file, h.backingSize)
+		return formats.Corrupt(name, offBackingOffset, "header: backing_file_offset is %#x, must be such that %d bytes from there on lie within the file of %d bytes", h.backingOffset, h.backingSize, file)
 	}
 	return nil
 }
 
-// inside tells whether [off, off+n) lies in a file of so many bytes, without overflowing.
+// inside reports whether [off, off+n) lies in a file of so many bytes, without overflowing.
 func inside(off, n uint64, file int64) bool { return off <= uint64(file) && n <= uint64(file)-off }

@@ -73,13 +73,13 @@ func TestHostileTables(t *testing.T) {
 		{"cluster not aligned", func(b *builder) { b.entry(0, 4096+8) }, "multiple of 512"},
 		{"cluster out of the file", func(b *builder) { b.entry(0, 1<<50) }, "within the file"},
 		{"cluster over the file's end", func(b *builder) { b.entry(0, uint64(len(b.image)-3584)) }, "within the file"},
-		{"compressed over the header", func(b *builder) { b.entry(0, flagCompressed|100<<51|40) }, "behind the header"},
+		{"compressed over the header", func(b *builder) { b.entry(0, flagCompressed|100<<51|40) }, "after the header"},
 		{"compressed out of the file", func(b *builder) { b.entry(0, flagCompressed|100<<51|1<<40) }, "within the file"},
 		{"compressed over the file's end", func(b *builder) { b.entry(0, flagCompressed|100<<51|uint64(len(b.image)-99)) }, "within the file"},
-		{"compressed nothing", func(b *builder) { b.entry(0, flagCompressed|4096) }, "more than none"},
+		{"compressed nothing", func(b *builder) { b.entry(0, flagCompressed|4096) }, "not empty"},
 		{"compressed garbage", func(b *builder) { b.packed(0, pattern(1, 700)) }, "deflate"},
-		{"compressed short", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 4095))) }, "4095 bytes where 4096"},
-		{"compressed long", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 1<<20))) }, "more than the 4096"},
+		{"compressed short", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 4095))) }, "4095 bytes, must be 4096"},
+		{"compressed long", func(b *builder) { b.packed(0, deflated(b.t, make([]byte, 1<<20))) }, "more than 4096"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := hostileBase(t)

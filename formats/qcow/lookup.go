@@ -11,25 +11,27 @@ import (
 
 const (
 	flagCompressed = 1 << 63
-	// l1Page is what is read at once of the L1 table, and l1Bytes what is kept of it.
+	// The L1 table is read in pages of l1Page, and l1Bytes of it are kept.
 	l1Page  = 64 << 10
 	l1Bytes = 2 << 20
 )
 
-// lookup finds the bytes of the disk. Tables are read as they are needed, and verified when they are used.
+// lookup finds the bytes of the disk. Tables are read and verified when they are needed.
 type lookup struct {
 	header
 	file int64 // size of the source
-	// The tables have caches of their own, as one that lies over the other in a hostile file is read in other pieces.
+	// The tables have caches of their own, because tables that overlap in a hostile file are read
+	// in different pieces.
 	l1, l2 *tables.Cache
+	holes  formats.Holes
 }
 
 func newLookup(src formats.Source, h *header) *lookup {
-	return &lookup{*h, src.Size(), tables.New(src, name, l1Bytes, nil), tables.New(src, name, 0, nil)}
+	return &lookup{*h, src.Size(), tables.New(src, name, l1Bytes, nil), tables.New(src, name, 0, nil), formats.HolesOf(src).IfAny()}
 }
 
-// stretch is a run of the disk in one state. Data that is not compressed is in one piece in the file; a compressed
-// stretch lies within one cluster.
+// stretch is a run of the disk in one state. Data that is not compressed is in one piece in the
+// file; a compressed stretch lies within one cluster.
 type stretch struct {
 	n          int64
 	state      formats.State
@@ -38,7 +40,7 @@ type stretch struct {
 	length     int64 // of the compressed bytes
 }
 
-// at returns the stretch that begins at off, at most n bytes and as long as can be told from one table.
+// at returns the stretch that begins at off, at most n bytes and within one table.
 func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 	index := off / l.l2Span()
 	first := index &^ (l1Page/8 - 1)
@@ -67,7 +69,7 @@ func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 // tableProblem says why there can be no L2 table at an offset.
 func (l *lookup) tableProblem(l2 uint64) string {
 	if l2 < headerSize || !inside(l2, uint64(l.l2Size()), l.file) {
-		return fmt.Sprintf("the L2 table is at %#x, must be behind the header, with its %d bytes within the file of %d bytes", l2, l.l2Size(), l.file)
+		return fmt.Sprintf("the L2 table is at %#x, must be after the header, with its %d bytes within the file of %d bytes", l2, l.l2Size(), l.file)
 	}
 	return ""
 }
@@ -88,7 +90,8 @@ func (l *lookup) inTable(table []byte, base, off, n int64) (stretch, error) {
 	return s, nil
 }
 
-// entry decodes an L2 entry: the stretch at an offset in its cluster, at most n bytes, or what is wrong with it.
+// entry decodes an L2 entry into the stretch at an offset in its cluster, at most n bytes, or says
+// why it is wrong.
 func (l *lookup) entry(e uint64, in, n int64) (s stretch, problem string) {
 	s = stretch{n: min(n, l.cluster()-in), state: formats.Data}
 	switch {
@@ -100,7 +103,7 @@ func (l *lookup) entry(e uint64, in, n int64) (s stretch, problem string) {
 		s.host = int64(e & (1<<shift - 1))
 		s.length = int64(e &^ flagCompressed >> shift)
 		if s.host < headerSize || s.length == 0 || !inside(uint64(s.host), uint64(s.length), l.file) {
-			problem = fmt.Sprintf("%d compressed bytes at %#x: they must be behind the header and within the file of %d bytes, and more than none", s.length, s.host, l.file)
+			problem = fmt.Sprintf("%d compressed bytes at %#x: they must be after the header and within the file of %d bytes, and not empty", s.length, s.host, l.file)
 		}
 	case e%formats.SectorSize != 0:
 		problem = fmt.Sprintf("the cluster's offset is %#x, must be a multiple of 512", e)
@@ -112,7 +115,7 @@ func (l *lookup) entry(e uint64, in, n int64) (s stretch, problem string) {
 	return s, problem
 }
 
-// join lengthens s by the stretch that follows it on the disk, if both are one in the file.
+// join lengthens s by the next stretch of the disk, if both are one in the file.
 func (s *stretch) join(next stretch) bool {
 	switch {
 	case s.n == 0:

@@ -6,7 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Open is the formats.Driver method. Of the tables it reads none.
+// Open reads no tables.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err

@@ -1,17 +1,15 @@
-// Package qcow reads and checks version 1 of QEMU's image format: clusters found through two levels of tables, perhaps
-// compressed on their own. Its successor is formats/qcow2. docs/formats/qcow.md describes every byte; the names here
-// are the format's own.
+// Package qcow reads and checks version 1 of QEMU's image format: clusters found through two levels
+// of tables, perhaps compressed on their own. Its successor is formats/qcow2. docs/formats/qcow.md
+// describes every byte; the names here are the format's own.
 //
-// header.go holds what the file begins with, lookup.go finds the bytes of the disk through the tables. On these
-// stand open.go and read.go (the image) and check.go.
+// header.go has the header, lookup.go finds the bytes of the disk through the tables. open.go and
+// read.go (the image) and check.go use both.
 package qcow
 
 import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -19,10 +17,10 @@ import (
 
 const name = "qcow"
 
-// Driver is the formats.Driver of qcow.
+// Driver implements formats.Driver and formats.Checker for qcow.
 type Driver struct {
 	deflate *codec.Deflate
-	buffers sync.Pool // *[]byte of a compressed or a decoded cluster, for all images
+	buffers codec.Buffers // of a compressed or a decoded cluster, for all images
 }
 
 var (
@@ -33,7 +31,6 @@ var (
 // New makes a driver.
 func New() *Driver { return &Driver{deflate: codec.NewDeflate()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
 // Probe claims a source with the magic number and version 1: the later versions are another format.
@@ -46,17 +43,6 @@ func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 		return false, err
 	}
 	return binary.BigEndian.Uint32(b[:]) == magic && binary.BigEndian.Uint32(b[4:]) == version, nil
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few clusters all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }
 
 func readAt(ctx context.Context, src formats.Source, p []byte, off int64, what string) error {

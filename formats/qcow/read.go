@@ -14,28 +14,39 @@ type image struct {
 	info   formats.Info
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info { return m.info }
 
-// Extent is the formats.Image method. The run is as long as one L2 table tells.
+// Extent goes as far as one L2 table.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	s, err := m.at(ctx, off, n)
+	s, err := m.refined(ctx, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
 	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
 	end := min(off+n, off-off%m.l2Span()+m.l2Span())
 	for e.End() < end {
-		s, err := m.at(ctx, e.End(), end-e.End())
+		s, err := m.refined(ctx, e.End(), end-e.End())
 		if err != nil || s.state != e.State || s.compressed != e.Compressed {
-			break // an error is met again by who asks for what is there
+			break // the next call returns the error
 		}
 		e.Len += s.n
 	}
 	return e, nil
 }
 
-// ReadAt is the formats.Image method.
+// refined is at, but data that lies in a hole of the file is zeros.
+func (l *lookup) refined(ctx context.Context, off, n int64) (stretch, error) {
+	s, err := l.at(ctx, off, n)
+	if err != nil || s.state != formats.Data || s.compressed {
+		return s, err
+	}
+	e, err := l.holes.Refine(ctx, formats.Extent{Off: off, Len: s.n, State: s.state}, s.host)
+	s.n, s.state = e.Len, e.State
+	return s, err
+}
+
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		s, err := m.at(ctx, off, int64(len(p)))
@@ -61,7 +72,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 	case int64(len(p)) == m.cluster():
 		return m.driver.decode(ctx, m.src, p, s.host, s.length)
 	}
-	whole := m.driver.buffer(m.cluster())
+	whole := m.driver.buffers.Get(m.cluster())
 	defer m.driver.buffers.Put(whole)
 	if err := m.driver.decode(ctx, m.src, *whole, s.host, s.length); err != nil {
 		return err
@@ -72,7 +83,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 
 // decode fills dst, a whole cluster, from its compressed bytes.
 func (d *Driver) decode(ctx context.Context, src formats.Source, dst []byte, host, length int64) error {
-	buf := d.buffer(length)
+	buf := d.buffers.Get(length)
 	defer d.buffers.Put(buf)
 	if err := readAt(ctx, src, *buf, host, "compressed cluster"); err != nil {
 		return err

@@ -2,18 +2,20 @@ package qcow2
 
 import "math"
 
-// allocator hands out the file's space from its second cluster on, in the order in which it is asked: whole clusters, and
-// the bytes of compressed ones, which are packed as QEMU does: one right behind the other, across the border between
-// clusters that follow each other, and after whole clusters on in the last one that has room.
+// allocator hands out the file's space from its second cluster on, in the order of the calls.
+// Compressed bytes are packed as by QEMU: each piece right after the last, across the border
+// between clusters that follow each other. After whole clusters, they go on in the last cluster
+// that has room.
 type allocator struct {
 	geometry
-	end  int64 // of what is in use, in whole clusters
+	end  int64 // of the used part, in whole clusters
 	free int64 // where the next compressed bytes go if they fit
 
-	// The cluster being filled with compressed bytes, and how many clusters of the disk have bytes in it.
+	// The cluster being filled with compressed bytes, and how many clusters of the disk have bytes
+	// in it.
 	filled     int64
 	references int
-	// closed is told each cluster that has been filled, with its refcount, in ascending order.
+	// closed is called for each cluster that is full, with its refcount, in ascending order.
 	closed func(cluster int64, refcount int)
 }
 
@@ -53,7 +55,7 @@ func (a *allocator) refer(cluster int64) {
 	a.references++
 }
 
-// close tells of the last cluster with compressed bytes.
+// close reports the last cluster with compressed bytes.
 func (a *allocator) close() {
 	if a.references > 0 {
 		a.closed(a.filled, a.references)

@@ -12,8 +12,8 @@ const (
 	bitmapEntrySize    = 24
 )
 
-// countBitmaps counts the directory of the bitmaps, their tables and their clusters. Unless the header says that they are
-// consistent, they are nothing.
+// countBitmaps counts the directory of the bitmaps, their tables and their clusters. They are
+// ignored unless the header says that they are consistent.
 func (c *checker) countBitmaps(ctx context.Context) error {
 	b := c.ext.bitmaps
 	if c.autoclear&autoclearBitmaps == 0 || b.count == 0 {
@@ -36,7 +36,7 @@ func (c *checker) countBitmaps(ctx context.Context) error {
 
 func (c *checker) bitmapDamage(at int64, format string, args ...any) {
 	if c.first {
-		c.damage(at, format, args...)
+		c.Damage(at, format, args...)
 	}
 }
 

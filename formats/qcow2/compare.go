@@ -16,7 +16,8 @@ type mismatch struct {
 	stored, counted uint64
 }
 
-// compare reports the clusters of the window whose refcounts differ from what was counted, and those that are used twice.
+// compare reports the clusters of the window whose refcounts are wrong, and those that are used
+// twice.
 func (c *checker) compare(ctx context.Context) error {
 	var run mismatch
 	for _, key := range c.occupied() {
@@ -51,7 +52,7 @@ func (c *checker) compare(ctx context.Context) error {
 	return nil
 }
 
-// occupied lists the chunks of the window in which something was counted or may be stored.
+// occupied lists the chunks of the window that have a count or may have a stored refcount.
 func (c *checker) occupied() []int64 {
 	keys := map[int64]bool{}
 	for key := range c.refs.chunks {
@@ -78,7 +79,7 @@ func (c *checker) mismatch(m mismatch) {
 	if m.n > 1 {
 		what = fmt.Sprintf("%d clusters have", m.n)
 	}
-	c.hold(formats.Problem{
+	c.Add(formats.Problem{
 		Off:  m.first << c.clusterBits,
 		Text: fmt.Sprintf("%s refcount %d and %s", what, m.stored, references(m.counted)),
 		Leak: m.stored > m.counted,
@@ -92,7 +93,7 @@ func references(n uint64) string {
 	return fmt.Sprintf("%d references", n)
 }
 
-// overlap reports a cluster that two things lie in that cannot share one.
+// overlap reports a cluster with two uses that cannot share it.
 func (c *checker) overlap(cluster int64, cell uint32) {
 	switch {
 	case bits.OnesCount32(cell&^useCount) > 1:
@@ -108,8 +109,8 @@ func (c *checker) overlap(cluster int64, cell uint32) {
 				uses += use.name
 			}
 		}
-		c.damage(cluster<<c.clusterBits, "the cluster is used for %s", uses)
+		c.Damage(cluster<<c.clusterBits, "the cluster is used for %s", uses)
 	case cell&useMeta != 0 && cell&useCount > 1:
-		c.damage(cluster<<c.clusterBits, "the cluster is used for %d tables, or for the header, too", cell&useCount)
+		c.Damage(cluster<<c.clusterBits, "the cluster is used for %d tables, or for the header, too", cell&useCount)
 	}
 }

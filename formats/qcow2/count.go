@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked: each once, however many snapshots
-// share it.
+// maxBatch bounds how many L2 tables are collected from L1 tables before they are walked, each
+// once, however many snapshots share it.
 const maxBatch = 1 << 18
 
 // l2Table is an L2 table that L1 tables refer to.
@@ -17,7 +17,7 @@ type l2Table struct {
 	active     bool // one of them is the active L1 table
 }
 
-// count goes through all there is in the file and counts the references within the window.
+// count walks the whole file and counts the references within the window.
 func (c *checker) count(ctx context.Context) error {
 	c.refs.add(0, useMeta, 1)
 	c.area(extent{int64(c.snapshotTable), c.snapshotBytes}, 1)
@@ -45,7 +45,8 @@ func (c *checker) area(e extent, n uint32) {
 	}
 }
 
-// areas does so for extents that may overlap, in a time that depends on the file's size and not on their number.
+// areas is area for extents that may overlap. It takes time by the file's size, not by their
+// number.
 func (c *checker) areas(extents []extent) {
 	var whole []extent
 	for _, e := range extents {
@@ -82,7 +83,7 @@ func (c *checker) countTables(ctx context.Context) error {
 	return c.walkBatch(ctx, batch)
 }
 
-// pages reads an extent in pieces. What is visited must not be kept.
+// pages reads an extent in pieces. visit must not keep them.
 func (c *checker) pages(ctx context.Context, e extent, what string, visit func(page []byte, at int64) error) error {
 	buf := make([]byte, min(e.n, tablePage))
 	for e.n > 0 {
@@ -132,10 +133,10 @@ func (c *checker) l1Entry(ctx context.Context, e uint64, at int64, active bool) 
 	sound := l2%c.cluster() == 0 && l2 <= c.size-c.cluster()
 	if c.first {
 		if e&l1Reserved != 0 {
-			c.damage(at, "L1 table: the entry %#016x has reserved bits set", e)
+			c.Damage(at, "L1 table: the entry %#016x has reserved bits set", e)
 		}
 		if !sound {
-			c.damage(at, "L1 table: the L2 table is at %#x, must be at a multiple of the cluster size within the file", l2)
+			c.Damage(at, "L1 table: the L2 table is at %#x, must be at a multiple of the cluster size within the file", l2)
 		} else if l2 != 0 && active {
 			err = c.copied(ctx, at, "L1 table", e, l2)
 		}
@@ -146,11 +147,12 @@ func (c *checker) l1Entry(ctx context.Context, e uint64, at int64, active bool) 
 	return l2, err
 }
 
-// copied checks the flag of an entry of the active state, which says that the cluster has no other reference.
+// copied checks the flag of an entry of the active state, which says that the cluster has no other
+// reference.
 func (c *checker) copied(ctx context.Context, at int64, what string, e uint64, host int64) error {
 	refcount, known, err := c.stored.get(ctx, host>>c.clusterBits)
 	if err == nil && known && (refcount == 1) != (e&flagCopied != 0) {
-		c.damage(at, "%s: the entry %#016x must have bit 63 set if, and only if, the cluster's refcount, which is %d, is 1", what, e, refcount)
+		c.Damage(at, "%s: the entry %#016x must have bit 63 set if, and only if, the cluster's refcount, which is %d, is 1", what, e, refcount)
 	}
 	return err
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// What a cluster is used as, beside the number of references to it.
+// Uses of a cluster, beside the number of references to it.
 const (
 	useMeta  = 1 << 31 // header, L1 table, refcounts, snapshot table, bitmaps: one reference only
 	useL2    = 1 << 30
@@ -18,8 +18,9 @@ const (
 	maxChunks     = 4096 // 64 MiB
 )
 
-// counter counts references to the clusters in a window of the file. It begins with all that is left of the file and shrinks
-// when the references take too much memory: what is behind its end then is for another pass.
+// counter counts references to the clusters in a window of the file. The window begins with all of
+// the remaining file and shrinks when the references take too much memory. The part after its end
+// is for another pass.
 type counter struct {
 	start, end int64 // clusters
 	chunks     map[int64]*[chunkClusters]uint32
@@ -50,7 +51,7 @@ func (c *counter) add(cluster int64, use, n uint32) {
 	*cell = *cell&^useCount | use | min(*cell&useCount+n, useCount)
 }
 
-// shrink gives up the upper half of what has been counted.
+// shrink gives up the upper half of the counts.
 func (c *counter) shrink() {
 	keys := slices.Sorted(maps.Keys(c.chunks))
 	for _, key := range keys[len(keys)/2:] {
@@ -59,7 +60,8 @@ func (c *counter) shrink() {
 	c.end = keys[len(keys)/2] * chunkClusters
 }
 
-// sweep calls visit for each piece of the file that lies in the same extents, with their number, in ascending order.
+// sweep calls visit for each piece of the file that lies in the same extents, with their number, in
+// ascending order.
 func sweep(extents []extent, visit func(piece extent, n uint32) error) error {
 	type edge struct {
 		off   int64
@@ -67,7 +69,7 @@ func sweep(extents []extent, visit func(piece extent, n uint32) error) error {
 	}
 	var edges []edge
 	for _, e := range extents {
-		if e.n > 0 { // an empty one may be anywhere, in the middle of another's entry too
+		if e.n > 0 { // an empty one may be anywhere, even within an entry of another
 			edges = append(edges, edge{e.off, 1}, edge{e.off + e.n, -1})
 		}
 	}

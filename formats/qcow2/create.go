@@ -11,8 +11,9 @@ import (
 // QEMU opens no image with larger tables.
 const maxL1Table = 32 << 20
 
-// encoder writes version 3. Data come first, in the order of the disk, then the tables: where chunks are need not be kept, as it
-// follows from their lengths (placed.go), so that memory does not depend on the disk's size.
+// encoder writes version 3. Data comes first, in the order of the disk, then the tables. The places
+// of chunks follow from their lengths (placed.go) and are not kept, so that memory does not depend
+// on the disk's size.
 type encoder struct {
 	geometry
 	size     int64
@@ -25,9 +26,13 @@ type encoder struct {
 	l2Tables int64
 }
 
+var (
+	_ formats.Encoder   = (*encoder)(nil)
+	_ formats.Estimator = (*encoder)(nil)
+)
+
 var _ formats.Creator = (*Driver)(nil)
 
-// Create is the formats.Creator method.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
@@ -56,7 +61,6 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	return e, nil
 }
 
-// Room is the formats.Estimator method.
 func (e *encoder) Room(data int64) int64 {
 	if e.choices.compress {
 		return 0
@@ -64,10 +68,9 @@ func (e *encoder) Room(data int64) int64 {
 	return data
 }
 
-// ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return e.cluster() }
 
-// Encode is the formats.Encoder method. A chunk as long as a cluster is one that was not compressed.
+// Encode returns a chunk as long as a cluster if compressing did not help.
 func (e *encoder) Encode(dst, plain []byte, ci int64) (chunk []byte, err error) {
 	switch {
 	case int64(len(plain)) != e.cluster() || ci < 0 || ci >= e.clusters(e.size):
@@ -87,15 +90,14 @@ func (e *encoder) Encode(dst, plain []byte, ci int64) (chunk []byte, err error) 
 	return chunk, nil
 }
 
-// Place is the formats.Encoder method.
 func (e *encoder) Place(ci int64, n int) (off int64, err error) {
 	switch {
 	case ci <= e.last || ci >= e.clusters(e.size):
-		return 0, fmt.Errorf("qcow2: cluster %d behind cluster %d: clusters are placed in ascending order and there are %d", ci, e.last, e.clusters(e.size))
+		return 0, fmt.Errorf("qcow2: cluster %d after cluster %d: clusters are placed in ascending order and there are %d", ci, e.last, e.clusters(e.size))
 	case n <= 0 || int64(n) > e.cluster():
 		return 0, fmt.Errorf("qcow2: a chunk of %d bytes for cluster %d: it must be at most a cluster, %d", n, ci, e.cluster())
 	case e.space.end > e.maxEnd():
-		return 0, fmt.Errorf("qcow2: a file of %d bytes is all that refcounts have room for with clusters of %d bytes: larger ones have more", e.space.end, e.cluster())
+		return 0, fmt.Errorf("qcow2: the file would have more than %d bytes, the most that refcounts allow with clusters of %d bytes: choose a larger cluster_size", e.space.end, e.cluster())
 	}
 	if e.last < 0 || ci>>e.l2Bits != e.last>>e.l2Bits {
 		e.l2Tables++
@@ -105,8 +107,8 @@ func (e *encoder) Place(ci int64, n int) (off int64, err error) {
 	return e.space.place(int64(n)), nil
 }
 
-// maxEnd is a size at which the file's data end for sure before its refcount table is larger than QEMU takes, and before an
-// offset of compressed bytes has more bits than there are for it.
+// maxEnd is a limit for the file's data. Up to it the refcount table is not larger than QEMU
+// accepts, and offsets of compressed bytes fit their fields.
 func (e *encoder) maxEnd() int64 {
 	most := maxRefcountTable / 8 * e.refcountsPerBlock() // clusters
 	most -= most/e.refcountsPerBlock() + (maxRefcountTable+maxL1Table)>>e.clusterBits + e.l2Tables
@@ -124,7 +126,6 @@ func (a *allocator) place(n int64) int64 {
 	return a.packed(n)
 }
 
-// Finish is the formats.Encoder method.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	l := e.layout()
 	w := newSequence(ctx, dst, l.l2Tables)

@@ -212,7 +212,7 @@ func TestPlaceAndEncodeRefuse(t *testing.T) {
 		}
 	}
 	if _, err := e.Encode(nil, make([]byte, 1<<16), 10); err == nil {
-		t.Error("a cluster behind the disk was encoded")
+		t.Error("a cluster after the disk was encoded")
 	}
 }
 

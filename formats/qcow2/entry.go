@@ -30,7 +30,7 @@ func (g *geometry) entryAt(table []byte, at int64) entry {
 	return e
 }
 
-// mapping is what an L2 entry means: where the bytes of a cluster are.
+// mapping is the meaning of an L2 entry: where the bytes of a cluster are.
 type mapping struct {
 	host       int64 // offset in the file of the cluster, or of the compressed bytes; 0 for none
 	compressed bool
@@ -38,18 +38,19 @@ type mapping struct {
 	data, zero uint32 // subclusters in that state, by bit; those in neither are unallocated
 }
 
-// mapping decodes an entry, or says what is wrong with it.
+// mapping decodes an entry, or says why it is wrong.
 func (g *geometry) mapping(e entry) (m mapping, problem string) {
 	if e.descriptor&flagCompressed != 0 {
 		return g.compressed(e.descriptor)
 	}
 	m.host = int64(e.descriptor & offsetMask)
+	stored := m.host != 0 || g.dataFile && e.descriptor&flagCopied != 0
 	switch {
 	case g.extended:
 		m.data, m.zero = uint32(e.bitmap), uint32(e.bitmap>>32)
 	case e.descriptor&flagZero != 0:
 		m.zero = ^uint32(0)
-	case m.host != 0:
+	case stored:
 		m.data = ^uint32(0)
 	}
 	switch {
@@ -59,7 +60,7 @@ func (g *geometry) mapping(e entry) (m mapping, problem string) {
 		return m, "a zero cluster, which version 2 does not have"
 	case m.data&m.zero != 0:
 		return m, fmt.Sprintf("bitmap of subclusters is %#016x, must not call one both allocated and zero", e.bitmap)
-	case m.data != 0 && m.host == 0:
+	case m.data != 0 && !stored:
 		return m, fmt.Sprintf("bitmap of subclusters is %#016x, must not call one allocated in a cluster that is not", e.bitmap)
 	}
 	return m, ""
@@ -73,13 +74,16 @@ func (g *geometry) compressed(descriptor uint64) (m mapping, problem string) {
 		host: int64(host), compressed: true, data: ^uint32(0),
 		length: int64(sectors+1)*formats.SectorSize - int64(host%formats.SectorSize),
 	}
+	if g.dataFile {
+		return m, "a compressed cluster, which an image with an external data file does not have"
+	}
 	if m.host < g.cluster() {
 		return m, fmt.Sprintf("the compressed cluster's offset is %#x, must not lie in the header's cluster", m.host)
 	}
 	return m, ""
 }
 
-// run tells the state of a subcluster and how many from it on have that, at least 1.
+// run returns the state of a subcluster and how many from it on have that, at least 1.
 func (m *mapping) run(sub int) (formats.State, int) {
 	data, zero := m.data>>sub, m.zero>>sub
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Types of header extensions that are looked at; others may be ignored.
+// Types of header extensions that are read. Others are ignored.
 const (
 	extEnd           = 0
 	extBackingFormat = 0xe2792aca
@@ -38,8 +38,8 @@ type bitmapsExtension struct {
 	size, off uint64 // of the directory
 }
 
-// decodeExtensions reads the extensions in the first cluster. They are read before the header is verified, because they name
-// the features that may keep it from being understood.
+// decodeExtensions reads the extensions in the first cluster. This comes before the header is
+// verified, because they name its unknown features.
 func decodeExtensions(first []byte, h *header) (extensions, error) {
 	var ext extensions
 	end := int64(len(first))
@@ -105,14 +105,10 @@ func featureNames(table []byte) map[int]string {
 	return names
 }
 
-// backingInfo names the backing image for the rest of the project; nil if there is none.
+// backingInfo returns the name of the backing image; nil if there is none.
 func (e *extensions) backingInfo() *formats.Backing {
 	if e.backing == "" {
 		return nil
 	}
-	format := e.backingFormat
-	if format == "vpc" { // QEMU's word for it
-		format = "vhd"
-	}
-	return &formats.Backing{Paths: []string{e.backing}, Format: format}
+	return &formats.Backing{Paths: []string{e.backing}, Format: e.backingFormat}
 }

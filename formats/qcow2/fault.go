@@ -7,7 +7,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// fault is an error of formats.Corrupt of which Check can tell where in the file the damage is.
+// fault is an error of formats.Corrupt with its offset, for Check.
 type fault struct {
 	error
 	off  int64

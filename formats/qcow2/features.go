@@ -18,6 +18,7 @@ const (
 
 	compatLazyRefcounts = 1 << 0
 	autoclearBitmaps    = 1 << 0
+	autoclearRawData    = 1 << 1 // the data file is the disk, byte for byte
 )
 
 // Values of crypt_method and compression_type.
@@ -39,7 +40,7 @@ func (h *header) codec() string {
 	return "zlib"
 }
 
-// supported refuses by name the features that the header announces and this package does not read.
+// supported refuses by name the features that are not read.
 func (h *header) supported(ext *extensions) error {
 	if unknown := h.incompatible &^ incompatKnown; unknown != 0 {
 		bit := bits.TrailingZeros64(unknown)
@@ -55,22 +56,13 @@ func (h *header) supported(ext *extensions) error {
 		return unsupported("encryption (LUKS)")
 	case h.cryptMethod != 0:
 		return unsupported("encryption (crypt_method %d)", h.cryptMethod)
-	case h.incompatible&incompatDataFile != 0:
-		return unsupported("an external data file%s", quoted(ext.dataFile))
 	case h.compressionType > compressionZstd:
 		return unsupported("compression_type %d", h.compressionType)
 	}
 	return nil
 }
 
-func quoted(s string) string {
-	if s == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", s)
-}
-
-// rule is what a field must say.
+// rule is a condition that a field must fulfil.
 type rule struct {
 	field string
 	off   int64
@@ -79,8 +71,8 @@ type rule struct {
 	must  string
 }
 
-// verify refuses a header that breaks a rule, in a file of so many bytes. Rules are tried in order; a later one may rest
-// on the earlier ones.
+// verify returns an error for the first rule that the header breaks, in a file of so many bytes. A
+// later rule may depend on the earlier ones.
 func (h *header) verify(file int64) error {
 	for _, r := range h.rules(file) {
 		if !r.ok {
@@ -103,13 +95,13 @@ func (h *header) rules(file int64) []rule {
 		{"size", offSize, h.size, h.size <= formats.MaxDiskSize, fmt.Sprintf("at most %d", int64(formats.MaxDiskSize))},
 		{"backing_file_offset", offBackingOffset, h.backingOffset, h.backingOffset <= cluster, "within the first cluster"},
 		{"backing_file_size", offBackingSize, uint64(h.backingSize), h.backingOffset == 0 || uint64(h.backingSize) <= min(maxBackingName, cluster-h.backingOffset), "at most 1023 and within the first cluster"},
-		{"l1_table_offset", offL1Table, h.l1Table, h.l1Table%cluster == 0 && (needed == 0 || h.l1Table != 0), "a multiple of the cluster size behind the header"},
+		{"l1_table_offset", offL1Table, h.l1Table, h.l1Table%cluster == 0 && (needed == 0 || h.l1Table != 0), "a multiple of the cluster size after the header"},
 		{"l1_size", offL1Size, uint64(h.l1Size), uint64(h.l1Size) >= uint64(needed), fmt.Sprintf("at least %d for the disk's size", needed)},
 		{"l1_size", offL1Size, uint64(h.l1Size), inside(h.l1Table, 8*uint64(h.l1Size), uint64(file)), fmt.Sprintf("no more than lies within the file of %d bytes", file)},
 		{"nb_snapshots", offSnapshots, uint64(h.snapshots), h.snapshots <= maxSnapshots, "at most 65536"},
-		{"snapshots_offset", offSnapshotTable, h.snapshotTable, h.snapshots == 0 || h.snapshotTable%cluster == 0 && h.snapshotTable != 0, "a multiple of the cluster size behind the header"},
+		{"snapshots_offset", offSnapshotTable, h.snapshotTable, h.snapshots == 0 || h.snapshotTable%cluster == 0 && h.snapshotTable != 0, "a multiple of the cluster size after the header"},
 	}
 }
 
-// inside tells whether [off, off+n) lies in a file of so many bytes, without overflowing.
+// inside reports whether [off, off+n) lies in a file of so many bytes, without overflowing.
 func inside(off, n, file uint64) bool { return off <= file && n <= file-off }

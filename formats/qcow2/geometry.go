@@ -1,10 +1,12 @@
 package qcow2
 
-// geometry is how a disk's bytes are divided among tables, clusters and subclusters. It only computes.
+// geometry is how a disk's bytes are divided among tables, clusters and subclusters. It only
+// computes.
 type geometry struct {
 	version     uint32
 	clusterBits uint
 	extended    bool // L2 entries have a bitmap of subclusters
+	dataFile    bool // clusters lie in another file, where one may be at 0
 	entryBits   uint // of an L2 entry's size
 	l2Bits      uint // of the number of entries in an L2 table
 }
@@ -39,7 +41,7 @@ func (g *geometry) l1Entries(size int64) int64 { return (size + g.l2Span() - 1) 
 // l1Index is the number of the L1 entry for a byte of the disk.
 func (g *geometry) l1Index(off int64) int64 { return off / g.l2Span() }
 
-// l2Offset is where, in its L2 table, the entry for a byte of the disk stands.
+// l2Offset is the place of an entry in its L2 table, for a byte of the disk.
 func (g *geometry) l2Offset(off int64) int64 {
 	return off % g.l2Span() >> g.clusterBits << g.entryBits
 }
@@ -50,5 +52,5 @@ func (g *geometry) pageSize() int64 { return min(g.cluster(), tablePage) }
 // pageSpan is how many bytes of the disk a page of an L2 table describes.
 func (g *geometry) pageSpan() int64 { return g.pageSize() >> g.entryBits << g.clusterBits }
 
-// tablePage is what is read at once of tables that may be large.
+// tablePage is the unit in which large tables are read.
 const tablePage = 64 << 10

@@ -8,7 +8,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Lengths of the header: version 2 ends where the features begin, version 3 goes on to at least v3HeaderSize.
+// Lengths of the header: version 2 ends where the features begin, version 3 goes on to at least
+// v3HeaderSize.
 const (
 	v2HeaderSize   = 72
 	v3HeaderSize   = 104
@@ -25,7 +26,7 @@ const (
 	maxRefcountOrder       = 6
 )
 
-// Offsets of the header's fields, for those who report them.
+// Offsets of the header's fields, for errors.
 const (
 	offVersion         = 4
 	offBackingOffset   = 8
@@ -47,7 +48,8 @@ const (
 	offCompressionType = 104
 )
 
-// header is the file header. Fields that version 2 has not are at what they stand for there.
+// header is the file header. Fields that version 2 does not have are at the values that they stand
+// for there.
 type header struct {
 	version         uint32
 	backingOffset   uint64
@@ -69,7 +71,8 @@ type header struct {
 	compressionType uint8
 }
 
-// decodeHeader reads the header in b, which holds v2HeaderSize bytes, and v3HeaderSize if that is its version.
+// decodeHeader reads the header in b, which holds v2HeaderSize bytes, and v3HeaderSize if that is
+// its version.
 func decodeHeader(b []byte) header {
 	u32, u64 := binary.BigEndian.Uint32, binary.BigEndian.Uint64
 	h := header{
@@ -128,13 +131,17 @@ func (h *header) encode() []byte {
 	return b
 }
 
-// diskSize is in whole sectors: QEMU leaves out what is behind them.
+// diskSize is in whole sectors: QEMU leaves out a partial one at the end.
 func (h *header) diskSize() int64 { return int64(h.size) &^ (formats.SectorSize - 1) }
 
-func (h *header) geometry() geometry { return newGeometry(h.version, h.clusterBits, h.extended()) }
+func (h *header) geometry() geometry {
+	g := newGeometry(h.version, h.clusterBits, h.extended())
+	g.dataFile = h.incompatible&incompatDataFile != 0
+	return g
+}
 
-// readHeader reads the header and the rest of the first cluster with it. The header is not verified, but has a
-// version that is read and a cluster size that is possible.
+// readHeader reads the header and the rest of the first cluster with it. The header is not
+// verified, but has a version that is read and a cluster size that is possible.
 func readHeader(ctx context.Context, src formats.Source) (h header, first []byte, err error) {
 	b := make([]byte, min(src.Size(), 1<<minClusterBits))
 	if err := readAt(ctx, src, b, 0, "header"); err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// layout is where the tables of a file that is written are: behind the data, in this order.
+// layout has the offsets of the tables of a new file: after the data, in this order.
 type layout struct {
 	l2Tables, l1Table, refcountTable, refcounts, end int64
 	clusters                                         int64 // of the file
 }
 
-// layout follows from how much there is of everything. Refcounts count themselves, too.
+// layout computes the layout from the number of tables. Refcounts count themselves, too.
 func (e *encoder) layout() layout {
 	l := layout{l2Tables: e.space.end}
 	l.l1Table = l.l2Tables + e.l2Tables<<e.clusterBits
@@ -122,7 +122,7 @@ func (e *encoder) writeRefcounts(w *sequence, l *layout) (err error) {
 	return err
 }
 
-// sequence writes one thing behind the other, in large pieces.
+// sequence writes one structure after the other, in large pieces.
 type sequence struct {
 	ctx context.Context
 	dst formats.Target
@@ -136,7 +136,7 @@ func newSequence(ctx context.Context, dst formats.Target, off int64) *sequence {
 	return &sequence{ctx: ctx, dst: dst, off: off}
 }
 
-// end is the offset of what is put next.
+// end is the offset of the next put.
 func (w *sequence) end() int64 { return w.off + int64(len(w.buf)) }
 
 func (w *sequence) put(p []byte, what string) error {
@@ -153,7 +153,7 @@ func (w *sequence) align(unit int64) error {
 
 func (w *sequence) flush() error { return w.write(nil, "tables") }
 
-// write writes what has been put, and p behind it.
+// write writes the bytes put so far, and p after them.
 func (w *sequence) write(p []byte, what string) error {
 	if err := w.ctx.Err(); err != nil {
 		return err

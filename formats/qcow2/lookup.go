@@ -9,30 +9,39 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// l1Bytes bounds the part of an L1 table that is kept: all of it for a disk of 128 TiB in clusters of 64 KiB.
+// l1Bytes bounds the part of an L1 table that is kept: all of it for a disk of 128 TiB in clusters
+// of 64 KiB.
 const l1Bytes = 2 << 20
 
-// lookup finds the bytes of one state of the disk, the active one or a snapshot's, through its L1 and L2 tables. They are read
-// as they are needed, and verified when they are used.
+// lookup finds the bytes of one state of the disk, the active one or a snapshot's, through its L1
+// and L2 tables. Tables are read and verified when they are needed.
 type lookup struct {
 	geometry
 	file    int64 // size of the source
+	data    int64 // size of the file that has the clusters: the source, or an external data file
 	l1Table int64
 	l1Used  int64 // entries that are about the disk
-	// The tables have caches of their own, as one that lies over the other in a hostile file is read in other pieces.
+	// The tables have caches of their own, because tables that overlap in a hostile file are read
+	// in different pieces.
 	l1, l2 *tables.Cache
+	holes  formats.Holes // of the clusters
+	// tableHoles are those of the source.
+	tableHoles formats.Holes
+	whole      whole
 }
 
-func newLookup(src formats.Source, g geometry, l1Table uint64, size int64) *lookup {
+// newLookup makes the lookup of a disk of size bytes, whose tables are in src and whose clusters in
+// data.
+func newLookup(src, data formats.Source, g geometry, l1Table uint64, size int64) *lookup {
 	return &lookup{
-		geometry: g, file: src.Size(), l1Table: int64(l1Table), l1Used: g.l1Entries(size),
+		geometry: g, file: src.Size(), data: data.Size(), l1Table: int64(l1Table), l1Used: g.l1Entries(size),
 		l1: tables.New(src, name, l1Bytes, nil),
-		l2: tables.New(src, name, 0, nil),
+		l2: tables.New(src, name, 0, nil), holes: formats.HolesOf(data).IfAny(), tableHoles: formats.HolesOf(src).IfAny(),
 	}
 }
 
-// stretch is a run of the disk in one state. Data that is not compressed is in one piece in the file; a compressed
-// stretch lies within one cluster.
+// stretch is a run of the disk in one state. Data that is not compressed is in one piece in the
+// file; a compressed stretch lies within one cluster.
 type stretch struct {
 	n          int64
 	state      formats.State
@@ -41,7 +50,7 @@ type stretch struct {
 	length     int64 // of the compressed bytes, at most
 }
 
-// at returns the stretch that begins at off, at most n bytes and as long as can be told from one page of a table.
+// at returns the stretch that begins at off, at most n bytes and within one page of a table.
 func (l *lookup) at(ctx context.Context, off, n int64) (stretch, error) {
 	index := l.l1Index(off)
 	page, first, err := l.l1Page(ctx, index)
@@ -72,8 +81,8 @@ func (l *lookup) l1Page(ctx context.Context, index int64) (page []byte, first in
 	return page, first, err
 }
 
-// emptyEnd is where on the disk the run of L1 entries without an L2 table ends that begins at index, as far as the page
-// goes.
+// emptyEnd returns where on the disk the run of empty L1 entries from index on ends, within the
+// page.
 func (l *lookup) emptyEnd(page []byte, first, index int64) int64 {
 	end := first + int64(len(page))/8
 	for index++; index < end && binary.BigEndian.Uint64(page[(index-first)*8:])&offsetMask == 0; index++ {
@@ -81,7 +90,8 @@ func (l *lookup) emptyEnd(page []byte, first, index int64) int64 {
 	return index * l.l2Span()
 }
 
-// inPage returns the stretch at off, whose entry is at an offset in a page of an L2 table that was read from base.
+// inPage returns the stretch at off, whose entry is at an offset in a page of an L2 table that was
+// read from base.
 func (l *lookup) inPage(page []byte, base, at, off, n int64) (stretch, error) {
 	var s stretch
 	for ; s.n < n && at < int64(len(page)); at += 1 << l.entryBits {
@@ -89,7 +99,7 @@ func (l *lookup) inPage(page []byte, base, at, off, n int64) (stretch, error) {
 		if problem != "" && s.n == 0 {
 			return s, corrupt(base+at, "L2 table: entry for the disk's bytes at %d: %s", off&^(l.cluster()-1), problem)
 		}
-		// A problem further on is met by the read that begins there.
+		// The read that begins there returns the error.
 		if problem != "" || !s.join(next) || (off+s.n)%l.cluster() != 0 {
 			break
 		}
@@ -97,7 +107,8 @@ func (l *lookup) inPage(page []byte, base, at, off, n int64) (stretch, error) {
 	return s, nil
 }
 
-// piece returns the stretch at off, at most n bytes and as long as the entry of its cluster tells, or what is wrong.
+// piece returns the stretch at off, at most n bytes and within one cluster, or says why its entry
+// is wrong.
 func (l *lookup) piece(e entry, off, n int64) (s stretch, problem string) {
 	m, problem := l.mapping(e)
 	if problem != "" {
@@ -117,14 +128,14 @@ func (l *lookup) piece(e entry, off, n int64) (s stretch, problem string) {
 		}
 	default:
 		s.host = m.host + in
-		if s.host > l.file-s.n {
-			problem = fmt.Sprintf("its %d bytes at %#x must lie within the file of %d bytes", s.n, s.host, l.file)
+		if s.host > l.data-s.n {
+			problem = fmt.Sprintf("its %d bytes at %#x must lie within the file of %d bytes", s.n, s.host, l.data)
 		}
 	}
 	return s, problem
 }
 
-// join lengthens s by the stretch that follows it on the disk, if both are one in the file.
+// join lengthens s by the next stretch of the disk, if both are one in the file.
 func (s *stretch) join(next stretch) bool {
 	switch {
 	case s.n == 0:

@@ -2,12 +2,13 @@ package qcow2
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// file is what the first cluster and the snapshot table say of an image file.
+// file is the facts in an image's first cluster and snapshot table.
 type file struct {
 	header
 	ext           extensions
@@ -32,7 +33,7 @@ func readFirst(ctx context.Context, src formats.Source) (*file, error) {
 	return f, err
 }
 
-// Open is the formats.Driver method. Of the tables it reads none but that of the snapshots.
+// Open reads no tables but that of the snapshots.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	f, err := readFirst(ctx, src)
 	if err != nil {
@@ -56,13 +57,36 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 		}
 		l1Table, size = s.l1Table, s.about.Size
 	}
+	data, err := f.data(ctx, src, opts.Files)
+	if err != nil {
+		return nil, err
+	}
 	return &image{
-		lookup:      newLookup(src, g, l1Table, size),
+		lookup:      newLookup(src, data, g, l1Table, size),
 		driver:      d,
 		src:         src,
+		data:        data,
 		info:        f.info(size),
 		compression: f.compressionType,
 	}, nil
+}
+
+// data returns the file that has the clusters: src, or an external data file.
+func (f *file) data(ctx context.Context, src formats.Source, files formats.Files) (formats.Source, error) {
+	name := f.ext.dataFile
+	switch {
+	case f.incompatible&incompatDataFile == 0:
+		return src, nil
+	case name == "":
+		return nil, unsupported("an image with an external data file that it does not name")
+	case files == nil:
+		return nil, unsupported("an image with the external data file %q, of which only this file is given,", name)
+	}
+	data, err := files.Open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("qcow2: external data file: %w", err)
+	}
+	return data, nil
 }
 
 // info describes the file, with a disk of that size.
@@ -103,6 +127,10 @@ func (f *file) details() []formats.Detail {
 	flag("dirty_flag", f.incompatible&incompatDirty != 0)
 	flag("corrupt", f.incompatible&incompatCorrupt != 0)
 	flag("extended_l2", f.extended())
+	if f.incompatible&incompatDataFile != 0 {
+		details = append(details, formats.Detail{Key: "data_file", Value: f.ext.dataFile})
+		flag("data_file_raw", f.autoclear&autoclearRawData != 0)
+	}
 	if f.ext.bitmaps.count > 0 {
 		details = append(details, formats.Detail{Key: "bitmaps", Value: strconv.FormatUint(uint64(f.ext.bitmaps.count), 10)})
 	}

@@ -15,7 +15,6 @@ const (
 
 const defaultClusterBits = 16
 
-// Options is the formats.Creator method.
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: keyClusterSize, Help: "bytes of a cluster, a power of two from 512 to 2M; 64k if not given"},
@@ -23,7 +22,7 @@ func (*Driver) Options() []formats.Option {
 	}
 }
 
-// choices are what CreateOptions.Set says.
+// choices are the options in CreateOptions.Set.
 type choices struct {
 	clusterBits uint32
 	compress    bool
@@ -46,7 +45,7 @@ func parseOptions(opts formats.CreateOptions) (choices, error) {
 		}
 	case "deflate", "zlib":
 		if opts.Level != 0 {
-			return c, fmt.Errorf("qcow2: compression level %d: deflate has only one here, zstd has several", opts.Level)
+			return c, fmt.Errorf("qcow2: compression level %d: deflate has one level only; zstd has several", opts.Level)
 		}
 		c.compress, c.compression = true, compressionZlib
 	case "zstd":

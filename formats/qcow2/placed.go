@@ -5,19 +5,20 @@ import (
 	"iter"
 )
 
-// placement is a cluster of the disk with the length of its chunk. Where that is in the file follows from those before
-// it.
+// placement is a cluster of the disk with the length of its chunk. The chunk's offset follows from
+// the earlier placements.
 type placement struct {
 	ci int64
 	n  int64
 }
 
-// placed remembers placements, in ascending order, in a few bytes each: a run of whole clusters takes as much as one.
+// placed remembers placements, in ascending order, in a few bytes each: a run of whole clusters
+// takes as much as one.
 type placed struct {
 	cluster int64 // size
 	blocks  [][]byte
 	last    int64 // ci
-	gap     int64 // in front of the run of whole clusters that is not in blocks yet
+	gap     int64 // before the run of whole clusters that is not in blocks yet
 	whole   int64 // its length
 }
 

@@ -1,17 +1,17 @@
-// Package qcow2 reads, checks and writes qcow2, QEMU's image format, versions 2 and 3: clusters found through two levels
-// of tables, perhaps compressed on their own, perhaps of 32 subclusters, with internal snapshots that share them.
-// docs/formats/qcow2.md describes every byte; the names here are the format's own.
+// Package qcow2 reads, checks and writes qcow2, QEMU's image format, versions 2 and 3: clusters
+// found through two levels of tables, perhaps compressed on their own, perhaps of 32 subclusters,
+// with internal snapshots that share them. docs/formats/qcow2.md describes every byte; the names
+// here are the format's own.
 //
-// header.go and extensions.go hold what the first cluster says, features.go what of it is refused, snapshots.go the
-// snapshot table, geometry.go and entry.go the arithmetic of the tables. On these stand lookup.go (where a byte of
-// the disk is), open.go and read.go (the image), check.go and what it names, create.go and what it names.
+// header.go and extensions.go decode the first cluster, features.go refuses features that are not
+// read, snapshots.go the snapshot table, geometry.go and entry.go the arithmetic of the tables.
+// lookup.go finds a byte of the disk. open.go and read.go (the image), check.go and create.go use
+// them.
 package qcow2
 
 import (
 	"context"
 	"encoding/binary"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -26,7 +26,7 @@ const (
 type Driver struct {
 	zstd    *codec.Zstd
 	deflate *codec.Deflate
-	buffers sync.Pool // *[]byte of a compressed or a decoded cluster, for all images
+	buffers codec.Buffers // of a compressed or a decoded cluster, for all images
 }
 
 var (
@@ -37,11 +37,10 @@ var (
 // New makes a driver that decodes with z, which may serve others too.
 func New(z *codec.Zstd) *Driver { return &Driver{zstd: z, deflate: codec.NewDeflate()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
-// Probe claims a source with the magic number and any version but 1, which is the older format qcow: Open tells those
-// that are not read.
+// Probe claims a source with the magic number and any version but 1, which is the format qcow. Open
+// refuses versions that are not read.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	var b [8]byte
 	if src.Size() < int64(len(b)) {
@@ -59,15 +58,4 @@ func (d *Driver) decode(dst, src []byte, compression uint8) error {
 		return d.zstd.DecodePrefix(dst, src)
 	}
 	return d.deflate.Decode(dst, src)
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few clusters all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

@@ -12,11 +12,13 @@ type image struct {
 	*lookup
 	driver      *Driver
 	src         formats.Source
+	data        formats.Source // src, or an external data file
 	info        formats.Info
 	compression uint8
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
@@ -24,25 +26,46 @@ func (m *image) Info() formats.Info {
 	return info
 }
 
-// Extent is the formats.Image method. The run is as long as one page of an L2 table tells.
+// Extent goes on as long as that costs no read of an L2 table.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	s, err := m.at(ctx, off, n)
+	s, err := m.refined(ctx, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
 	e := formats.Extent{Off: off, Len: s.n, State: s.state, Compressed: s.compressed}
-	end := min(off+n, off-off%m.pageSpan()+m.pageSpan())
-	for e.End() < end {
-		s, err := m.at(ctx, e.End(), end-e.End())
-		if err != nil || s.state != e.State || s.compressed != e.Compressed {
-			break // an error is met again by who asks for what is there
+	same := kind{s.state, s.compressed}
+	for e.End() < off+n {
+		pos := e.End()
+		if pos%m.pageSpan() == 0 {
+			more, err := m.wholeTables(ctx, pos, off+n-pos, same)
+			if err != nil {
+				return formats.Extent{}, err
+			}
+			if e.Len += more; more == 0 {
+				break
+			}
+			continue
+		}
+		s, err := m.refined(ctx, pos, min(off+n, pos-pos%m.pageSpan()+m.pageSpan())-pos)
+		if err != nil || same != (kind{s.state, s.compressed}) {
+			break // the next call returns the error
 		}
 		e.Len += s.n
 	}
-	return e, nil
+	return e, m.learn(ctx, e)
 }
 
-// ReadAt is the formats.Image method.
+// refined is at, but data that lies in a hole of the file is zeros.
+func (m *image) refined(ctx context.Context, off, n int64) (stretch, error) {
+	s, err := m.at(ctx, off, n)
+	if err != nil || s.state != formats.Data || s.compressed {
+		return s, err
+	}
+	e, err := m.holes.Refine(ctx, formats.Extent{Off: off, Len: s.n, State: s.state}, s.host)
+	s.n, s.state = e.Len, e.State
+	return s, err
+}
+
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		s, err := m.at(ctx, off, int64(len(p)))
@@ -64,11 +87,11 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 		clear(p)
 		return nil
 	case !s.compressed:
-		return readAt(ctx, m.src, p, s.host, "data")
+		return readAt(ctx, m.data, p, s.host, "data")
 	case int64(len(p)) == m.cluster():
 		return m.decode(ctx, p, off, s)
 	}
-	whole := m.driver.buffer(m.cluster())
+	whole := m.driver.buffers.Get(m.cluster())
 	defer m.driver.buffers.Put(whole)
 	if err := m.decode(ctx, *whole, off, s); err != nil {
 		return err
@@ -79,7 +102,7 @@ func (m *image) read(ctx context.Context, p []byte, off int64, s stretch) error 
 
 // decode fills dst, a whole cluster, with the compressed one that holds the disk's byte at off.
 func (m *image) decode(ctx context.Context, dst []byte, off int64, s stretch) error {
-	buf := m.driver.buffer(s.length)
+	buf := m.driver.buffers.Get(s.length)
 	defer m.driver.buffers.Put(buf)
 	if err := readAt(ctx, m.src, *buf, s.host, "compressed cluster"); err != nil {
 		return err

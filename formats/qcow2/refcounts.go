@@ -21,7 +21,7 @@ type storedRefcounts struct {
 	at   int64
 }
 
-// readRefcountTable reads the refcount table, and reports what is wrong with it and its entries.
+// readRefcountTable reads the refcount table, and reports wrong entries.
 func readRefcountTable(ctx context.Context, src formats.Source, h *header, damage func(off int64, format string, args ...any)) (*storedRefcounts, error) {
 	r := &storedRefcounts{src: src, geometry: h.geometry(), order: uint(h.refcountOrder)}
 	size := uint64(h.refcountSize) << h.clusterBits
@@ -30,7 +30,7 @@ func readRefcountTable(ctx context.Context, src formats.Source, h *header, damag
 		damage(offRefcountSize, "header: refcount_table_clusters is %d, must be 1 to %d", h.refcountSize, maxRefcountTable>>h.clusterBits)
 		return r, nil
 	case h.refcountTable == 0 || h.refcountTable%uint64(r.geometry.cluster()) != 0 || !inside(h.refcountTable, size, uint64(src.Size())):
-		damage(offRefcountTable, "header: refcount_table_offset is %#x, must be a multiple of the cluster size with %d bytes behind it in the file", h.refcountTable, size)
+		damage(offRefcountTable, "header: refcount_table_offset is %#x, must be a multiple of the cluster size with %d bytes from there on in the file", h.refcountTable, size)
 		return r, nil
 	}
 	r.table = make([]byte, size)
@@ -50,7 +50,8 @@ func (r *storedRefcounts) entries() int64 { return int64(len(r.table) / 8) }
 // perBlock is the number of refcounts in a refcount block.
 func (r *storedRefcounts) perBlock() int64 { return r.geometry.cluster() * 8 >> r.order }
 
-// block is the offset of a refcount block, 0 for one that is not there, and whether there can be one.
+// block is the offset of a refcount block, 0 for one that is not there, and whether there can be
+// one.
 func (r *storedRefcounts) block(i int64) (off uint64, ok bool) {
 	off = binary.BigEndian.Uint64(r.table[i*8:])
 	cluster := uint64(r.geometry.cluster())
@@ -82,7 +83,8 @@ func (r *storedRefcounts) get(ctx context.Context, cluster int64) (refcount uint
 	return r.decode(r.page[bit/8&(size-1):], uint(bit%8)), true, nil
 }
 
-// decode reads the refcount that begins in the first of the bytes, at one of its bits if it is smaller than a byte.
+// decode reads the refcount at the start of b, which begins at a bit of the first byte if it is
+// smaller than a byte.
 func (r *storedRefcounts) decode(b []byte, bit uint) uint64 {
 	switch r.order {
 	case 3:

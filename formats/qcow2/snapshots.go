@@ -10,12 +10,13 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// A snapshot table entry begins with these bytes; extra data, ID and name follow, padded to a multiple of 8.
+// A snapshot table entry begins with these bytes; extra data, ID and name follow, padded to a
+// multiple of 8.
 const (
 	snapshotSize      = 40
-	snapshotExtraSize = 16 // what is known of the extra data
+	snapshotExtraSize = 16 // the known part of the extra data
 	maxSnapshotExtra  = 1024
-	// maxSnapshotTable is a limit of ours: what is kept of a table takes less memory than formats.MaxTables.
+	// maxSnapshotTable keeps the memory for a table below formats.MaxTables.
 	maxSnapshotTable = 16 << 20
 )
 
@@ -27,8 +28,8 @@ type snapshot struct {
 	about   formats.Snapshot
 }
 
-// snapshots reads the snapshot table and tells its length. Where the snapshots' own tables are is not verified: that is for
-// who uses one.
+// readSnapshots reads the snapshot table and returns its length, too. Where the snapshots' own
+// tables are is not verified before one is used.
 func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []snapshot, size int64, err error) {
 	if h.snapshots == 0 {
 		return nil, 0, nil
@@ -52,7 +53,7 @@ func readSnapshots(ctx context.Context, src formats.Source, h *header) (list []s
 	return list, size, nil
 }
 
-// readSnapshot reads the entry that stands at an offset, and tells its length.
+// readSnapshot reads the entry at an offset and returns its length, too.
 func readSnapshot(r *bufio.Reader, at int64, h *header) (s snapshot, n int64, err error) {
 	var b [snapshotSize]byte
 	if err := readFull(r, b[:], at); err != nil {
@@ -114,7 +115,7 @@ func find(list []snapshot, wanted string) (*snapshot, error) {
 	return nil, fmt.Errorf("qcow2: snapshot %q: the image has no snapshot of that name or ID: it has %d", wanted, len(list))
 }
 
-// verify refuses a snapshot whose disk cannot be read, in a file of so many bytes.
+// verify returns an error if the snapshot's disk cannot be read, in a file of so many bytes.
 func (s *snapshot) verify(g *geometry, file int64) error {
 	size := s.about.Size
 	switch {
@@ -126,13 +127,13 @@ func (s *snapshot) verify(g *geometry, file int64) error {
 	return s.verifyL1(g, file)
 }
 
-// verifyL1 refuses a snapshot whose L1 table is not where one can be.
+// verifyL1 returns an error if the snapshot's L1 table is not in a possible place.
 func (s *snapshot) verifyL1(g *geometry, file int64) error {
 	switch {
 	case s.l1Size == 0:
 		return nil
 	case s.l1Table == 0 || s.l1Table%uint64(g.cluster()) != 0:
-		return corrupt(s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size behind the header", s.about.Name, s.l1Table)
+		return corrupt(s.off, "snapshot %q: l1_table_offset is %d, must be a multiple of the cluster size after the header", s.about.Name, s.l1Table)
 	case !inside(s.l1Table, 8*uint64(s.l1Size), uint64(file)):
 		return corrupt(s.off, "snapshot %q: its L1 table of %d entries at %#x must lie within the file of %d bytes", s.about.Name, s.l1Size, s.l1Table, file)
 	}

@@ -2,7 +2,6 @@ package qed
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -65,7 +64,7 @@ func (b build) image() ([]byte, formattest.Disk) {
 	}
 	for _, ci := range b.data {
 		set(ci, 0)
-		p := pattern(ci*b.cluster, b.cluster)
+		p := formattest.Pattern(ci*b.cluster, b.cluster)
 		out = append(out, p...)
 		disk.Parts = append(disk.Parts, formattest.Part{Off: ci * b.cluster, Data: p[:min(b.cluster, b.size-ci*b.cluster)]})
 	}
@@ -74,19 +73,6 @@ func (b build) image() ([]byte, formattest.Disk) {
 		le.PutUint64(out[at:], v)
 	}
 	return out, disk
-}
-
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
 }
 
 func openSource(t testing.TB, src formats.Source) formats.Image {
@@ -100,12 +86,5 @@ func openSource(t testing.TB, src formats.Source) formats.Image {
 
 func problems(t testing.TB, src formats.Source) []formats.Problem {
 	t.Helper()
-	var all []formats.Problem
-	if err := (Driver{}).Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) { all = append(all, p) }); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.IsSortedFunc(all, func(a, b formats.Problem) int { return int(a.Off - b.Off) }) {
-		t.Errorf("problems out of order: %v", all)
-	}
-	return all
+	return formattest.Problems(t, Driver{}, src, formats.OpenOptions{})
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxClusters bounds what Check keeps of a file, a bit for each of its clusters, as formats.MaxTables does: 2 TiB
-// of the smallest clusters, where a disk of these has 256 GiB at most, and 32 TiB of the usual ones.
+// maxClusters bounds the memory of Check, a bit for each cluster of the file, to formats.MaxTables:
+// 2 TiB of the smallest clusters, in which a disk has 256 GiB at most, and 32 TiB of the usual
+// ones.
 const maxClusters = formats.MaxTables * 8
 
 // checker is one Check under way.
@@ -19,7 +20,6 @@ type checker struct {
 	used *formats.Usage // clusters of the file
 }
 
-// Check is the formats.Checker method.
 func (Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	h, err := readHeader(ctx, src)
 	if err != nil {
@@ -108,7 +108,8 @@ func (c *checker) table(ctx context.Context, table int64, what string, each func
 	return nil
 }
 
-// claim notes what an entry refers to. One that is wrong, or refers to what is used already, is not to be followed.
+// claim marks the clusters of an entry. An entry that is wrong, or names clusters in use, must not
+// be followed.
 func (c *checker) claim(at, i int64, what string, entry uint64, n int64) bool {
 	if why := c.misplaced(entry, n); why != "" {
 		c.Damage(at, "%s entry %d is %#x: %s", what, i, entry, why)
@@ -121,7 +122,8 @@ func (c *checker) claim(at, i int64, what string, entry uint64, n int64) bool {
 	return true
 }
 
-// use marks n bytes at an offset, both whole clusters, and tells whether some of them were marked before.
+// use marks n bytes at an offset, both whole clusters, and reports whether some of them were marked
+// before.
 func (c *checker) use(off uint64, n int64) (again bool) {
 	for at := int64(off); at < int64(off)+n; at += c.cluster() {
 		again = c.used.Use(at/c.cluster()) || again

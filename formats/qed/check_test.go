@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 		{"an L2 table twice", map[int64]uint64{0x1008: 0x2000}, 0, []string{"damage 0x1008: L1 entry 1 is 0x2000, where"}},
 		{"an L2 table in the L1 table", map[int64]uint64{0x1ff8: 0x1000}, 0, []string{"damage 0x1ff8: L1 entry 511 is 0x1000, where"}},
 		{"data out of the file", map[int64]uint64{0x2018: 0x6000}, 0, []string{"damage 0x2018: L2 entry 3 is 0x6000: its 4096", "leak 0x5000: 4096"}},
-		{"an entry behind the disk's end", map[int64]uint64{0x2ff8: 0x7000}, 0, []string{"damage 0x2ff8: L2 entry 511"}},
+		{"an entry after the disk's end", map[int64]uint64{0x2ff8: 0x7000}, 0, []string{"damage 0x2ff8: L2 entry 511"}},
 		{"the L2 table lost", map[int64]uint64{0x1000: 0}, 0, []string{"leak 0x2000: 16384"}},
 		{"clusters behind", nil, 8192, []string{"leak 0x6000: 8192"}},
 		{"less than a cluster behind", nil, 4097, []string{"leak 0x6000: 4096", "leak 0x7000: 1"}},

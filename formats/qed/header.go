@@ -51,7 +51,7 @@ type header struct {
 	backingNameOffset, backingNameSize uint32
 }
 
-// readHeader reads the header. What a short file lacks of it is zeros; see identity.
+// readHeader reads the header. The missing part of a short file is zeros; see identity.
 func readHeader(ctx context.Context, src formats.Source) (*header, error) {
 	b := make([]byte, headerSize)
 	if err := src.ReadAt(ctx, b[:min(headerSize, src.Size())], 0); err != nil {
@@ -81,7 +81,8 @@ func (h *header) headerEnd() int64 { return int64(h.headerSize) * h.cluster() }
 // tableBytes is the length of a table, L1 or L2.
 func (h *header) tableBytes() int64 { return int64(h.tableSize) * h.cluster() }
 
-// perTable is the number of entries of a table, and span how much of the disk one L2 table is about: at most 2^53.
+// perTable is the number of entries of a table, and span how much of the disk one L2 table is
+// about: at most 2^53.
 func (h *header) perTable() int64 { return h.tableBytes() / entrySize }
 func (h *header) span() int64     { return h.perTable() * h.cluster() }
 
@@ -94,13 +95,13 @@ func (h *header) maxImageSize() uint64 {
 	return min(lo, formats.MaxDiskSize)
 }
 
-// misplaced says why n bytes at an offset of the file cannot be a table or a cluster, "" if they can.
+// misplaced says why n bytes at an offset of the file cannot be a table or a cluster, or "".
 func (h *header) misplaced(off uint64, n int64) string {
 	switch {
 	case off%uint64(h.clusterSize) != 0:
 		return fmt.Sprintf("must be a multiple of cluster_size %d", h.clusterSize)
 	case off < uint64(h.headerEnd()):
-		return fmt.Sprintf("must be behind the header, which ends at %#x", h.headerEnd())
+		return fmt.Sprintf("must be after the header, which ends at %#x", h.headerEnd())
 	case n > h.fileSize || off > uint64(h.fileSize-n):
 		return fmt.Sprintf("its %d bytes must lie within the file of %d bytes", n, h.fileSize)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Open is the formats.Driver method. A set need-check bit does not matter to who only reads.
+// Open ignores a set need-check bit, which only matters to writers.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	return &image{newReader(h, src), backing}, nil
 }
 
-// broken gives the first of the rules that is.
+// broken returns an error for the first broken rule.
 func broken(rules []rule) error {
 	for _, r := range rules {
 		if !r.ok {
@@ -68,7 +68,6 @@ func (h *header) backing(ctx context.Context, src formats.Source) (*formats.Back
 	return backing, nil
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := formats.Info{
 		Format:      name,

@@ -1,8 +1,9 @@
-// Package qed reads and checks QED, the QEMU Enhanced Disk format: a header and two levels of tables of 64-bit offsets,
-// L1 and L2, to clusters. docs/formats/qed.md describes every byte; the names here are the specification's.
+// Package qed reads and checks QED, the QEMU Enhanced Disk format: a header and two levels of
+// tables of 64-bit offsets, L1 and L2, to clusters. docs/formats/qed.md describes every byte; the
+// names here are the specification's.
 //
-// header.go holds the header as bytes and rules.go what it must say; tables.go finds a cluster. On these stand open.go
-// and read.go, the image, and check.go. The tables are read in pages, as they are needed.
+// header.go decodes the header and rules.go verifies it; tables.go finds a cluster. open.go and
+// read.go (the image) and check.go use them. The tables are read in pages, as they are needed.
 package qed
 
 import (

@@ -45,7 +45,7 @@ func TestAgainstQemu(t *testing.T) {
 
 func TestConvertedByQemu(t *testing.T) {
 	raw := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(raw, pattern(0, 7<<20+3*512), 0o600); err != nil {
+	if err := os.WriteFile(raw, formattest.Pattern(0, 7<<20+3*512), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path := raw + ".qed"

@@ -13,16 +13,22 @@ type image struct {
 	backing *formats.Backing // nil if there is none
 }
 
-// Extent is the formats.Image method. A run ends with its page of a table at the latest.
+var _ formats.Image = (*image)(nil)
+
+// Extent ends with its page of a table at the latest.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	found, err := m.find(ctx, off, n, false)
+	found, err := m.find(ctx, off, n, m.holes.Known())
 	if err != nil {
 		return formats.Extent{}, err
 	}
-	return formats.Extent{Off: off, Len: found.n, State: found.state}, nil
+	e := formats.Extent{Off: off, Len: found.n, State: found.state}
+	if e.State != formats.Data {
+		return e, nil
+	}
+	return m.holes.Refine(ctx, e, found.at)
 }
 
-// ReadAt is the formats.Image method. Clusters that lie one upon another in the file are read at once.
+// ReadAt reads clusters that are neighbours in the file at once.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		found, err := m.find(ctx, off, int64(len(p)), true)

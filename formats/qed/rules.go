@@ -7,7 +7,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// rule is what a field must say. Rules are tried in order; a later one may rest on the earlier ones.
+// rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on
+// the earlier ones.
 type rule struct {
 	off   int64
 	field string
@@ -18,7 +19,7 @@ type rule struct {
 
 func (r rule) String() string { return fmt.Sprintf("%s is %#x, must be %s", r.field, r.got, r.must) }
 
-// identity tells what makes a file not a QED one at all, "" if it is one.
+// identity says why the file is not QED at all, or "".
 func (h *header) identity() string {
 	switch {
 	case h.fileSize < headerSize:
@@ -46,13 +47,13 @@ func (h *header) units() []rule {
 	}
 }
 
-// layout is what must hold, beside units, for anything behind the header to be followed.
+// layout has the rules, besides units, that make it safe to follow offsets after the header.
 func (h *header) layout() []rule {
 	misplaced := h.misplaced(h.l1TableOffset, h.tableBytes())
 	nameEnd := uint64(h.backingNameOffset) + uint64(h.backingNameSize)
 	rules := []rule{
 		{atL1TableOffset, "l1_table_offset", h.l1TableOffset, misplaced == "", "that of a table: " + misplaced},
-		{atImageSize, "image_size", h.imageSize, h.imageSize > 0 && h.imageSize%formats.SectorSize == 0, "a multiple of 512, and not 0"},
+		{atImageSize, "image_size", h.imageSize, h.imageSize%formats.SectorSize == 0, "a multiple of 512"},
 		{atImageSize, "image_size", h.imageSize, h.imageSize <= h.maxImageSize(), fmt.Sprintf("at most %d, for which there are tables", h.maxImageSize())},
 	}
 	if h.features&featureBackingFile == 0 {

@@ -21,14 +21,15 @@ type reader struct {
 	*header
 	src   formats.Source
 	pages *tables.Cache
+	holes formats.Holes
 }
 
 func newReader(h *header, src formats.Source) *reader {
-	return &reader{h, src, tables.New(src, name, 0, nil)}
+	return &reader{h, src, tables.New(src, name, 0, nil), formats.HolesOf(src).IfAny()}
 }
 
-// entries are those from number i of the table at an offset, which is known to lie within the file, up to the end of
-// their page.
+// entries returns those from number i of the table at an offset up to the end of their page. The
+// table must lie within the file.
 func (r *reader) entries(ctx context.Context, table, i int64, what string) (entries, error) {
 	page := min(maxPage, r.tableBytes())
 	at := i * entrySize &^ (page - 1)
@@ -39,22 +40,21 @@ func (r *reader) entries(ctx context.Context, table, i int64, what string) (entr
 	return entries(b[i*entrySize-at:]), nil
 }
 
-// entries are entries of a table, one upon another.
+// entries are neighbouring entries of a table.
 type entries []byte
 
 func (e entries) len() int64        { return int64(len(e) / entrySize) }
 func (e entries) at(i int64) uint64 { return binary.LittleEndian.Uint64(e[i*entrySize:]) }
 
-// run is what is known of the disk from some offset on: n bytes in one state, and if they are data, at which offset of
-// the file, in one piece.
+// run is n bytes of the disk in one state. Data lies in one piece at an offset of the file.
 type run struct {
 	n     int64
 	state formats.State
 	at    int64
 }
 
-// find looks up to limit bytes of the disk at off, and no further than a page of a table goes. If inFile, data that
-// lies in pieces in the file is a run for each.
+// find returns the run at off, at most limit bytes and within a page of a table. If inFile, data
+// that is in pieces in the file is a run for each.
 func (r *reader) find(ctx context.Context, off, limit int64, inFile bool) (run, error) {
 	l1 := off / r.span()
 	list, err := r.entries(ctx, int64(r.l1TableOffset), l1, "L1 table")
@@ -90,7 +90,7 @@ func (r *reader) findCluster(ctx context.Context, table, off, limit int64, inFil
 		if inFile && found.state == formats.Data {
 			if why := r.misplaced(e, r.cluster()); why != "" {
 				if clusters > 0 {
-					break // what is in front of it is good
+					break // the clusters before it are good
 				}
 				return run{}, formats.Corrupt(name, table+l2*entrySize, "L2 entry %d is %#x: %s", l2, e, why)
 			}

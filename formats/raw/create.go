@@ -10,16 +10,16 @@ import (
 
 const (
 	preallocation = "preallocation"
-	// allocateStep keeps one call of the target short, so that who gives up does not wait.
+	// allocateStep keeps one call of the target short, so that the writer can be cancelled.
 	allocateStep = 1 << 30
 )
 
-// Options is the formats.Creator method.
 func (Driver) Options() []formats.Option {
 	return []formats.Option{{Key: preallocation, Help: "off (usual): what is zero takes no space; full: all of the disk does"}}
 }
 
-// Create prepares a file whose clusters of zeros, which the caller leaves out, are holes, unless they are preallocated.
+// Create prepares a file whose clusters of zeros, which the caller leaves out, are holes, unless
+// they are preallocated.
 func (d Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
@@ -48,7 +48,8 @@ type encoder struct {
 	allocate bool // holes too
 }
 
-// Room is the formats.Estimator method.
+var _ formats.Encoder = encoder{}
+
 func (e encoder) Room(data int64) int64 {
 	if e.allocate {
 		return e.size
@@ -58,7 +59,7 @@ func (e encoder) Room(data int64) int64 {
 
 func (encoder) ClusterSize() int64 { return clusterSize }
 
-// Encode returns plain itself, without what lies behind the disk's end.
+// Encode returns plain itself, without the bytes after the disk's end.
 func (e encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	return plain[:min(clusterSize, e.size-ci*clusterSize)], nil
 }

@@ -1,5 +1,5 @@
-// Package raw is the format without a layout: the bytes of the file are the bytes of the disk. It claims no
-// file by content; formats/all makes it the driver of what nobody claims. See docs/formats/raw.md.
+// Package raw is the format without a layout: the bytes of the file are the bytes of the disk. It
+// claims no file by content; formats/all makes it the fallback. See docs/formats/raw.md.
 package raw
 
 import (

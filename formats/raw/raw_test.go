@@ -256,7 +256,7 @@ type allocating struct {
 
 func (a *allocating) Allocate(off, n int64) error {
 	if off != a.end || off+n > int64(len(a.b)) {
-		return fmt.Errorf("[%d, +%d) behind %d", off, n, a.end)
+		return fmt.Errorf("[%d, +%d) after %d", off, n, a.end)
 	}
 	if a.end = off + n; a.end > a.space {
 		return errRead

@@ -1,11 +1,13 @@
-// Package rawmap is the format of the map that may lie beside a raw disk: which of its blocks hold anything but zeros. With it
-// a raw file is as sparse on a file system without holes, or behind a network, as it was where the map was made:
-// nobody reads its zeros.
+// Package rawmap is the format of the map that may lie beside a raw disk: which of its blocks hold
+// anything but zeros. With it a raw file is as sparse on a file system without holes, or across a
+// network, as it was where the map was made: its zeros are never read.
 //
-// A map is believed: what it calls zeros is never looked at. So it is only used if its own SHA-256 stands and it was made of
-// a file of just this size and modification time. docs/formats/rawmap.md has the layout and says what that is worth.
+// A map is trusted: bytes that it calls zeros are never read. So it is only used if its own SHA-256
+// is right and it was made of a file of exactly this size and modification time.
+// docs/formats/rawmap.md has the layout and discusses that trust.
 //
-// It is no driver: a raw disk with a map is a raw disk (formats/raw) whose source knows holes (formats.Sparse).
+// It is not a driver: a raw disk with a map is a raw disk (formats/raw) whose source knows holes
+// (formats.Sparse).
 package rawmap
 
 import (
@@ -22,7 +24,7 @@ import (
 
 const (
 	name = "rawmap"
-	// Suffix is what a map's name has behind that of its raw disk.
+	// Suffix is the ending of a map's name, after the name of its raw disk.
 	Suffix = ".map"
 	// BlockSize is what one bit stands for.
 	BlockSize = 2 << 20
@@ -34,10 +36,10 @@ const (
 	headerSize = 32
 )
 
-// ErrStale is what every error about a map that was made of another state of the file is (errors.Is).
-var ErrStale = errors.New("the map is of another state of the file")
+// ErrStale is the kind (errors.Is) of every error about a map of another state of the file.
+var ErrStale = errors.New("the map was made of another state of the file")
 
-// Stale makes an error that is ErrStale of a sentence.
+// Stale makes an error of kind ErrStale.
 func Stale(format string, args ...any) error { return &staleError{fmt.Sprintf(format, args...)} }
 
 type staleError struct{ text string }
@@ -45,14 +47,15 @@ type staleError struct{ text string }
 func (e *staleError) Error() string        { return e.text }
 func (e *staleError) Is(target error) bool { return target == ErrStale }
 
-// Map tells which blocks of a raw disk hold data. It is safe for concurrent use once it is made.
+// Map says which blocks of a raw disk hold data. It is safe for concurrent use after it is made.
 type Map struct {
 	size    int64
 	modTime int64
 	bits    []byte // block 0 is the lowest bit of the first byte
 }
 
-// New makes a map, of zeros so far, of a file of size bytes that was last modified at a time, in nanoseconds since 1970.
+// New makes a map, of zeros so far, of a file of size bytes that was last modified at a time, in
+// nanoseconds since 1970.
 func New(size, modTime int64) (*Map, error) {
 	if size <= 0 || size > MaxSize {
 		return nil, fmt.Errorf("a file of %d bytes: a map is of 1 to %d", size, int64(MaxSize))
@@ -68,7 +71,8 @@ func (m *Map) Set(block int64) { m.bits[block/8] |= 1 << (block % 8) }
 
 func (m *Map) data(block int64) bool { return m.bits[block/8]>>(block%8)&1 == 1 }
 
-// Fits returns nil if the map was made of a file of this size and time, or an error that is ErrStale and says what differs.
+// Fits returns nil if the map was made of a file of this size and time, or an error that is
+// ErrStale and says what differs.
 func (m *Map) Fits(size, modTime int64) error {
 	switch {
 	case m.size != size:
@@ -79,7 +83,8 @@ func (m *Map) Fits(size, modTime int64) error {
 	return nil
 }
 
-// Hole is that of formats.Sparse: whether the bytes at off are zeros, and how many of the n there are alike.
+// Hole implements formats.Sparse: it reports whether the bytes at off are zeros, and how many of
+// the n are alike.
 func (m *Map) Hole(off, n int64) (hole bool, length int64) {
 	block, last := off/BlockSize, (off+n-1)/BlockSize
 	data := m.data(block)
@@ -124,7 +129,7 @@ func (m *Map) Bytes() []byte {
 	return append(b, sum[:]...)
 }
 
-// Parse reads a map. Whatever is not exactly what Bytes makes is formats.ErrCorrupt.
+// Parse reads a map. Anything that Bytes would not make is formats.ErrCorrupt.
 func Parse(ctx context.Context, src formats.Source) (*Map, error) {
 	if src.Size() < headerSize+1+sha256.Size {
 		return nil, formats.Corrupt(name, 0, "%d bytes are too few for a map", src.Size())
@@ -152,11 +157,11 @@ func Parse(ctx context.Context, src formats.Source) (*Map, error) {
 	}
 	end := len(body) - sha256.Size
 	if sum := sha256.Sum256(body[:end]); !bytes.Equal(sum[:], body[end:]) || !bytes.Equal(header, body[:headerSize]) {
-		return nil, formats.Corrupt(name, int64(end), "its SHA-256 is not that of what is in front of it")
+		return nil, formats.Corrupt(name, int64(end), "its SHA-256 does not match the bytes before it")
 	}
 	m := &Map{size, int64(binary.LittleEndian.Uint64(header[24:])), body[headerSize:end]}
 	if spare := blocks(size) % 8; spare != 0 && m.bits[len(m.bits)-1]>>spare != 0 {
-		return nil, formats.Corrupt(name, int64(end-1), "bits behind the last of %d blocks are set", blocks(size))
+		return nil, formats.Corrupt(name, int64(end-1), "bits after the last of %d blocks are set", blocks(size))
 	}
 	return m, nil
 }

@@ -141,7 +141,7 @@ func TestParseRefuses(t *testing.T) {
 		"negative size":     {changed(16, 0, 0, 0, 0, 0, 0, 0, 0x80), "a file of -"},
 		"huge size":         {changed(16, 0, 0, 0, 0, 0, 0, 0, 0x7f), "a map is of 1 to"},
 		"size of other map": {changed(16, 0, 0, 0, 1, 0, 0, 0, 1), "a map is of 1 to"},
-		"spare bits":        {changed(headerSize, 0b1010), "behind the last of 3 blocks"},
+		"spare bits":        {changed(headerSize, 0b1010), "after the last of 3 blocks"},
 		"flipped bit":       {flipped, "SHA-256"},
 	} {
 		if name == "cut" {

@@ -1,6 +1,6 @@
-// Package tables keeps the metadata tables of one image that are read as they are needed: L2 tables, grain tables, pages of
-// a BAT. A disk of any size opens at once that way, and takes no more memory than its readers' neighbourhood. It caches
-// metadata only; decoded data is lazyload's to keep.
+// Package tables caches the metadata tables of one image that are read when they are needed: L2
+// tables, grain tables, pages of a BAT. So a disk of any size opens at once, and takes memory only
+// for the parts in use. Decoded data is not cached here.
 package tables
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// DefaultBytes is what a Cache keeps at most when it is not told otherwise.
+// DefaultBytes is the limit of a Cache that is made without one.
 const DefaultBytes = 8 << 20
 
 // Cache reads tables of one source and keeps those used last. It is safe for concurrent use.
@@ -24,7 +24,7 @@ type Cache struct {
 
 	mu   sync.Mutex // guards the following
 	held map[int64]*list.Element
-	lru  *list.List // of *table, the one used last in front
+	lru  *list.List // of *table, the one used last at the front
 	used int64
 }
 
@@ -36,8 +36,9 @@ type table struct {
 	err   error
 }
 
-// New makes a cache of the tables in src of at most limit bytes, 0 for DefaultBytes; driver begins its errors. check, unless
-// nil, is called once for each table that was read, before anybody gets it: its error is the readers'.
+// New makes a cache of the tables in src of at most limit bytes, 0 for DefaultBytes. driver begins
+// its errors. check, unless nil, is called once for each table after it was read; readers get its
+// error.
 func New(src formats.Source, driver string, limit int64, check func(off int64, table []byte) error) *Cache {
 	if limit <= 0 {
 		limit = DefaultBytes
@@ -45,9 +46,9 @@ func New(src formats.Source, driver string, limit int64, check func(off int64, t
 	return &Cache{src: src, driver: driver, limit: limit, check: check, held: map[int64]*list.Element{}, lru: list.New()}
 }
 
-// Get returns the n bytes at off, which are always asked for as the same table: the same off with the same n. They are
-// shared and must not be changed. A failed read is met again by the next Get, which tries again. What lies
-// behind the source's end is an error that names what, as in "L2 table".
+// Get returns the n bytes at off. They are one table: a call with the same off must have the same
+// n. The result is shared and must not be changed. After a failed read the next Get tries again. A
+// table past the source's end is an error that names it by what, as in "L2 table".
 func (c *Cache) Get(ctx context.Context, off int64, n int, what string) ([]byte, error) {
 	if off < 0 || n <= 0 || off > c.src.Size()-int64(n) {
 		return nil, formats.Corrupt(c.driver, off, "%s of %d bytes: it must lie within the file of %d bytes", what, n, c.src.Size())
@@ -68,7 +69,7 @@ func (c *Cache) Get(ctx context.Context, off int64, n int, what string) ([]byte,
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		// Whoever read it may have been cancelled: that is no answer for us.
+		// The reader that failed may have been cancelled: try again.
 	}
 }
 
@@ -115,7 +116,8 @@ func (c *Cache) drop(e *list.Element, n int) {
 	c.used -= int64(n)
 }
 
-// shrink drops the tables used longest ago; those on their way have no bytes yet and stay. The caller holds mu.
+// shrink drops the tables used longest ago; those on their way have no bytes yet and stay. The
+// caller holds mu.
 func (c *Cache) shrink() {
 	for e := c.lru.Back(); e != nil && c.used > c.limit; {
 		last := e

@@ -2,7 +2,6 @@ package vdi
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -64,19 +63,6 @@ func (b build) image() []byte {
 	return out
 }
 
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
-
 // filled is an image with the given entries, its blocks filled with the pattern, and the disk that it must read as.
 func filled(b build) ([]byte, formattest.Disk) {
 	if b.blockSize == 0 {
@@ -88,7 +74,7 @@ func filled(b build) ([]byte, formattest.Disk) {
 			continue
 		}
 		off := int64(ci) * b.blockSize
-		p := pattern(off, b.blockSize)
+		p := formattest.Pattern(off, b.blockSize)
 		for int(e) >= len(b.blocks) {
 			b.blocks = append(b.blocks, nil)
 		}
@@ -114,12 +100,5 @@ func openSource(t testing.TB, src formats.Source) formats.Image {
 
 func problems(t testing.TB, src formats.Source) []formats.Problem {
 	t.Helper()
-	var all []formats.Problem
-	if err := (Driver{}).Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) { all = append(all, p) }); err != nil {
-		t.Fatal(err)
-	}
-	if !slices.IsSortedFunc(all, func(a, b formats.Problem) int { return int(a.Off - b.Off) }) {
-		t.Errorf("problems out of order: %v", all)
-	}
-	return all
+	return formattest.Problems(t, Driver{}, src, formats.OpenOptions{})
 }

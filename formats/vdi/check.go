@@ -14,7 +14,6 @@ type checker struct {
 	allocated int64          // entries that have a block
 }
 
-// Check is the formats.Checker method.
 func (d Driver) Check(ctx context.Context, src formats.Source, opts formats.OpenOptions, report func(formats.Problem)) error {
 	h, err := readHeader(ctx, src)
 	if err != nil {
@@ -43,7 +42,7 @@ func (d Driver) Check(ctx context.Context, src formats.Source, opts formats.Open
 	return nil
 }
 
-// breaks reports the rules that are broken. All are told, though later ones may only be so for an earlier one's sake.
+// breaks reports all broken rules, even if a later one is only broken because of an earlier one.
 func (c *checker) breaks(rules []rule) bool {
 	for _, r := range rules {
 		if !r.ok {
@@ -93,7 +92,7 @@ func (c *checker) entry(ci int64, entry uint32) {
 	}
 }
 
-// leaks reports blocks of the file that no entry names, and what is behind the last.
+// leaks reports blocks of the file that no entry names, and the bytes after the last block.
 func (c *checker) leaks() {
 	size := int64(c.blockSize)
 	end := int64(c.offsetData) + c.inFile()*size

@@ -25,7 +25,7 @@ func TestCheck(t *testing.T) {
 		{"leaked", build{entries: []uint32{1, un, un, 4, un, un}}, 0, []string{"leak 0x400: 4096", "leak 0x2400: 8192"}},
 		{"a tail", build{entries: []uint32{0, 1, 2, 3, 4, 5}}, 100, []string{"leak 0x6400: 100"}},
 		{"a tail of less than a block", build{entries: []uint32{0, un, un, un, un, un}}, 100, []string{"leak 0x1400: 100"}},
-		{"two rules", build{entries: []uint32{0, un, un, un, un, un}, fields: map[int64]uint32{0x170: 0, 0x48: 0}}, 0, []string{"damage 0x48: header_size", "damage 0x170: disk_size"}},
+		{"two rules", build{entries: []uint32{0, un, un, un, un, un}, fields: map[int64]uint32{0x174: 1 << 31, 0x48: 0}}, 0, []string{"damage 0x48: header_size", "damage 0x170: disk_size", "damage 0x180: blocks_in_image"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

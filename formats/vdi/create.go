@@ -18,7 +18,8 @@ const (
 	finishPage      = 1 << 20
 )
 
-// encoder writes a dynamic image of 1 MiB blocks, which are stored as they are, in the disk's order.
+// encoder writes a dynamic image of 1 MiB blocks, which are stored as they are, in the disk's
+// order.
 type encoder struct {
 	size   int64
 	blocks int64
@@ -27,12 +28,15 @@ type encoder struct {
 	placed []uint32 // the blocks of the disk that are in the file
 }
 
-// Options is the formats.Creator method.
+var _ formats.Encoder = (*encoder)(nil)
+
 func (Driver) Options() []formats.Option { return []formats.Option{formats.UUIDOption()} }
 
-// Create is the formats.Creator method.
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	if err := formats.CheckSet(name, Driver{}.Options(), opts.Set); err != nil {
+		return nil, err
+	}
+	if err := formats.CheckSector(name, opts); err != nil {
 		return nil, err
 	}
 	switch {
@@ -56,7 +60,8 @@ func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, e
 	}, nil
 }
 
-// derived is a UUID of version 8 (RFC 9562), in the stored form. VirtualBox wants two that are not zero.
+// derived is a UUID of version 8 (RFC 9562), in the stored form. VirtualBox wants two that are not
+// zero.
 func derived(from []byte) uuid {
 	sum := sha256.Sum256(append([]byte("imsfs vdi\x00"), from...))
 	id := uuid(sum[:16])
@@ -65,10 +70,9 @@ func derived(from []byte) uuid {
 	return id
 }
 
-// ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return createBlockSize }
 
-// Encode is the formats.Encoder method: a block is stored as it is, and whole.
+// Encode stores a block as it is, and whole.
 func (e *encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	if len(plain) != createBlockSize || ci < 0 || ci >= e.blocks {
 		return nil, fmt.Errorf("vdi: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, createBlockSize, e.blocks)
@@ -76,7 +80,6 @@ func (e *encoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	return plain, nil
 }
 
-// Place is the formats.Encoder method.
 func (e *encoder) Place(ci int64, n int) (int64, error) {
 	last := int64(-1)
 	if len(e.placed) > 0 {
@@ -84,7 +87,7 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 	}
 	switch {
 	case ci <= last || ci >= e.blocks:
-		return 0, fmt.Errorf("vdi: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, last, e.blocks)
+		return 0, fmt.Errorf("vdi: block %d after block %d: blocks are placed in ascending order and there are %d", ci, last, e.blocks)
 	case n != createBlockSize:
 		return 0, fmt.Errorf("vdi: %d bytes for block %d: blocks are %d bytes", n, ci, createBlockSize)
 	}
@@ -95,7 +98,6 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 // end is where the file ends.
 func (e *encoder) end() int64 { return e.dataAt + int64(len(e.placed))*createBlockSize }
 
-// Finish is the formats.Encoder method.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	if _, err := dst.WriteAt(e.header(), 0); err != nil {
 		return fmt.Errorf("vdi: writing the header: %w", err)
@@ -132,7 +134,7 @@ func (e *encoder) header() []byte {
 	return b
 }
 
-// writeMap writes the block map, a page at a time: only what was placed is in memory.
+// writeMap writes the block map a page at a time: only the entries of stored blocks are in memory.
 func (e *encoder) writeMap(ctx context.Context, dst formats.Target) error {
 	page := make([]byte, min(finishPage, e.blocks*entrySize))
 	next := 0 // of placed

@@ -83,7 +83,7 @@ func written(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) []b
 
 // odd is a disk with data at both ends and a hole, of no round size.
 func odd() formattest.Disk {
-	return formattest.Disk{Bytes: 9<<20 + 512, Parts: []formattest.Part{{Off: 512, Data: pattern(512, 70_000)}, {Off: 9<<20 - 512, Data: pattern(9<<20-512, 1024)}}}
+	return formattest.Disk{Bytes: 9<<20 + 512, Parts: []formattest.Part{{Off: 512, Data: formattest.Pattern(512, 70_000)}, {Off: 9<<20 - 512, Data: formattest.Pattern(9<<20-512, 1024)}}}
 }
 
 func TestWrittenImagesConform(t *testing.T) {
@@ -176,7 +176,7 @@ func TestEncoderRefuses(t *testing.T) {
 		n  int
 	}{{1, 1 << 20}, {2, 1 << 20}, {4, 1 << 20}, {3, 1<<20 - 1}} {
 		if _, err := e.Place(p.ci, p.n); err == nil {
-			t.Errorf("block %d, %d bytes, was placed behind block 2", p.ci, p.n)
+			t.Errorf("block %d, %d bytes, was placed after block 2", p.ci, p.n)
 		}
 	}
 }
@@ -196,8 +196,8 @@ func TestFinishTellsOfFailures(t *testing.T) {
 
 // TestWrittenIsQemus: qemu finds nothing wrong with what is written, and the same disk in it.
 func TestWrittenIsQemus(t *testing.T) {
-	full := formattest.Disk{Bytes: 3 << 20, Parts: []formattest.Part{{Data: pattern(0, 3<<20)}}}
-	far := formattest.Disk{Bytes: 130<<30 + 512, Parts: []formattest.Part{{Data: pattern(0, 512)}, {Off: 130 << 30, Data: pattern(130<<30, 512)}}}
+	full := formattest.Disk{Bytes: 3 << 20, Parts: []formattest.Part{{Data: formattest.Pattern(0, 3<<20)}}}
+	far := formattest.Disk{Bytes: 130<<30 + 512, Parts: []formattest.Part{{Data: formattest.Pattern(0, 512)}, {Off: 130 << 30, Data: formattest.Pattern(130<<30, 512)}}}
 	for i, disk := range []formattest.Disk{odd(), full, far, {Bytes: 512}} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			dir := t.TempDir()

@@ -24,7 +24,7 @@ const (
 	unallocated = 0xffff_ffff // a block map entry: never written
 	discarded   = 0xffff_fffe // a block map entry: zeros
 
-	// maxBlocks is qemu's limit for the length of a block map, 512 TiB of 1 MiB blocks but for a little.
+	// maxBlocks is qemu's limit for the length of a block map, almost 512 TiB of 1 MiB blocks.
 	maxBlocks = 0x1fff_ff80
 )
 
@@ -38,7 +38,7 @@ const (
 	atDescription     = 0x54
 	atOffsetBmap      = 0x154
 	atOffsetData      = 0x158
-	atSectorSize      = 0x168 // behind cylinders, heads and sectors
+	atSectorSize      = 0x168 // after cylinders, heads and sectors
 	atDiskSize        = 0x170
 	atBlockSize       = 0x178
 	atBlockExtra      = 0x17c
@@ -52,7 +52,7 @@ const (
 	newHeaderEnd      = 0x1d8
 )
 
-// header is the header's fields, those that anything depends on.
+// header is the fields of the header that matter.
 type header struct {
 	fileSize                                      int64 // of the source
 	text, description                             string
@@ -79,7 +79,7 @@ func (u uuid) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// readHeader reads the header. What a short file lacks of it is zeros; see identity.
+// readHeader reads the header. The missing part of a short file is zeros; see identity.
 func readHeader(ctx context.Context, src formats.Source) (*header, error) {
 	b := make([]byte, headerEnd)
 	if err := src.ReadAt(ctx, b[:min(headerEnd, src.Size())], 0); err != nil {
@@ -110,7 +110,7 @@ func readHeader(ctx context.Context, src formats.Source) (*header, error) {
 	}, nil
 }
 
-// text is what stands in front of the first zero, without the line end that writers add.
+// text returns the text before the first zero, without the line end that writers add.
 func text(b []byte) string {
 	if end := bytes.IndexByte(b, 0); end >= 0 {
 		b = b[:end]
@@ -118,7 +118,8 @@ func text(b []byte) string {
 	return string(bytes.TrimRight(b, "\n"))
 }
 
-// size is the disk's: VirtualBox makes images of odd sizes, of which whole sectors are seen, as by qemu.
+// size is the disk's size. VirtualBox makes images of odd sizes, which are read as whole sectors,
+// as by qemu.
 func (h *header) size() int64 {
 	return int64((h.diskSize + formats.SectorSize - 1) &^ (formats.SectorSize - 1))
 }
@@ -131,7 +132,8 @@ func (h *header) block(entry uint32) int64 {
 	return int64(h.offsetData) + int64(entry)*int64(h.blockSize)
 }
 
-// missing tells whether the file ends before what the disk has of block ci. Behind the disk's end nothing is needed.
+// missing reports whether the file ends before the disk's bytes of block ci do. Bytes after the
+// disk's end are not needed.
 func (h *header) missing(ci int64, entry uint32) bool {
 	n := min(int64(h.blockSize), h.size()-ci*int64(h.blockSize))
 	return h.block(entry) > h.fileSize-max(n, 0)

@@ -38,7 +38,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"data over the map", map[int64]uint32{0x158: 0x20b}, formats.ErrCorrupt, []string{"offset_data", "0x20c"}},
 		{"data at 0", map[int64]uint32{0x158: 0}, formats.ErrCorrupt, []string{"offset_data"}},
 		{"sectors of 4096", map[int64]uint32{0x168: 4096}, errors.ErrUnsupported, []string{"sector_size 4096"}},
-		{"an empty disk", map[int64]uint32{0x170: 0}, formats.ErrCorrupt, []string{"disk_size"}},
+		{"a huge disk", map[int64]uint32{0x174: 1 << 31}, formats.ErrCorrupt, []string{"disk_size"}},
 		{"a huge disk", map[int64]uint32{0x174: 0xffff_ffff}, formats.ErrCorrupt, []string{"disk_size"}},
 		{"no block size", map[int64]uint32{0x178: 0}, formats.ErrCorrupt, []string{"block_size"}},
 		{"block size 256", map[int64]uint32{0x178: 256}, formats.ErrCorrupt, []string{"block_size"}},
@@ -49,7 +49,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"no blocks", map[int64]uint32{0x180: 0}, formats.ErrCorrupt, []string{"blocks_in_image"}},
 		{"more blocks than qemu takes", map[int64]uint32{0x180: maxBlocks + 1}, errors.ErrUnsupported, []string{"blocks_in_image"}},
 		{"a map longer than the file", map[int64]uint32{0x180: maxBlocks, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
-		{"a map behind the file", map[int64]uint32{0x154: 0xffff_0000, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
+		{"a map after the file", map[int64]uint32{0x154: 0xffff_0000, 0x158: 0xffff_fe00}, formats.ErrCorrupt, []string{"offset_bmap", "lies within the file"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// Open is the formats.Driver method.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -29,22 +28,23 @@ func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	if err := broken(h.layout()); err != nil {
 		return nil, err
 	}
-	m := &image{header: h, src: src, bmap: newMap(src)}
-	if h.imageType == typeFixed {
-		m.sparse, _ = src.(formats.Sparse)
+	holes := formats.HolesOf(src)
+	if h.imageType != typeFixed { // all blocks of a fixed image are there, holes or not
+		holes = holes.IfAny()
 	}
-	return m, nil
+	return &image{header: h, src: src, bmap: newMap(src), holes: holes}, nil
 }
 
 // image is an open VDI file.
 type image struct {
 	*header
-	src    formats.Source
-	bmap   *tables.Cache
-	sparse formats.Sparse // of a fixed image whose source knows its holes: there the block map tells nothing
+	src   formats.Source
+	bmap  *tables.Cache
+	holes formats.Holes
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info {
 	return formats.Info{
 		Format:      name,
@@ -56,7 +56,7 @@ func (m *image) Info() formats.Info {
 	}
 }
 
-// id is what a differencing image has for its parent.
+// id is the name by which a differencing image knows its parent.
 func (h *header) id() string {
 	if h.uuidImage == (uuid{}) {
 		return ""
@@ -87,7 +87,7 @@ func (h *header) typeName() string {
 	return "dynamic"
 }
 
-// shown escapes what a hostile text may hold.
+// shown escapes a text, which may be hostile.
 func shown(s string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(strconv.QuoteToASCII(s), `"`), `"`)
 }

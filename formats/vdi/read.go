@@ -11,7 +11,8 @@ import (
 // pageSize is how much of the block map is read at once: 16 GiB of a disk in blocks of 1 MiB.
 const pageSize = 64 << 10
 
-// entries are those of block ci and of the blocks behind it, up to the end of their page of the block map.
+// entries returns those of block ci and of the following blocks, up to the end of their page of the
+// block map.
 func (m *image) entries(ctx context.Context, ci int64) (entries, error) {
 	at := ci * entrySize &^ (pageSize - 1)
 	page, err := m.bmap.Get(ctx, int64(m.offsetBmap)+at, int(min(pageSize, m.mapSize()-at)), "block map")
@@ -21,7 +22,7 @@ func (m *image) entries(ctx context.Context, ci int64) (entries, error) {
 	return entries(page[ci*entrySize-at:]), nil
 }
 
-// entries are entries of the block map, one upon another.
+// entries are neighbouring entries of the block map.
 type entries []byte
 
 func (e entries) len() int64        { return int64(len(e) / entrySize) }
@@ -37,8 +38,8 @@ func stateOf(entry uint32) formats.State {
 	return formats.Data
 }
 
-// run is the length of the run of blocks, up to limit, that begins the entries: blocks in the same state, and if
-// inFile one upon another in the file.
+// run returns the length of the run at the start of the entries, up to limit: blocks in the same
+// state, and if inFile neighbours in the file.
 func (e entries) run(limit int64, inFile bool) int64 {
 	first := e.at(0)
 	state := stateOf(first)
@@ -52,7 +53,7 @@ func (e entries) run(limit int64, inFile bool) int64 {
 	return n
 }
 
-// Extent is the formats.Image method. A run ends with its page of the block map at the latest.
+// Extent ends with its page of the block map at the latest.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	size := int64(m.blockSize)
 	ci := off / size
@@ -60,31 +61,15 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	if err != nil {
 		return formats.Extent{}, err
 	}
-	run := list.run((off+n-1)/size-ci+1, m.sparse != nil)
+	run := list.run((off+n-1)/size-ci+1, m.holes.Known())
 	e := formats.Extent{Off: off, Len: min(n, (ci+run)*size-off), State: stateOf(list.at(0))}
-	if m.sparse == nil || e.State != formats.Data {
+	if e.State != formats.Data {
 		return e, nil
 	}
-	return m.hole(ctx, e, m.block(list.at(0))+off%size)
+	return m.holes.Refine(ctx, e, m.block(list.at(0))+off%size)
 }
 
-// hole looks whether the extent, which is at an offset of the file, begins with a hole of it.
-func (m *image) hole(ctx context.Context, e formats.Extent, at int64) (formats.Extent, error) {
-	if at > m.fileSize-e.Len {
-		return e, nil // reading it is an error
-	}
-	hole, n, err := m.sparse.Hole(ctx, at, e.Len)
-	if err != nil {
-		return formats.Extent{}, err
-	}
-	if hole {
-		e.State = formats.Zero
-	}
-	e.Len = n
-	return e, nil
-}
-
-// ReadAt is the formats.Image method. Blocks that lie one upon another in the file are read at once.
+// ReadAt reads blocks that are neighbours in the file at once.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	size := int64(m.blockSize)
 	for len(p) > 0 {

@@ -7,7 +7,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// rule is what a field must say. Rules are tried in order; a later one may rest on the earlier ones.
+// rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on
+// the earlier ones.
 type rule struct {
 	off   int64
 	field string
@@ -18,7 +19,7 @@ type rule struct {
 
 func (r rule) String() string { return fmt.Sprintf("%s is %#x, must be %s", r.field, r.got, r.must) }
 
-// identity is what makes a file VDI at all.
+// identity has the rules that make a file VDI at all.
 func (h *header) identity() []rule {
 	return []rule{
 		{0, "the file's size", uint64(h.fileSize), h.fileSize >= headerEnd, fmt.Sprintf("at least %#x, the header's", headerEnd)},
@@ -26,7 +27,7 @@ func (h *header) identity() []rule {
 	}
 }
 
-// supported refuses by name what is VDI and not read.
+// supported refuses by name the kinds of VDI that are not read.
 func (h *header) supported() error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("vdi: %s: %w", fmt.Sprintf(format, args...), errors.ErrUnsupported)
@@ -55,16 +56,16 @@ func (h *header) supported() error {
 	return nil
 }
 
-// layout is what must hold for anything behind the header to be followed.
+// layout has the rules that make it safe to follow offsets after the header.
 func (h *header) layout() []rule {
 	end := int64(h.offsetBmap) + h.mapSize()
 	size := uint64(h.blocksInImage) * uint64(h.blockSize)
 	return []rule{
 		{atHeaderSize, "header_size", uint64(h.headerSize), h.headerSize >= headerSize, fmt.Sprintf("at least %#x", headerSize)},
-		{atOffsetBmap, "offset_bmap", uint64(h.offsetBmap), int64(h.offsetBmap) >= atHeaderSize+int64(h.headerSize), "behind the header"},
-		{atOffsetData, "offset_data", uint64(h.offsetData), int64(h.offsetData) >= end, fmt.Sprintf("behind the block map, which ends at %#x", end)},
+		{atOffsetBmap, "offset_bmap", uint64(h.offsetBmap), int64(h.offsetBmap) >= atHeaderSize+int64(h.headerSize), "after the header"},
+		{atOffsetData, "offset_data", uint64(h.offsetData), int64(h.offsetData) >= end, fmt.Sprintf("after the block map, which ends at %#x", end)},
 		{atBlockSize, "block_size", uint64(h.blockSize), validBlockSize(h.blockSize), fmt.Sprintf("a power of two from %d to %d", formats.SectorSize, formats.MaxClusterSize)},
-		{atDiskSize, "disk_size", h.diskSize, h.diskSize > 0 && h.diskSize <= formats.MaxDiskSize, fmt.Sprintf("1 to %d", int64(formats.MaxDiskSize))},
+		{atDiskSize, "disk_size", h.diskSize, h.diskSize <= formats.MaxDiskSize, fmt.Sprintf("at most %d", int64(formats.MaxDiskSize))},
 		{atBlocksInImage, "blocks_in_image", uint64(h.blocksInImage), size >= h.diskSize, fmt.Sprintf("enough for a disk of %d bytes in blocks of %d", h.diskSize, h.blockSize)},
 		{atOffsetBmap, "offset_bmap", uint64(h.offsetBmap), end <= h.fileSize, fmt.Sprintf("such that the block map of %d bytes lies within the file of %d", h.mapSize(), h.fileSize)},
 	}
@@ -74,7 +75,7 @@ func validBlockSize(n uint32) bool {
 	return n >= formats.SectorSize && n <= formats.MaxClusterSize && n&(n-1) == 0
 }
 
-// broken gives the first of the rules that is.
+// broken returns an error for the first broken rule.
 func broken(rules []rule) error {
 	for _, r := range rules {
 		if !r.ok {

@@ -1,9 +1,10 @@
-// Package vdi reads, checks and writes VDI, VirtualBox's Virtual Disk Image: a header, a block map of 32-bit
-// numbers, and the blocks, usually of 1 MiB, in the order in which they were first written. docs/formats/vdi.md
-// describes every byte; the names here are the format's own, where a block is the cluster of the rest of the project.
+// Package vdi reads, checks and writes VDI, VirtualBox's Virtual Disk Image: a header, a block map
+// of 32-bit numbers, and the blocks, usually of 1 MiB, in the order in which they were first
+// written. docs/formats/vdi.md describes every byte; the names here are the format's own, where a
+// block is the cluster of the rest of the project.
 //
-// header.go holds the header as bytes and rules.go what it must say; open.go and read.go are the image, check.go and
-// create.go the other two things a driver does. The block map is read in pages, as it is needed.
+// header.go decodes the header and rules.go verifies it; open.go and read.go are the image,
+// check.go checks and create.go writes. The block map is read in pages, as it is needed.
 package vdi
 
 import (
@@ -27,7 +28,8 @@ var (
 // Name is "vdi".
 func (Driver) Name() string { return name }
 
-// Probe claims a source by its signature. The text in front of it says which program made the file, and is any.
+// Probe claims a source by its signature. The text before it names the program that made the file,
+// and can be anything.
 func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	var b [4]byte
 	if src.Size() < atSignature+int64(len(b)) {

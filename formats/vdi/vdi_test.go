@@ -97,8 +97,8 @@ func (h holey) Hole(ctx context.Context, off, n int64) (bool, int64, error) {
 	return off/4096%2 == 1, min(n, 4096-off%4096), ctx.Err()
 }
 
-func TestHolesOfAFixedImage(t *testing.T) {
-	for imageType, want := range map[uint32]int64{typeFixed: 4096, typeDynamic: 0} {
+func TestHolesOfTheFileAreZeros(t *testing.T) {
+	for imageType, want := range map[uint32]int64{typeFixed: 4096, typeDynamic: 4096} {
 		image, _ := filled(build{size: 8192, blockSize: 4096, imageType: imageType, entries: []uint32{0, 1}, fields: map[int64]uint32{0x158: 4096}})
 		image = append(image, make([]byte, 12288-len(image))...)
 		clear(image[4096:8192])

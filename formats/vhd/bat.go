@@ -8,7 +8,8 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// pageSize is how much of the BAT is read at once: the entries for 32 GiB of a disk in blocks of 2 MiB.
+// pageSize is how much of the BAT is read at once: the entries for 32 GiB of a disk in blocks of 2
+// MiB.
 const pageSize = 64 << 10
 
 // bat is the block allocation table of an open file, and the places that no block may lie in.
@@ -51,7 +52,7 @@ func bitmapSize(blockSize uint32) int64 {
 	return roundUp((int64(blockSize)/sectorSize+7)/8, sectorSize)
 }
 
-// page gives the part of the table that has the block's entry, and the block whose entry is the first in it.
+// page returns the page of the table with the block's entry, and the block of its first entry.
 func (t *bat) page(ctx context.Context, block int64) (page []byte, from int64, err error) {
 	from = block - block%(pageSize/entrySize)
 	n := min(pageSize, (t.blocks-from)*entrySize)
@@ -59,8 +60,8 @@ func (t *bat) page(ctx context.Context, block int64) (page []byte, from int64, e
 	return page, from, err
 }
 
-// place gives the offset of the sector bitmap, behind which the sectors are, from a block's entry. stored is false if there
-// is none.
+// place returns the offset of a block's sector bitmap, which its sectors follow, from its entry.
+// stored is false if there is no block.
 func (t *bat) place(block int64, entry []byte) (off int64, stored bool, err error) {
 	sector := binary.BigEndian.Uint32(entry)
 	if sector == unused {
@@ -75,7 +76,7 @@ func (t *bat) place(block int64, entry []byte) (off int64, stored bool, err erro
 	return off, true, found.err
 }
 
-// free tells whether a block may lie at the offset.
+// free reports whether a block may lie at the offset.
 func (t *bat) free(off int64) bool {
 	n := t.bitmap + t.blockSize
 	for _, r := range t.reserved {
@@ -86,7 +87,7 @@ func (t *bat) free(off int64) bool {
 	return off+n <= t.end
 }
 
-// verify reports a block that lies where none can.
+// verify reports a block in an impossible place.
 func (t *bat) verify(block, off int64, report finding) {
 	at, n := t.at+block*entrySize, t.bitmap+t.blockSize
 	if off+n > t.end {
@@ -108,8 +109,8 @@ func (t *bat) lookup(ctx context.Context, block int64) (off int64, stored bool, 
 	return t.place(block, page[(block-from)*entrySize:])
 }
 
-// run is the end, at most limit, of the run of blocks that are stored, or not, as this one is. It goes no further than the
-// page, nor to a block with a fault, whose own error will come when it is asked for.
+// run returns the end, at most limit, of the run of blocks that are stored, or not, like this one.
+// It ends with the page, or at a block with a fault, which is reported when that block is read.
 func (t *bat) run(page []byte, from, block, limit int64, stored bool) int64 {
 	limit = min(limit, from+int64(len(page))/entrySize)
 	for block++; block < limit; block++ {

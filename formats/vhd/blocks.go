@@ -6,19 +6,21 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// blocks is a dynamic or differencing disk. A block of a dynamic disk that is stored is data, whatever its sector bitmap
-// says, as with qemu; of a differencing disk's the bitmap decides sector by sector.
+// blocks is a dynamic or differencing disk. A stored block of a dynamic disk is data, whatever its
+// sector bitmap says, as with qemu. In a differencing disk the bitmap decides sector by sector.
 type blocks struct {
 	src    formats.Source
 	bat    *bat
 	sparse bool // differencing: bitmaps count
+	holes  formats.Holes
 	info   formats.Info
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*blocks)(nil)
+
 func (m *blocks) Info() formats.Info { return cloned(m.info) }
 
-// Extent is the formats.Image method. The run ends with a page of the BAT, or with a block whose bitmap counts.
+// Extent ends with a page of the BAT, or with a block whose bitmap counts.
 func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	size := m.bat.blockSize
 	block := off / size
@@ -34,18 +36,24 @@ func (m *blocks) Extent(ctx context.Context, off, n int64) (formats.Extent, erro
 	if stored && m.sparse {
 		end, stored, err = m.sectors(ctx, at, off%size, n)
 		end += block * size
+	} else if stored && m.holes.Known() {
+		end = (block + 1) * size
 	} else {
 		end = m.bat.run(page, from, block, (off+n-1)/size+1, stored) * size
 	}
 	e := formats.Extent{Off: off, Len: min(end-off, n), State: formats.Unallocated}
-	if stored {
-		e.State = formats.Data
+	if err != nil || !stored {
+		return e, err
 	}
-	return e, err
+	e.State = formats.Data
+	if !m.holes.Known() {
+		return e, nil
+	}
+	return m.holes.Refine(ctx, e, at+m.bat.bitmap+off%size)
 }
 
-// sectors gives the end, at most the first n bytes', of the run of sectors that are present, or not, as the one at offset in
-// of the block at at is.
+// sectors returns the end of the run of sectors that are present, or not, like the one at offset in
+// of the block at at. The run has at most n bytes.
 func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, present bool, err error) {
 	bitmap, err := m.bat.cache.Get(ctx, at, int(m.bat.bitmap), "sector bitmap")
 	if err != nil {
@@ -56,7 +64,8 @@ func (m *blocks) sectors(ctx context.Context, at, in, n int64) (end int64, prese
 	return end * sectorSize, present, nil
 }
 
-// sectorRun gives the end, at most limit, of the run of sectors that are present, or not, as this one is.
+// sectorRun returns the end, at most limit, of the run of sectors that are present, or not, like
+// this one.
 func sectorRun(bitmap []byte, sector, limit int64) (end int64, present bool) {
 	present = bit(bitmap, sector)
 	for end = sector + 1; end < limit && bit(bitmap, end) == present; end++ {
@@ -64,10 +73,10 @@ func sectorRun(bitmap []byte, sector, limit int64) (end int64, present bool) {
 	return end, present
 }
 
-// bit tells whether the bitmap has the sector: the first is the most significant bit of the first byte.
+// bit reports whether the bitmap has the sector: the first is the most significant bit of the first
+// byte.
 func bit(bitmap []byte, sector int64) bool { return bitmap[sector/8]<<(sector%8)&0x80 != 0 }
 
-// ReadAt is the formats.Image method.
 func (m *blocks) ReadAt(ctx context.Context, p []byte, off int64) error {
 	size := m.bat.blockSize
 	for len(p) > 0 {

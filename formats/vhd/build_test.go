@@ -2,7 +2,6 @@ package vhd
 
 import (
 	"encoding/binary"
-	"fmt"
 	"testing"
 	"unicode/utf16"
 
@@ -128,22 +127,9 @@ func (b *builder) model(size int64) formattest.Disk {
 	return formattest.Flat(disk)
 }
 
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
-
 // patterned is a stored block of pattern.
 func patterned(number, size int64) block {
-	return block{number: number, plain: pattern(number*size, size)}
+	return block{number: number, plain: formattest.Pattern(number*size, size)}
 }
 
 func utf16le(s string) []byte {
@@ -180,13 +166,13 @@ func child() *builder {
 		kind: typeDifferencing, size: 4 * 8192, blockSize: 8192, parent: uuid{1, 2, 3}, name: `C:\vm\base disk.vhd`,
 		locators: []parentName{{"W2ku", utf16le(`C:\vm\base disk.vhd`)}, {"W2ru", utf16le(`.\base disk.vhd`)}},
 		blocks: []block{
-			{number: 0, plain: pattern(0, 8192), bitmap: []byte{0b1010_0001, 0b1111_0000}},
-			{number: 1, plain: pattern(8192, 8192)},
-			{number: 3, plain: pattern(3*8192, 8192), bitmap: []byte{0, 0}},
+			{number: 0, plain: formattest.Pattern(0, 8192), bitmap: []byte{0b1010_0001, 0b1111_0000}},
+			{number: 1, plain: formattest.Pattern(8192, 8192)},
+			{number: 3, plain: formattest.Pattern(3*8192, 8192), bitmap: []byte{0, 0}},
 		},
 	}
 }
 
 func fixedDisk(size int64) *builder {
-	return &builder{kind: typeFixed, size: size, disk: pattern(0, size)}
+	return &builder{kind: typeFixed, size: size, disk: formattest.Pattern(0, size)}
 }

@@ -14,12 +14,7 @@ import (
 // checkImage collects what Check finds.
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := Driver{}.Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, Driver{}, formattest.Bytes(image), formats.OpenOptions{})
 }
 
 // wantProblems wants Check to find these, each by words of its text, in file order, and no others; "leak: …" is marked as one.
@@ -35,7 +30,7 @@ func wantProblems(t *testing.T, image []byte, want ...string) {
 			t.Errorf("problem %d is %+v, want %q", i, p, want[i])
 		}
 		if i > 0 && p.Off < found[i-1].Off {
-			t.Errorf("problem %d at %#x comes behind one at %#x", i, p.Off, found[i-1].Off)
+			t.Errorf("problem %d at %#x comes after one at %#x", i, p.Off, found[i-1].Off)
 		}
 	}
 }
@@ -97,8 +92,8 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"the last block lost", func(b []byte) []byte { be.PutUint32(b[1536+4:], unused); return b }, []string{"leak: 4608 bytes belong to nothing"}},
 		{"two blocks in one place", func(b []byte) []byte { copy(b[1536+8:1536+12], b[1536+4:]); return b }, []string{"block 2 overlaps block 1"}},
 		{"overlapping blocks", func(b []byte) []byte { be.PutUint32(b[1536+8:], 5); return b }, []string{"block 2 overlaps block 3", "block 1 overlaps block 2"}},
-		{"bytes behind the footer", func(b []byte) []byte { return append(b, make([]byte, 100_000)...) }, []string{"100000 bytes follow the footer", "footer: cookie"}},
-		{"garbage behind the blocks", func(b []byte) []byte {
+		{"bytes after the footer", func(b []byte) []byte { return append(b, make([]byte, 100_000)...) }, []string{"100000 bytes follow the footer", "footer: cookie"}},
+		{"garbage after the blocks", func(b []byte) []byte {
 			return append(b[:len(b)-512:len(b)-512], append(make([]byte, 8192), b[len(b)-512:]...)...)
 		},
 			[]string{"leak: 8192 bytes"}},
@@ -168,7 +163,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 	}
 	found := checkImage(t, image)
 	last := found[len(found)-1]
-	if len(found) != maxHeld+1 || !strings.Contains(last.Text, "19999 more problems") {
+	if len(found) != formats.MaxFindings+1 || !strings.Contains(last.Text, "19999 more problems") {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

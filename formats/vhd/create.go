@@ -12,11 +12,12 @@ import (
 const (
 	newBlockSize = 2 << 20
 	newBATAt     = footerSize + headerSize
-	// pageAlign is where the sectors of a block begin: reads and writes of whole pages stay such in the file.
+	// pageAlign is where the sectors of a block begin: reads and writes of whole pages stay such in
+	// the file.
 	pageAlign = 4096
 )
 
-// Create is the formats.Creator method. A Timestamp that the format cannot hold is written as the nearest it does.
+// Create writes a Timestamp that the format cannot hold as the nearest that it can.
 func (Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	c, err := choose(size, opts)
 	if err != nil {
@@ -45,13 +46,14 @@ type encoder struct {
 	blocks int64
 	table  []byte // the BAT
 	last   int64  // block placed
-	end    int64  // of what is placed
+	end    int64  // of the blocks placed so far
 }
 
-// ClusterSize is the formats.Encoder method.
+var _ formats.Encoder = (*encoder)(nil)
+
 func (*encoder) ClusterSize() int64 { return newBlockSize }
 
-// Encode is the formats.Encoder method: a block is its bitmap and its sectors, all of which count as used.
+// Encode returns the block's bitmap, in which all sectors count as used, and its sectors.
 func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	if len(plain) != newBlockSize || ci < 0 || ci >= e.blocks {
 		return nil, fmt.Errorf("vhd: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, newBlockSize, e.blocks)
@@ -63,12 +65,11 @@ func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	return append(dst, plain...), nil
 }
 
-// Place is the formats.Encoder method.
 func (e *encoder) Place(ci int64, n int) (int64, error) {
 	bitmap := bitmapSize(newBlockSize)
 	switch {
 	case ci <= e.last || ci >= e.blocks:
-		return 0, fmt.Errorf("vhd: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, e.last, e.blocks)
+		return 0, fmt.Errorf("vhd: block %d after block %d: blocks are placed in ascending order and there are %d", ci, e.last, e.blocks)
 	case int64(n) != bitmap+newBlockSize:
 		return 0, fmt.Errorf("vhd: a chunk of %d bytes for block %d: all have %d", n, ci, bitmap+newBlockSize)
 	}
@@ -78,7 +79,6 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 	return off, nil
 }
 
-// Finish is the formats.Encoder method.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	foot := e.footer.encode()
 	for _, part := range []struct {
@@ -95,16 +95,18 @@ func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	return resize(dst, e.end+footerSize)
 }
 
-// fixedEncoder writes a fixed disk of size bytes: clusters of zeros, which the caller leaves out, become holes.
+// fixedEncoder writes a fixed disk of size bytes: clusters of zeros, which the caller leaves out,
+// become holes.
 type fixedEncoder struct {
 	size   int64
 	footer footer
 }
 
-// ClusterSize is the formats.Encoder method.
+var _ formats.Encoder = fixedEncoder{}
+
 func (fixedEncoder) ClusterSize() int64 { return fixedCluster }
 
-// Encode returns plain itself, without what lies behind the disk's end.
+// Encode returns plain itself, without the bytes after the disk's end.
 func (e fixedEncoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	if len(plain) != fixedCluster || ci < 0 || ci >= (e.size+fixedCluster-1)/fixedCluster {
 		return nil, fmt.Errorf("vhd: %d bytes for cluster %d of a disk of %d bytes: clusters are %d bytes", len(plain), ci, e.size, fixedCluster)
@@ -112,10 +114,8 @@ func (e fixedEncoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	return plain[:min(fixedCluster, e.size-ci*fixedCluster)], nil
 }
 
-// Place is the formats.Encoder method.
 func (fixedEncoder) Place(ci int64, _ int) (int64, error) { return ci * fixedCluster, nil }
 
-// Finish is the formats.Encoder method.
 func (e fixedEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	if err := put(ctx, dst, e.footer.encode(), e.size, "footer"); err != nil {
 		return err

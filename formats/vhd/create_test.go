@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -15,23 +14,6 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
 )
-
-// memory is a formats.Target.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := off + int64(len(p)); end > int64(len(m.b)) {
-		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) Truncate(size int64) error {
-	if size != int64(len(m.b)) {
-		return fmt.Errorf("truncated to %d of %d bytes", size, len(m.b))
-	}
-	return nil
-}
 
 func newEncoder(t testing.TB, size int64, set map[string]string) formats.Encoder {
 	t.Helper()
@@ -72,16 +54,16 @@ func write(t testing.TB, disk formattest.Disk, set map[string]string, dst format
 
 func written(t testing.TB, disk formattest.Disk, set map[string]string) []byte {
 	t.Helper()
-	var dst memory
+	var dst formattest.Memory
 	write(t, disk, set, &dst)
-	return dst.b
+	return dst.B
 }
 
 var fixedSet = map[string]string{"subformat": "fixed"}
 
 // odd is a disk with data at both ends and a hole, of no round size.
 func odd() formattest.Disk {
-	return formattest.Disk{Bytes: 9<<20 + 512, Parts: []formattest.Part{{Off: 512, Data: pattern(512, 70_000)}, {Off: 9<<20 - 512, Data: pattern(9<<20-512, 1024)}}}
+	return formattest.Disk{Bytes: 9<<20 + 512, Parts: []formattest.Part{{Off: 512, Data: formattest.Pattern(512, 70_000)}, {Off: 9<<20 - 512, Data: formattest.Pattern(9<<20-512, 1024)}}}
 }
 
 func TestWrittenImagesConform(t *testing.T) {
@@ -173,11 +155,11 @@ func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var dst memory
+		var dst formattest.Memory
 		if err := e.Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		if details := openImage(t, dst.b).Info().Details; !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
+		if details := openImage(t, dst.B).Info().Details; !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
 			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
 		}
 	}
@@ -221,7 +203,7 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+		if err := e.Finish(ctx, &formattest.Memory{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled Finish = %v", err)
 		}
 	}

@@ -10,12 +10,15 @@ import (
 // fixedCluster is a choice: a fixed disk has no blocks.
 const fixedCluster = 64 << 10
 
-// fixed is a disk that lies in front of its footer as it is. Holes of the file are zeros of the disk, as with a raw one.
+// fixed is a disk that lies before its footer as it is. Holes of the file are zeros of the disk, as
+// with a raw one.
 type fixed struct {
-	src    formats.Source
-	sparse formats.Sparse // nil if the source knows no holes
-	info   formats.Info
+	src   formats.Source
+	holes formats.Holes
+	info  formats.Info
 }
+
+var _ formats.Image = (*fixed)(nil)
 
 func newFixed(src formats.Source, info formats.Info) *fixed {
 	info.ClusterSize, info.Allocated = fixedCluster, info.Size
@@ -23,34 +26,23 @@ func newFixed(src formats.Source, info formats.Info) *fixed {
 	if ok {
 		info.Allocated = min(sparse.Allocated(), info.Size)
 	}
-	return &fixed{src, sparse, info}
+	return &fixed{src, formats.HolesOf(src), info}
 }
 
-// Info is the formats.Image method.
 func (m *fixed) Info() formats.Info { return cloned(m.info) }
 
-// Extent is the formats.Image method.
 func (m *fixed) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	if m.sparse == nil {
-		return formats.Extent{Off: off, Len: n, State: formats.Data}, ctx.Err()
-	}
-	hole, run, err := m.sparse.Hole(ctx, off, n)
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return formats.Extent{}, err
 	}
-	e := formats.Extent{Off: off, Len: run, State: formats.Data}
-	if hole {
-		e.State = formats.Zero
-	}
-	return e, nil
+	return m.holes.Refine(ctx, formats.Extent{Off: off, Len: n, State: formats.Data}, off)
 }
 
-// ReadAt is the formats.Image method.
 func (m *fixed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return m.src.ReadAt(ctx, p, off)
 }
 
-// cloned keeps callers from changing each other's.
+// cloned returns a copy that callers can change.
 func cloned(info formats.Info) formats.Info {
 	info.Details = slices.Clone(info.Details)
 	if info.Backing != nil {

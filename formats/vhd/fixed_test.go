@@ -12,7 +12,7 @@ import (
 func TestFixedKnowsHoles(t *testing.T) {
 	f := fixedDisk(0)
 	f.size = 1 << 40
-	file := formattest.Disk{Bytes: 1<<40 + 512, Parts: []formattest.Part{{Off: 1 << 30, Data: pattern(1<<30, 8192)}, {Off: 1 << 40, Data: f.build()}}}
+	file := formattest.Disk{Bytes: 1<<40 + 512, Parts: []formattest.Part{{Off: 1 << 30, Data: formattest.Pattern(1<<30, 8192)}, {Off: 1 << 40, Data: f.build()}}}
 	img := openSource(t, sparse{formattest.Sparse(file), file})
 	var got []formats.Extent
 	for e, err := range formats.Extents(t.Context(), img, 0, img.Info().Size) {

@@ -24,9 +24,9 @@ const (
 	byCurrentSize = "current_size"
 )
 
-// sizeRule says which field gives the disk's size. Guests of the Virtual family saw no more than the geometry spans, and
-// qemu writes its images in the same way; all others mean the bytes that the footer counts. The largest geometry says
-// nothing, as larger disks have it too.
+// sizeRule returns the field that has the disk's size. Guests of the Virtual family saw no more
+// than the geometry spans, and qemu writes its images in the same way; all others mean the bytes in
+// the footer. The largest geometry says nothing, because larger disks have it too.
 func (f *footer) sizeRule() string {
 	if f.geometry.bytes() == largest.bytes() {
 		return byCurrentSize
@@ -46,8 +46,8 @@ func (f *footer) size() uint64 {
 	return f.currentSize &^ (sectorSize - 1)
 }
 
-// geometryOf is the geometry for a disk of size bytes by the specification's appendix "CHS calculation". It may span a
-// little less than the disk.
+// geometryOf is the geometry for a disk of size bytes by the specification's appendix "CHS
+// calculation". It may span a little less than the disk.
 func geometryOf(size int64) geometry {
 	sectors := uint64(min(size/sectorSize, int64(largest.bytes()/sectorSize)))
 	if sectors >= 65535*16*63 {

@@ -56,7 +56,7 @@ func TestHostileFields(t *testing.T) {
 		{"2040 GiB and more", func(f *footer, h *header) { f.currentSize = maxSize + 512 }, formats.ErrCorrupt, "current_size is 2190433321472"},
 		{"size above all", func(f *footer, _ *header) { f.currentSize = 1<<64 - 1 }, formats.ErrCorrupt, "current_size"},
 		{"header in the copy", func(f *footer, _ *header) { f.dataOffset = 511 }, formats.ErrCorrupt, "data_offset is 511"},
-		{"header behind the end", func(f *footer, _ *header) { f.dataOffset = 1 << 40 }, formats.ErrCorrupt, "data_offset"},
+		{"header after the end", func(f *footer, _ *header) { f.dataOffset = 1 << 40 }, formats.ErrCorrupt, "data_offset"},
 		{"header at the end of numbers", func(f *footer, _ *header) { f.dataOffset = 1<<64 - 1 }, formats.ErrCorrupt, "data_offset"},
 		{"no header there", func(f *footer, _ *header) { f.dataOffset = 513 }, formats.ErrCorrupt, "header: cookie"},
 		{"header_version", func(_ *footer, h *header) { h.version = 0x10001 }, errors.ErrUnsupported, "header_version 1.1"},
@@ -69,7 +69,7 @@ func TestHostileFields(t *testing.T) {
 		{"BAT in the copy", func(_ *footer, h *header) { h.tableOffset = 500 }, formats.ErrCorrupt, "table_offset is 500"},
 		{"BAT in the header", func(_ *footer, h *header) { h.tableOffset = 1535 }, formats.ErrCorrupt, "table_offset is 1535"},
 		{"BAT around the header", func(_ *footer, h *header) { h.tableOffset, h.maxTableEntries = 512, 1000 }, formats.ErrCorrupt, "table_offset is 512"},
-		{"BAT behind the end", func(_ *footer, h *header) { h.tableOffset = 1 << 50 }, formats.ErrCorrupt, "table_offset"},
+		{"BAT after the end", func(_ *footer, h *header) { h.tableOffset = 1 << 50 }, formats.ErrCorrupt, "table_offset"},
 		{"BAT at the end of numbers", func(_ *footer, h *header) { h.tableOffset = 1<<64 - 8 }, formats.ErrCorrupt, "table_offset"},
 	} {
 		t.Run(c.name, func(t *testing.T) { wantRefused(t, changed(small(), c.change), c.kind, c.words) })

@@ -17,7 +17,7 @@ const (
 	headerCookie = "cxsparse"
 
 	fileVersion   = 0x0001_0000 // 1.0, of footer and header
-	noOffset      = ^uint64(0)  // there is no further structure
+	noOffset      = ^uint64(0)  // there is not another structure
 	featuresFixed = 2           // the bit that is always set
 
 	typeFixed        = 2
@@ -183,7 +183,8 @@ func (h *header) encode() []byte {
 	return b
 }
 
-// checksum is what the structure b must carry at offset at: NOT of the sum of its bytes, those four taken as zeros.
+// checksum returns the right value for the field at offset at of the structure b: NOT of the sum of
+// its bytes, those four taken as zeros.
 func checksum(b []byte, at int) uint32 {
 	var sum uint32
 	for i, c := range b {
@@ -194,7 +195,7 @@ func checksum(b []byte, at int) uint32 {
 	return ^sum
 }
 
-// seal says what keeps b from being the structure at all, "" if it is one: cookie and checksum.
+// seal says why b is not the structure at all, by its cookie and checksum, or "".
 func seal(b []byte, cookie string, sumAt int) string {
 	if !bytes.HasPrefix(b, []byte(cookie)) {
 		return fmt.Sprintf("cookie is %q, must be %q", b[:len(cookie)], cookie)

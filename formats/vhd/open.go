@@ -9,7 +9,6 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Open is the formats.Driver method.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -59,7 +58,7 @@ func openBlocks(ctx context.Context, src formats.Source, foot *sealed, info form
 		}
 		info.Details = append(info.Details, h.parentDetails()...)
 	}
-	return &blocks{src: src, bat: newBAT(src, &h, at, info.Size, end), sparse: foot.diskType == typeDifferencing, info: info}, nil
+	return &blocks{src: src, bat: newBAT(src, &h, at, info.Size, end), sparse: foot.diskType == typeDifferencing, holes: formats.HolesOf(src).IfAny(), info: info}, nil
 }
 
 // info describes a disk by its verified footer.
@@ -84,7 +83,7 @@ func (s *sealed) info(all *seals) formats.Info {
 	}
 }
 
-// footerDetail tells what is odd about where the footer was found.
+// footerDetail says if the footer was found in an unusual place.
 func (s *sealed) footerDetail(all *seals) []formats.Detail {
 	switch {
 	case all.end.fault != "":

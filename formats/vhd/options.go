@@ -12,7 +12,6 @@ const (
 	alignOption     = "align"
 )
 
-// Options is the formats.Creator method.
 func (Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: subformatOption, Help: "dynamic (the usual one) or fixed"},
@@ -22,7 +21,7 @@ func (Driver) Options() []formats.Option {
 	}
 }
 
-// choices are what a writer is asked for.
+// choices are the options of a writer.
 type choices struct {
 	size     int64 // of the disk, padded
 	diskType uint32
@@ -33,6 +32,9 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 	c := choices{size: size, diskType: typeDynamic}
 	if size <= 0 || size%sectorSize != 0 {
 		return c, fmt.Errorf("vhd: a disk of %d bytes: the size must be a positive multiple of 512", size)
+	}
+	if err := formats.CheckSector(name, opts); err != nil {
+		return c, err
 	}
 	if opts.Level != 0 {
 		return c, fmt.Errorf("vhd: compression level %d: the format has no compression", opts.Level)
@@ -60,8 +62,8 @@ func choose(size int64, opts formats.CreateOptions) (choices, error) {
 	return c, nil
 }
 
-// footer is that of a new disk. The creator is one whose disks are as large as current_size says, for all readers: qemu
-// marks its own that are not by geometry as "qem2", which others do not know.
+// footer returns that of a new disk. All readers take the size of this creator's disks from
+// current_size. qemu marks its own such disks as "qem2", which others do not know.
 func (c *choices) footer(opts formats.CreateOptions) footer {
 	f := footer{
 		features:       featuresFixed,

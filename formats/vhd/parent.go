@@ -16,8 +16,8 @@ import (
 // maxName bounds a parent's name in a locator: Windows has no longer paths.
 const maxName = 64 << 10
 
-// decoders turn what a locator of a platform points to into a path, "" if it is none. What is not listed is not read: the
-// alias of "Mac " is no path.
+// decoders turn the text of a locator, by its platform, into a path, or "" if it has none. Other
+// platforms are not read: for example, the alias of "Mac " is not a path.
 var decoders = map[string]func(b []byte) string{
 	"W2ru": func(b []byte) string { return fromUTF16(binary.LittleEndian, b) }, // relative
 	"Wi2r": fromANSI,
@@ -26,8 +26,8 @@ var decoders = map[string]func(b []byte) string{
 	"MacX": fromURL,
 }
 
-// parentOrder is in which order the names of a parent are tried: locators that are relative, the name in the header
-// (""), then those that are absolute.
+// parentOrder is in which order the names of a parent are tried: locators that are relative, the
+// name in the header (""), then those that are absolute.
 var parentOrder = []string{"W2ru", "Wi2r", "", "MacX", "W2ku", "Wi2k"}
 
 // backing reads the names of a differencing disk's parent.
@@ -37,7 +37,7 @@ func (h *header) backing(ctx context.Context, src formats.Source, at, end int64)
 	if found.err != nil {
 		return nil, found.err
 	}
-	paths := map[string][]string{"": {fromUTF16(binary.BigEndian, h.parentName[:])}}
+	paths := map[string][]string{"": {fromUTF16(nameOrder(h.parentName[:]), h.parentName[:])}}
 	for _, l := range h.locators {
 		code := string(l.code[:])
 		decode, ok := decoders[code]
@@ -52,7 +52,7 @@ func (h *header) backing(ctx context.Context, src formats.Source, at, end int64)
 	}
 	b := &formats.Backing{Format: name, ID: h.parentUUID.String()}
 	if b.ID == "" {
-		b.Format = "raw" // XenServer's: a parent without a UUID is no VHD
+		b.Format = "raw" // XenServer's: a parent without a UUID is not a VHD
 	}
 	var ordered []string
 	for _, code := range parentOrder {
@@ -76,8 +76,8 @@ func (h *header) verifyLocators(at, end int64, report finding) {
 	}
 }
 
-// candidates are the paths to try, once each. A path of another machine's drives says nothing here but its last element,
-// which is looked for beside the image; a path from the root comes last.
+// candidates returns the paths to try, once each. Of a path on another machine's drives only the
+// last element is used, which is looked for beside the image; a path from the root comes last.
 func candidates(paths []string) []string {
 	var relative, absolute []string
 	add := func(list *[]string, p string) {
@@ -105,6 +105,25 @@ func candidates(paths []string) []string {
 	return append(relative, absolute...)
 }
 
+// nameOrder returns the byte order of a parent's name in the header. The format has big-endian
+// ones, but some writers do not; a name has more characters with a high byte of zero, such as those
+// of ".vhd", than with a low byte of zero.
+func nameOrder(b []byte) binary.ByteOrder {
+	swapped := 0
+	for ; len(b) >= 2 && (b[0] != 0 || b[1] != 0); b = b[2:] {
+		switch {
+		case b[0] == 0:
+			swapped--
+		case b[1] == 0:
+			swapped++
+		}
+	}
+	if swapped > 0 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}
+
 func fromUTF16(order binary.ByteOrder, b []byte) string {
 	var units []uint16
 	for ; len(b) >= 2; b = b[2:] {
@@ -117,7 +136,8 @@ func fromUTF16(order binary.ByteOrder, b []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// fromANSI takes only what does not depend on the code page of the machine that wrote it.
+// fromANSI returns ASCII text only, because other text depends on the code page of the machine that
+// wrote it.
 func fromANSI(b []byte) string {
 	s, _, _ := strings.Cut(string(b), "\x00")
 	if strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {

@@ -40,6 +40,21 @@ func TestParentNames(t *testing.T) {
 	}
 }
 
+// TestParentNamesInTheOtherByteOrder: some writers have the name in the header in little-endian, and no locators.
+func TestParentNamesInTheOtherByteOrder(t *testing.T) {
+	for _, name := range []string{"base.vhd", "系统.vhd", "Größe.vhd", `C:\vm\base.vhd`, "x"} {
+		header := utf16le(name)
+		little := fromUTF16(nameOrder(header), header)
+		big := make([]byte, len(header))
+		for i := range header {
+			big[i] = header[i^1]
+		}
+		if got := fromUTF16(nameOrder(big), big); little != name || got != name {
+			t.Errorf("%q is read as %q, and in big-endian as %q", name, little, got)
+		}
+	}
+}
+
 // A parent without a UUID is XenServer's raw one.
 func TestRawParent(t *testing.T) {
 	b := child()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
 )
 
 // tool finds a program of qemu's, or skips the test unless the tools are required.
@@ -178,7 +179,7 @@ func TestAgainstQemu(t *testing.T) {
 func TestConvertedByQemu(t *testing.T) {
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "disk")
-	if err := os.WriteFile(raw, pattern(0, 7<<20+3*512), 0o600); err != nil {
+	if err := os.WriteFile(raw, formattest.Pattern(0, 7<<20+3*512), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range []string{"subformat=dynamic", "subformat=fixed", "subformat=dynamic,force_size=on", "subformat=fixed,force_size=on"} {

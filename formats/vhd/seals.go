@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sealed is a footer as it was found. One with a fault is not to be believed.
+// sealed is a footer as it was found. One with a fault must not be used.
 type sealed struct {
 	footer
 	at    int64
@@ -18,7 +18,8 @@ type sealed struct {
 	fault string
 }
 
-// seals are the two places a footer may be in: at the end, and its copy in front, which a fixed disk does not have.
+// seals are the two places of a footer: at the end, and the copy at 0, which a fixed disk does not
+// have.
 type seals struct{ end, front sealed }
 
 // readSeals reads both. A file too small for a footer has it at fault.
@@ -55,7 +56,7 @@ func readSeal(ctx context.Context, src formats.Source, at int64, size int) (seal
 	return s, nil
 }
 
-// stands tells whether this was meant to be a footer, whatever became of it since.
+// stands reports whether these bytes were meant to be a footer, even if they are damaged.
 func (s *sealed) stands() bool { return strings.HasPrefix(string(s.bytes), footerCookie) }
 
 // dataEnd is where the data area ends: at the footer, even a damaged one, or with the file.
@@ -66,9 +67,9 @@ func (s *seals) dataEnd(src formats.Source) int64 {
 	return src.Size()
 }
 
-// believe gives the footer to read the file by: the one at the end, or its copy if there is none at the end. A file that
-// was cut short may end with any sector of its guest's, even with a footer. So two good footers that are not of one disk
-// are refused: nobody can tell which is right.
+// believe returns the footer by which the file is read: the one at the end, or its copy if there is
+// none. A truncated file may end with any sector of its guest's, even with a footer. So two good
+// footers that are not of one disk are refused, because either may be right.
 func (s *seals) believe() (sealed, error) {
 	end, front := &s.end, &s.front
 	table := front.fault == "" && front.diskType != typeFixed // the copy of a fixed disk would be its guest's
@@ -83,7 +84,7 @@ func (s *seals) believe() (sealed, error) {
 	return sealed{}, formats.Corrupt(name, end.at, "%s", s.dispute())
 }
 
-// dispute says why believe gives none.
+// dispute says why believe returns none.
 func (s *seals) dispute() string {
 	end, front := &s.end, &s.front
 	if end.fault == "" {
@@ -99,7 +100,7 @@ func (s *seals) frontFault() string {
 	return s.front.fault
 }
 
-// supported refuses by name what the footer announces and this package does not read.
+// supported refuses by name the kinds of footer that are not read.
 func (f *footer) supported() error {
 	switch {
 	case f.version != fileVersion:

@@ -13,8 +13,8 @@ import (
 // ref is a stored block: its first sector in the file, and its number.
 type ref struct{ sector, block uint32 }
 
-// table reads the whole BAT, also the entries behind the disk's end, reports blocks that lie where none can and returns
-// the others in file order.
+// table reads the whole BAT, also the entries past the disk's end. It reports blocks in impossible
+// places and returns the others in file order.
 func (c *checker) table(ctx context.Context, t *bat, entries int64) ([]ref, error) {
 	var refs []ref
 	for block := int64(0); block < entries; {
@@ -28,7 +28,7 @@ func (c *checker) table(ctx context.Context, t *bat, entries int64) ([]ref, erro
 			switch {
 			case sector == unused:
 			case !t.free(off):
-				t.verify(block, off, c.hold)
+				t.verify(block, off, c.Damage)
 			case len(refs) == maxRefs:
 				return nil, fmt.Errorf("vhd: more than %d stored blocks are not checked: %w", maxRefs, errors.ErrUnsupported)
 			default:
@@ -60,7 +60,8 @@ func (c *checker) locators(h *header, at, end int64) []span {
 	return spans
 }
 
-// batmap gives the place of XenServer's map of full blocks, which follows the BAT. Nothing is read by it here.
+// batmap returns the place of XenServer's map of full blocks, which follows the BAT. The map is not
+// used.
 func (c *checker) batmap(ctx context.Context, t *bat) ([]span, error) {
 	at := t.reserved[len(t.reserved)-1].end()
 	if at > t.end-sectorSize {
@@ -77,7 +78,7 @@ func (c *checker) batmap(ctx context.Context, t *bat) ([]span, error) {
 	return []span{{at, sectorSize, "the batmap's header"}, {int64(off), int64(sectors) * sectorSize, "the batmap"}}, nil
 }
 
-// sweep goes through the file by its structures and blocks, and reports what overlaps and what belongs to nothing.
+// sweep goes through the file by its structures and blocks, and reports overlaps and leaks.
 func (c *checker) sweep(ctx context.Context, t *bat, spans []span, refs []ref) error {
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.off, b.off) })
 	var last span // the one that ends last so far
@@ -90,7 +91,7 @@ func (c *checker) sweep(ctx context.Context, t *bat, spans []span, refs []ref) e
 			refs = refs[1:]
 		}
 		if s.off < last.end() {
-			c.hold(s.off, "%s overlaps %s, [%#x, +%d)", s.what, last.what, last.off, last.n)
+			c.Damage(s.off, "%s overlaps %s, [%#x, +%d)", s.what, last.what, last.off, last.n)
 		}
 		c.leak(last.end(), s.off)
 		if s.end() > last.end() {
@@ -108,7 +109,7 @@ func (c *checker) tail(ctx context.Context, from, end int64) error {
 			return err
 		}
 		if s.fault == "" {
-			c.hold(from+footerSize, "%d bytes follow the footer", end-from-footerSize)
+			c.Damage(from+footerSize, "%d bytes follow the footer", end-from-footerSize)
 			return nil
 		}
 	}
@@ -116,8 +117,8 @@ func (c *checker) tail(ctx context.Context, from, end int64) error {
 	return nil
 }
 
-// bitmaps looks for sectors that a dynamic disk's bitmaps call unused though there is something in them: readers that
-// heed the bitmaps see zeros there, others (qemu, and this package) do not.
+// bitmaps reports sectors that a dynamic disk's bitmaps call unused though they have content.
+// Readers that heed the bitmaps see zeros there; others (qemu, and this package) do not.
 func (c *checker) bitmaps(ctx context.Context, t *bat, refs []ref) error {
 	bitmap := make([]byte, t.bitmap)
 	var end int64 // of the block before: one that overlaps it was looked at, and hostile tables name one block a million times
@@ -137,7 +138,7 @@ func (c *checker) bitmaps(ctx context.Context, t *bat, refs []ref) error {
 				return err
 			}
 			if used {
-				c.hold(at, "sector bitmap of block %d: the sectors from %d on are called unused but hold data, which other programs may read as zeros", r.block, sector)
+				c.Damage(at, "sector bitmap of block %d: the sectors from %d on are called unused but hold data, which other programs may read as zeros", r.block, sector)
 				break
 			}
 			sector = next
@@ -146,7 +147,7 @@ func (c *checker) bitmaps(ctx context.Context, t *bat, refs []ref) error {
 	return nil
 }
 
-// used tells whether there is anything in [off, end), which is not marked as present.
+// used reports whether [off, end), which is not marked as present, has bytes that are not zero.
 func (c *checker) used(ctx context.Context, present bool, off, end int64) (bool, error) {
 	if present {
 		return false, nil

@@ -9,7 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// finding takes one: where in the source, and the sentence. Open keeps the first, Check all.
+// finding takes one finding: an offset in the source, and the sentence. Open keeps the first, Check
+// all.
 type finding func(off int64, format string, args ...any)
 
 // first is a report that keeps the first finding as an error.
@@ -21,7 +22,8 @@ func (f *first) report(off int64, format string, args ...any) {
 	}
 }
 
-// rule is what a field must say. Rules are tried in order; a later one may rest on the earlier ones.
+// rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on
+// the earlier ones.
 type rule struct {
 	field string
 	got   any
@@ -53,9 +55,9 @@ func (s *sealed) verify(end int64, report finding) {
 	if field == byGeometry {
 		got = s.geometry
 	}
-	rules := []rule{{field, got, size > 0, "of one sector at least"}}
+	rules := []rule{{field, got, size > 0 || s.currentSize == 0, "of one sector at least"}}
 	if s.diskType == typeFixed {
-		rules = append(rules, rule{field, got, size <= uint64(end), fmt.Sprintf("at most the %d bytes in front of the footer", end)})
+		rules = append(rules, rule{field, got, size <= uint64(end), fmt.Sprintf("at most the %d bytes before the footer", end)})
 	} else {
 		rules = append(rules,
 			rule{field, got, size <= maxSize, fmt.Sprintf("at most %d bytes (2040 GiB) with a BAT", int64(maxSize))},
@@ -74,7 +76,7 @@ func readHeader(ctx context.Context, src formats.Source, at int64) (h header, pr
 	return decodeHeader(b), seal(b, headerCookie, headerSumAt), nil
 }
 
-// supported refuses by name what the header announces and this package does not read.
+// supported refuses by name the kinds of header that are not read.
 func (h *header) supported() error {
 	if h.version != fileVersion {
 		return fmt.Errorf("vhd: header_version %s is not read, only %s: %w", formatVersion(h.version), formatVersion(fileVersion), errors.ErrUnsupported)
@@ -82,7 +84,8 @@ func (h *header) supported() error {
 	return nil
 }
 
-// verify reports what in a header at an offset is impossible for a disk of size bytes, in a file whose data area ends at end.
+// verify reports what in a header at an offset is impossible for a disk of size bytes, in a file
+// whose data area ends at end.
 func (h *header) verify(at, size, end int64, report finding) {
 	table := uint64(h.maxTableEntries) * entrySize
 	verify("header", at, headerFields, []rule{
@@ -97,8 +100,8 @@ func validBlockSize(n uint32) bool {
 	return n >= sectorSize && n <= formats.MaxClusterSize && bits.OnesCount32(n) == 1
 }
 
-// inside tells whether [off, off+n) lies in [from, to), without overflowing.
+// inside reports whether [off, off+n) lies in [from, to), without overflowing.
 func inside(off, n, from, to uint64) bool { return off >= from && off <= to && n <= to-off }
 
-// overlap tells whether [a, a+n) and [b, b+m) share a byte.
+// overlap reports whether [a, a+n) and [b, b+m) share a byte.
 func overlap(a, n, b, m int64) bool { return a < b+m && b < a+n }

@@ -1,12 +1,13 @@
-// Package vhd reads, checks and writes VHD, the image format of Virtual PC, Hyper-V until 2012, Azure and XenServer
-// (qemu calls it vpc): fixed disks, which are raw but for a footer behind them, dynamic disks, whose blocks are found by a
-// table (the BAT), and differencing disks, which hold the sectors in which they differ from a parent.
-// docs/formats/vhd.md describes every byte; the names here are the specification's, where a block is the cluster of
-// the rest of the project.
+// Package vhd reads, checks and writes VHD, the image format of Virtual PC, Hyper-V until 2012,
+// Azure and XenServer (qemu calls it vpc): fixed disks, which are raw with a footer at the end,
+// dynamic disks, whose blocks are found by a table (the BAT), and differencing disks, which hold
+// the sectors in which they differ from a parent. docs/formats/vhd.md describes every byte; the
+// names here are the specification's, where a block is the cluster of the rest of the project.
 //
-// layout.go holds the structures as bytes, geometry.go the size of a disk, seals.go the footers, verify.go what footer
-// and header must say, bat.go the table, parent.go the parent's names. On these stand open.go, fixed.go and blocks.go (the
-// images), check.go and sweep.go, options.go and create.go.
+// layout.go decodes the structures, geometry.go has the size of a disk, seals.go the footers,
+// verify.go the rules for footer and header, bat.go the table, parent.go the parent's names.
+// open.go, fixed.go and blocks.go (the images), check.go and sweep.go, options.go and create.go use
+// them.
 package vhd
 
 import (
@@ -26,11 +27,11 @@ var (
 	_ formats.Creator = Driver{}
 )
 
-// Name is the formats.Driver method.
 func (Driver) Name() string { return name }
 
-// Probe claims a source with the cookie where a footer may begin: at 0, or 512 or 511 bytes from the end. A fixed disk
-// has it nowhere else, so the end counts as much as the front, and a cookie without the right checksum as much as one with it.
+// Probe claims a source with the cookie where a footer may begin: at 0, or 512 or 511 bytes from
+// the end. A fixed disk has it only at the end. A cookie with a wrong checksum counts too, so that
+// Open can name the damage.
 func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	for _, at := range []int64{0, src.Size() - footerSize, shortFooterAt(src)} {
 		if at < 0 || at > src.Size()-int64(len(footerCookie)) {
@@ -47,8 +48,8 @@ func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return false, nil
 }
 
-// shortFooterAt is where a footer of 511 bytes begins, as Virtual PC wrote it before 2004, or -1: sectors are whole, so
-// that such a file is a byte short of a multiple of 512.
+// shortFooterAt is where a footer of 511 bytes begins, as Virtual PC wrote it before 2004, or -1:
+// sectors are whole, so that such a file is a byte short of a multiple of 512.
 func shortFooterAt(src formats.Source) int64 {
 	if src.Size()%sectorSize != shortFooterSize {
 		return -1

@@ -83,10 +83,10 @@ func TestAzuresFixedDisks(t *testing.T) {
 	const size = 4095 << 30
 	b := fixedDisk(0)
 	b.size, b.app = size, "wa\x00\x00"
-	src := formattest.Sparse{Bytes: size + 512, Parts: []formattest.Part{{Off: 0, Data: pattern(0, 512)}, {Off: size - 1024, Data: pattern(size-1024, 1024)}, {Off: size, Data: b.build()}}}
+	src := formattest.Sparse{Bytes: size + 512, Parts: []formattest.Part{{Off: 0, Data: formattest.Pattern(0, 512)}, {Off: size - 1024, Data: formattest.Pattern(size-1024, 1024)}, {Off: size, Data: b.build()}}}
 	img := openSource(t, src)
 	p := make([]byte, 1024)
-	if err := img.ReadAt(t.Context(), p, size-1024); err != nil || !bytes.Equal(p, pattern(size-1024, 1024)) || img.Info().Size != size {
+	if err := img.ReadAt(t.Context(), p, size-1024); err != nil || !bytes.Equal(p, formattest.Pattern(size-1024, 1024)) || img.Info().Size != size {
 		t.Errorf("%d bytes, the last of them wrong or %v", img.Info().Size, err)
 	}
 }

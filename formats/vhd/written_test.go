@@ -56,10 +56,10 @@ func TestWrittenImagesAgainstQemu(t *testing.T) {
 	dir := t.TempDir()
 	end := int64(130) << 30
 	disks := map[string]formattest.Disk{
-		"sector": {Bytes: 512, Parts: []formattest.Part{{Data: pattern(0, 512)}}},
+		"sector": {Bytes: 512, Parts: []formattest.Part{{Data: formattest.Pattern(0, 512)}}},
 		"empty":  {Bytes: 5 << 20},
 		"odd":    odd(),
-		"full":   formattest.Flat(pattern(0, 6<<20)),
+		"full":   formattest.Flat(formattest.Pattern(0, 6<<20)),
 	}
 	for name, disk := range disks {
 		for _, set := range []map[string]string{nil, fixedSet} {
@@ -69,7 +69,7 @@ func TestWrittenImagesAgainstQemu(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "large")
-	large := formattest.Disk{Bytes: end, Parts: []formattest.Part{{Off: 70 << 30, Data: pattern(70<<30, 4096)}, {Off: end - 512, Data: pattern(end-512, 512)}}}
+	large := formattest.Disk{Bytes: end, Parts: []formattest.Part{{Off: 70 << 30, Data: formattest.Pattern(70<<30, 4096)}, {Off: end - 512, Data: formattest.Pattern(end-512, 512)}}}
 	convertTo(t, path, large, nil)
 	img := openFile(t, path)
 	wantMap(t, img, path)
@@ -86,12 +86,12 @@ func TestWrittenImagesAgainstQemu(t *testing.T) {
 func TestLargestDisks(t *testing.T) {
 	begun := time.Now()
 	path := filepath.Join(t.TempDir(), "a.vhd")
-	convertTo(t, path, formattest.Disk{Bytes: maxSize, Parts: []formattest.Part{{Off: maxSize - 512, Data: pattern(maxSize-512, 512)}}}, nil)
+	convertTo(t, path, formattest.Disk{Bytes: maxSize, Parts: []formattest.Part{{Off: maxSize - 512, Data: formattest.Pattern(maxSize-512, 512)}}}, nil)
 	if d := time.Since(begun); d > time.Minute { // reading it would take longer
 		t.Errorf("it took %v", d)
 	}
 	p := make([]byte, 512)
-	if err := openFile(t, path).ReadAt(t.Context(), p, maxSize-512); err != nil || !bytes.Equal(p, pattern(maxSize-512, 512)) {
+	if err := openFile(t, path).ReadAt(t.Context(), p, maxSize-512); err != nil || !bytes.Equal(p, formattest.Pattern(maxSize-512, 512)) {
 		t.Errorf("the last sector is wrong, or %v", err)
 	}
 	e := newEncoder(t, maxSize, nil)
@@ -99,7 +99,7 @@ func TestLargestDisks(t *testing.T) {
 	for ci := range int64(maxSize / newBlockSize) {
 		next, err := e.Place(ci, 512+newBlockSize)
 		if err != nil || next < off+512+newBlockSize && ci > 0 || (next+512)%pageAlign != 0 || next/512 >= unused {
-			t.Fatalf("block %d is placed at %d behind %d, %v", ci, next, off, err)
+			t.Fatalf("block %d is placed at %d after %d, %v", ci, next, off, err)
 		}
 		off = next
 	}

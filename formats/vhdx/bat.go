@@ -34,17 +34,18 @@ func (e entry) offset() uint64 { return uint64(e) &^ (mib - 1) }
 // reserved are the bits that must be zeros.
 func (e entry) reserved() uint64 { return uint64(e) & (mib - 1) &^ 7 }
 
-// present tells a block that lies in the file.
+// present reports whether the block lies in the file.
 func (e entry) present() bool { return e.state() == fullyPresent || e.state() == partiallyPresent }
 
-// geometry is how a disk is cut into blocks, and the BAT into entries: behind each chunk's payload blocks comes
-// the entry of its sector bitmap block, which there is even if no disk without a parent uses it.
+// geometry is how a disk is divided into blocks, and the BAT into entries. After the entries of a
+// chunk's payload blocks comes that of its sector bitmap block, even if the disk has no parent and
+// does not use it.
 type geometry struct {
 	size, blockSize, sector int64
 	parent                  bool
 }
 
-// ratio is the number of payload blocks of a chunk: what one sector bitmap block speaks of.
+// ratio is the number of payload blocks of a chunk, which share one sector bitmap block.
 func (g geometry) ratio() int64 { return sectorsPerBitmap * g.sector / g.blockSize }
 
 func (g geometry) blocks() int64 { return (g.size + g.blockSize - 1) / g.blockSize }

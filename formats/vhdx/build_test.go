@@ -3,10 +3,8 @@ package vhdx
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 	"unicode/utf16"
 
@@ -174,7 +172,7 @@ func (f *file) put(n int64, b block) {
 	}
 	f.at[n] = int64(len(f.b))
 	f.entry(f.g.index(n), uint64(len(f.b))|uint64(b.state))
-	f.b = append(f.b, pattern(n*f.g.blockSize, f.g.used(n))...)
+	f.b = append(f.b, formattest.Pattern(n*f.g.blockSize, f.g.used(n))...)
 	f.b = f.b[:f.at[n]+f.g.blockSize]
 }
 
@@ -240,16 +238,6 @@ func utf16Bytes(text string) []byte {
 	return b
 }
 
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, 0, n+64)
-	for i := int64(0); i < n; i += 512 {
-		line := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		b = append(b, strings.Repeat(line, 512/len(line)+1)[:512]...)
-	}
-	return b[:n]
-}
-
 // model is what a built disk reads as.
 func (d disk) model() formattest.Disk {
 	m := formattest.Disk{Bytes: d.size}
@@ -262,7 +250,7 @@ func (d disk) model() formattest.Disk {
 		}
 		for _, r := range present {
 			off, to := n*d.blockSize+r.Off, min(n*d.blockSize+r.End, end)
-			m.Parts = append(m.Parts, formattest.Part{Off: off, Data: pattern(off, to-off)})
+			m.Parts = append(m.Parts, formattest.Part{Off: off, Data: formattest.Pattern(off, to-off)})
 		}
 	}
 	return m

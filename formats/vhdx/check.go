@@ -1,50 +1,21 @@
 package vhdx
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxHeld bounds the findings, which are kept to be put in the file's order: whoever reads so many learns nothing from
-// more, and a hostile file can have millions.
-const maxHeld = 10_000
+// checker is one Check under way. It ends when Findings is full, because a hostile file can have
+// millions of wrong entries.
+type checker struct{ formats.Findings }
 
-// checker is one Check under way.
-type checker struct{ found []formats.Problem }
-
-func (c *checker) damage(off int64, format string, args ...any) {
-	c.add(formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
-}
-
-// add keeps a finding and tells whether there is room for another.
-func (c *checker) add(p formats.Problem) bool {
-	if !c.full() {
-		c.found = append(c.found, p)
-	}
-	return !c.full()
-}
-
-func (c *checker) full() bool { return len(c.found) == maxHeld }
-
-func (c *checker) release(end int64, out func(formats.Problem)) {
-	slices.SortStableFunc(c.found, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
-	for _, p := range c.found {
-		out(p)
-	}
-	if c.full() {
-		out(formats.Problem{Off: end, Text: fmt.Sprintf("after %d problems nothing more was looked at", maxHeld)})
-	}
-}
-
-// Check is the formats.Checker method. It looks at all structures, with the log replayed in memory, and at where every
-// block lies; nothing says what payload must be like. A log that can be replayed is no damage.
+// Check looks at all structures, with the log replayed in memory, and at the place of every block.
+// The format has no rules for payload. A log that can be replayed is not damage.
 func (Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{}
-	m, err := load(ctx, src, c.damage)
+	m, err := load(ctx, src, c.Damage)
 	if err != nil {
 		return err
 	}
@@ -56,7 +27,11 @@ func (Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptio
 			return err
 		}
 	}
-	c.release(src.Size(), report)
+	full := c.Full()
+	c.Report(report)
+	if full {
+		report(formats.Problem{Off: src.Size(), Text: fmt.Sprintf("after %d problems nothing more was looked at", formats.MaxFindings)})
+	}
 	return nil
 }
 
@@ -68,14 +43,14 @@ func (c *checker) copies(ctx context.Context, src formats.Source, m *image) erro
 	}
 	for i, fault := range hs.faults {
 		if fault != "" && hs.faults[1-i] == "" {
-			c.damage(headerAt[i], "header: %s", fault)
+			c.Damage(headerAt[i], "header: %s", fault)
 		}
 	}
 	if m == nil { // the tables count as the log leaves them
 		return nil
 	}
 	if log := m.layout.log; log.end > m.src.Size() {
-		c.damage(log.off, "log: [%#x, %#x) lies outside of the file of %d bytes", log.off, log.end, m.src.Size())
+		c.Damage(log.off, "log: [%#x, %#x) lies outside of the file of %d bytes", log.off, log.end, m.src.Size())
 	}
 	ts, err := readRegionTables(ctx, m.src, true)
 	if err != nil {
@@ -83,11 +58,11 @@ func (c *checker) copies(ctx context.Context, src formats.Source, m *image) erro
 	}
 	for i, fault := range ts.faults {
 		if fault != "" && ts.faults[1-i] == "" {
-			c.damage(tableAt[i], "region table: %s", fault)
+			c.Damage(tableAt[i], "region table: %s", fault)
 		}
 	}
 	if ts.faults == [2]string{} && string(ts.raw[0]) != string(ts.raw[1]) {
-		c.damage(tableAt[1], "region table: it differs from the one at %#x", tableAt[0])
+		c.Damage(tableAt[1], "region table: it differs from the one at %#x", tableAt[0])
 	}
 	return nil
 }
@@ -97,7 +72,7 @@ func (c *checker) blocks(ctx context.Context, m *image) error {
 	s := newSpace(m)
 	var pg page
 	bitmapNeeded := int64(-1) // the first payload block of the chunk that is partially present
-	for index := int64(0); index < m.entries() && !c.full(); index++ {
+	for index := int64(0); index < m.entries() && !c.Full(); index++ {
 		if index%entriesPerPage == 0 {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -121,20 +96,20 @@ func (c *checker) blocks(ctx context.Context, m *image) error {
 			bitmapNeeded = block
 		}
 	}
-	if !c.full() {
-		s.leaks(c.add)
+	if !c.Full() {
+		s.leaks(func(p formats.Problem) bool { c.Add(p); return !c.Full() })
 	}
 	return nil
 }
 
 func (c *checker) payloadBlock(m *image, s *space, index, block int64, e entry) {
 	if fault := m.payloadFault(block, e); fault != "" {
-		c.damage(m.bat.at(index), "BAT: payload block %d: %s", block, fault)
+		c.Damage(m.bat.at(index), "BAT: payload block %d: %s", block, fault)
 		return
 	}
 	switch {
 	case e.present() && !s.take(int64(e.offset()), m.blockSize):
-		c.damage(m.bat.at(index), "BAT: payload block %d: [%#x, +%d) overlaps another block", block, e.offset(), m.blockSize)
+		c.Damage(m.bat.at(index), "BAT: payload block %d: [%#x, +%d) overlaps another block", block, e.offset(), m.blockSize)
 	case e.state() == undefined || e.state() == unmapped:
 		if e.offset() != 0 && m.placeFault(e, m.used(block), m.blockSize) == "" {
 			s.keep(int64(e.offset()), m.blockSize)
@@ -142,8 +117,8 @@ func (c *checker) payloadBlock(m *image, s *space, index, block int64, e entry) 
 	}
 }
 
-// bitmapBlock checks a sector bitmap block, which a disk without a parent does not have: what its entry says there is
-// of no matter, and qemu before 8.0 leaves all kinds of things in it.
+// bitmapBlock checks a sector bitmap block. A disk without a parent does not have any, and its
+// entries are ignored: qemu before 8.0 leaves all kinds of values in them.
 func (c *checker) bitmapBlock(m *image, s *space, index int64, e entry, neededBy int64) {
 	if !m.parent || e.state() == notPresent && neededBy < 0 {
 		return
@@ -151,10 +126,10 @@ func (c *checker) bitmapBlock(m *image, s *space, index int64, e entry, neededBy
 	fault := m.bitmapFault(e)
 	switch {
 	case fault != "" && neededBy >= 0:
-		c.damage(m.bat.at(index), "BAT: sector bitmap of payload block %d, which is partially present: %s", neededBy, fault)
+		c.Damage(m.bat.at(index), "BAT: sector bitmap of payload block %d, which is partially present: %s", neededBy, fault)
 	case fault != "":
-		c.damage(m.bat.at(index), "BAT: sector bitmap of chunk %d: %s", index/(m.ratio()+1), fault)
+		c.Damage(m.bat.at(index), "BAT: sector bitmap of chunk %d: %s", index/(m.ratio()+1), fault)
 	case !s.take(int64(e.offset()), mib):
-		c.damage(m.bat.at(index), "BAT: sector bitmap of chunk %d: [%#x, +%d) overlaps another block", index/(m.ratio()+1), e.offset(), mib)
+		c.Damage(m.bat.at(index), "BAT: sector bitmap of chunk %d: [%#x, +%d) overlaps another block", index/(m.ratio()+1), e.offset(), mib)
 	}
 }

@@ -11,17 +11,7 @@ import (
 // problems runs Check and wants its findings in the file's order.
 func problems(t testing.TB, src formats.Source) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := Driver{}.Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
-		if n := len(found); n > 0 && found[n-1].Off > p.Off {
-			t.Errorf("%v comes behind %v", p, found[n-1])
-		}
-		found = append(found, p)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, Driver{}, src, formats.OpenOptions{})
 }
 
 func TestCheckFindsNothingWrong(t *testing.T) {
@@ -42,7 +32,7 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"the other header", small, func(f *file) { f.b[headerAt[1]]++ }, [][]string{{"header: signature"}}},
 		{"a region table", small, func(f *file) { f.b[tableAt[1]+500]++ }, [][]string{{"region table: checksum"}}},
 		{"two region tables", small, func(f *file) { f.b[tableAt[1]+500]++; f.seal() }, [][]string{{"it differs from the one at 0x30000"}}},
-		{"a log behind the file", small, headerField(72, 8, 1<<30), [][]string{{"log: [0x40000000"}}},
+		{"a log after the file", small, headerField(72, 8, 1<<30), [][]string{{"log: [0x40000000"}}},
 		{"two blocks in one place", small, func(f *file) { f.entry(2, uint64(f.at[0])|6) },
 			[][]string{{"payload block 2", "overlaps another block"}, {"1048576 bytes belong to nothing", "leak"}}},
 		{"a block in parts of two", small, func(f *file) { f.b[builtMetadata+tableSize+2] = 0x20 },
@@ -55,7 +45,7 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			f.b = append(f.b, make([]byte, 512)...)
 		}, nil},
-		{"space in front of blocks", small, func(f *file) { f.entry(0, 0) }, nil},
+		{"space before blocks", small, func(f *file) { f.entry(0, 0) }, nil},
 		{"an unmapped block that kept its place", small, func(f *file) { f.entry(2, uint64(f.at[2])|unmapped) }, nil},
 		{"its place is another's too", small, func(f *file) { f.entry(1, uint64(f.at[2])|unmapped) }, nil},
 		{"a bitmap that nobody needs", child, func(f *file) { f.entry(0, 0); f.entry(2048, 5) },
@@ -80,7 +70,7 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 		f.entry(i, fullyPresent)
 	}
 	found := problems(t, formattest.Bytes(f.b))
-	if last := found[len(found)-1]; len(found) != maxHeld+1 || last.Text != "after 10000 problems nothing more was looked at" {
+	if last := found[len(found)-1]; len(found) != formats.MaxFindings+1 || last.Text != "after 10000 problems nothing more was looked at" {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

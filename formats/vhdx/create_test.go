@@ -84,15 +84,15 @@ var writtenDisks = []struct {
 	disk      formattest.Disk
 }{
 	{"", formattest.Disk{Bytes: 512}},
-	{"1M", formattest.Disk{Bytes: 512, Parts: []formattest.Part{{Data: pattern(0, 512)}}}},
+	{"1M", formattest.Disk{Bytes: 512, Parts: []formattest.Part{{Data: formattest.Pattern(0, 512)}}}},
 	{"1MiB", formattest.Disk{Bytes: 10<<20 + 512, Parts: []formattest.Part{
-		{Off: 100, Data: pattern(100, 5000)}, {Off: 3<<20 - 512, Data: pattern(3<<20-512, 1024)}, {Off: 10 << 20, Data: pattern(10<<20, 512)}}}},
-	{"", formattest.Disk{Bytes: 100<<20 + 512, Parts: []formattest.Part{{Off: 50 << 20, Data: pattern(50<<20, 20<<10)}}}},
+		{Off: 100, Data: formattest.Pattern(100, 5000)}, {Off: 3<<20 - 512, Data: formattest.Pattern(3<<20-512, 1024)}, {Off: 10 << 20, Data: formattest.Pattern(10<<20, 512)}}}},
+	{"", formattest.Disk{Bytes: 100<<20 + 512, Parts: []formattest.Part{{Off: 50 << 20, Data: formattest.Pattern(50<<20, 20<<10)}}}},
 	{"2097152", formattest.Disk{Bytes: 9 << 30, Parts: []formattest.Part{
-		{Off: 4<<30 - 4096, Data: pattern(4<<30-4096, 8192)}, {Off: 9<<30 - 512, Data: pattern(9<<30-512, 512)}}}},
-	{"256M", formattest.Disk{Bytes: 130 << 30, Parts: []formattest.Part{{Off: 130<<30 - 512, Data: pattern(130<<30-512, 512)}}}},
-	{"", formattest.Disk{Bytes: 130 << 30, Parts: []formattest.Part{{Off: 130<<30 - 512, Data: pattern(130<<30-512, 512)}}}},
-	{"", formattest.Disk{Bytes: 64 * tib, Parts: []formattest.Part{{Off: 40 * tib, Data: pattern(40*tib, 512)}, {Off: 64*tib - 512, Data: pattern(64*tib-512, 512)}}}},
+		{Off: 4<<30 - 4096, Data: formattest.Pattern(4<<30-4096, 8192)}, {Off: 9<<30 - 512, Data: formattest.Pattern(9<<30-512, 512)}}}},
+	{"256M", formattest.Disk{Bytes: 130 << 30, Parts: []formattest.Part{{Off: 130<<30 - 512, Data: formattest.Pattern(130<<30-512, 512)}}}},
+	{"", formattest.Disk{Bytes: 130 << 30, Parts: []formattest.Part{{Off: 130<<30 - 512, Data: formattest.Pattern(130<<30-512, 512)}}}},
+	{"", formattest.Disk{Bytes: 64 * tib, Parts: []formattest.Part{{Off: 40 * tib, Data: formattest.Pattern(40*tib, 512)}, {Off: 64*tib - 512, Data: formattest.Pattern(64*tib-512, 512)}}}},
 }
 
 func setBlockSize(text string) map[string]string {

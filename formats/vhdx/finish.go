@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Finish is the formats.Encoder method. The headers come last, and without them the file is nothing.
+// Finish writes the headers last, because without them the file is not a VHDX.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	if err := e.writeBAT(ctx, dst); err != nil {
 		return err
@@ -37,7 +37,8 @@ func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	return nil
 }
 
-// writeBAT writes the BAT in pieces of 1 MiB. A block that was left out is zero: one that is not present could be anything.
+// writeBAT writes the BAT in pieces of 1 MiB. A block that was left out is zero: one that is not
+// present could be anything.
 func (e *encoder) writeBAT(ctx context.Context, dst formats.Target) error {
 	b := make([]byte, 0, mib)
 	at, block, next := int64(writtenBAT), int64(0), int64(0)
@@ -107,7 +108,7 @@ func (e *encoder) encodeRegionTable() []byte {
 	return b
 }
 
-// encodeMetadata gives the table and, behind it, the items.
+// encodeMetadata returns the table followed by the items.
 func (e *encoder) encodeMetadata() []byte {
 	le := binary.LittleEndian
 	const required, ofDisk = 4, 2

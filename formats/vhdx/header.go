@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// header is what the file says of itself outside of everything that the log may change.
+// header has the facts that the log never changes.
 type header struct {
 	at                   int64
 	sequence             uint64
@@ -40,7 +40,7 @@ func (h *header) logSpan() span {
 	return span{"log", int64(h.logOffset), int64(h.logOffset) + int64(h.logLength)}
 }
 
-// headers are the two copies, each with what keeps it from being one, "" if nothing does.
+// headers are the two copies, each with its fault, "" if there is none.
 type headers struct {
 	copies [2]header
 	faults [2]string
@@ -81,7 +81,7 @@ func readSealed(ctx context.Context, src formats.Source, at, size int64, signatu
 	return b, "", nil
 }
 
-// current is the header that counts, nil if neither does, which is reported.
+// current returns the header in use, nil if both are damaged, which is reported.
 func (h *headers) current(report report) *header {
 	a, b := &h.copies[0], &h.copies[1]
 	switch {
@@ -102,7 +102,8 @@ func (h *headers) current(report report) *header {
 	return a // Disk2VHD writes the same header twice
 }
 
-// verify reports what is wrong with the current header of a file. The error is for a version that is not read.
+// verify reports whether the current header of a file follows the rules, and what is wrong with it.
+// The error is for a version that is not read.
 func (h *header) verify(report report) (bool, error) {
 	switch {
 	case h.version != 1:

@@ -57,8 +57,8 @@ func TestHostileLogs(t *testing.T) {
 		{"two heads", func(f *file) { chosen(f, 0, 5, 0); chosen(f, 64*kib, 5, 0) }, formats.ErrCorrupt, "two sequences end with the sequence_number 5"},
 		{"truncated", one(func(e *built) { e.flushed = 1 << 30 }), formats.ErrCorrupt, "it is truncated"},
 		{"huge file", one(func(e *built) { e.last = 1 << 62 }), formats.ErrCorrupt, "last_file_offset is 4611686018427387904"},
-		{"behind the end", one(func(e *built) { e.updates[0].off = 1 << 40 }), formats.ErrCorrupt, "lies outside of the file"},
-		{"zeros behind the end", one(func(e *built) { e.updates[0] = update{off: builtBAT, zeros: 1<<64 - 4096} }), formats.ErrCorrupt, "lies outside of the file"},
+		{"after the end", one(func(e *built) { e.updates[0].off = 1 << 40 }), formats.ErrCorrupt, "lies outside of the file"},
+		{"zeros after the end", one(func(e *built) { e.updates[0] = update{off: builtBAT, zeros: 1<<64 - 4096} }), formats.ErrCorrupt, "lies outside of the file"},
 		{"over the identifier", one(func(e *built) { e.updates[0].off = 0 }), formats.ErrCorrupt, "overlaps the headers"},
 		{"over a header", one(func(e *built) { e.updates[0] = update{off: 128 * kib, zeros: 4096} }), formats.ErrCorrupt, "overlaps the headers"},
 		{"over itself", one(func(e *built) { e.updates[0].off = builtLog + 8192 }), formats.ErrCorrupt, "overlaps the log"},
@@ -69,7 +69,7 @@ func TestHostileLogs(t *testing.T) {
 			chosen(f, 0, 1, 0)
 			f.header(func(h []byte) { le.PutUint32(h[68:], 17*mib); le.PutUint64(h[72:], uint64(len(f.b)-17*mib)) })
 		}, errors.ErrUnsupported, "log of 17825792 bytes"},
-		{"behind the file", func(f *file) { chosen(f, 0, 1, 0); f.header(func(h []byte) { le.PutUint64(h[72:], 1<<40) }) }, formats.ErrCorrupt, "the log at 0x10000000000"},
+		{"after the file", func(f *file) { chosen(f, 0, 1, 0); f.header(func(h []byte) { le.PutUint64(h[72:], 1<<40) }) }, formats.ErrCorrupt, "the log at 0x10000000000"},
 		{"in the BAT", func(f *file) { chosen(f, 0, 1, 0); f.header(func(h []byte) { le.PutUint64(h[72:], builtBAT) }) }, formats.ErrCorrupt, "overlaps the"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

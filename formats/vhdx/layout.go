@@ -13,12 +13,12 @@ const (
 	tib = 1 << 40
 
 	identifier  = "vhdxfile"
-	creatorSize = 512 // UTF-16, behind the identifier
+	creatorSize = 512 // UTF-16, after the identifier
 
 	headerSize  = 4 * kib
 	tableSize   = 64 * kib // of a region table, and of the metadata table
 	headersEnd  = 192 * kib
-	sectionSize = 1 * mib // what is in front of everything that has a place of its own
+	sectionSize = 1 * mib // before all regions, log and blocks
 
 	maxEntries = 2047 // of a region table or a metadata table
 	entrySize  = 32   // of these
@@ -26,10 +26,12 @@ const (
 	minBlockSize = 1 * mib
 	maxBlockSize = 256 * mib
 	maxDiskSize  = 64 * tib
-	// maxFileSize is twice the largest disk: room for all of it, for all tables, and for much that is free.
+	// maxFileSize is twice the largest disk: room for all of it, for all tables, and for much that
+	// is free.
 	maxFileSize = 128 * tib
 
-	// sectorsPerBitmap is the number of sectors of the disk that a sector bitmap block of 1 MiB speaks of.
+	// sectorsPerBitmap is the number of sectors of the disk that a sector bitmap block of 1 MiB
+	// speaks of.
 	sectorsPerBitmap = 8 * mib
 )
 
@@ -105,5 +107,5 @@ func (s span) overlaps(o span) bool { return s.off < o.end && o.off < s.end }
 // roundUp rounds n up to a multiple of m, a power of two.
 func roundUp[T int64 | uint64](n, m T) T { return (n + m - 1) &^ (m - 1) }
 
-// powerOfTwo tells whether n is one that lies in [low, high].
+// powerOfTwo reports whether n is one that lies in [low, high].
 func powerOfTwo(n, low, high int64) bool { return n >= low && n <= high && n&(n-1) == 0 }

@@ -14,13 +14,13 @@ import (
 // maxKeyValues bounds the work on a parent locator; five keys are known.
 const maxKeyValues = 128
 
-// locator says who the parent is and where it was last seen.
+// locator has the names of the parent.
 type locator struct {
 	values map[string]string // by key
 }
 
-// decodeLocator reads the item in b, which is at an offset of the file, and reports what is wrong with it; then the
-// result is nil. The error is for a parent of another kind.
+// decodeLocator reads the item in b, which is at an offset of the file. If it reports something
+// wrong, the result is nil. The error is for a parent of another kind.
 func decodeLocator(b []byte, at int64, report report) (*locator, error) {
 	le := binary.LittleEndian
 	if len(b) < 20 {
@@ -61,7 +61,7 @@ func decodeLocator(b []byte, at int64, report report) (*locator, error) {
 	return l, nil
 }
 
-// fault says what a locator lacks to find the parent and to know it.
+// fault names a value that a locator must have and does not.
 func (l *locator) fault() string {
 	if _, ok := parseGUID(l.values["parent_linkage"]); !ok {
 		return fmt.Sprintf("parent_linkage is %q, must be a GUID", l.values["parent_linkage"])
@@ -92,11 +92,12 @@ func decodeUTF16(b []byte) string {
 	return string(utf16.Decode(units))
 }
 
-// pathKeys are in the order in which the format wants the paths tried.
+// pathKeys are in the order in which the format tries the paths.
 var pathKeys = []string{"relative_path", "volume_path", "absolute_win32_path"}
 
-// backing names the parent. Paths get the separators of the rest of the project. One that begins at a drive or a volume
-// says nothing here but its last element, which is looked for beside the image: if it is another disk, its ID tells.
+// backing names the parent, with slashes as separators. Of a path that begins at a drive or a
+// volume only the last element is used, which is looked for beside the image: if it is another
+// disk, its ID differs.
 func (l *locator) backing() *formats.Backing {
 	b := &formats.Backing{Format: name, ID: l.linkage()}
 	for _, key := range pathKeys {
@@ -114,8 +115,8 @@ func (l *locator) backing() *formats.Backing {
 	return b
 }
 
-// linkage is the parent's DataWriteGuid. A second one is there while a child is being merged into its parent: then
-// either may be the right one, and which cannot be said.
+// linkage is the parent's DataWriteGuid, "" if it is unknown: while a child is being merged into
+// its parent there are two, and either may be right.
 func (l *locator) linkage() string {
 	id, _ := parseGUID(l.values["parent_linkage"])
 	if second, ok := l.values["parent_linkage2"]; ok && !strings.EqualFold(second, l.values["parent_linkage"]) {

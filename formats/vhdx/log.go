@@ -10,23 +10,25 @@ const (
 	logSector      = 4 * kib
 	logHeaderSize  = 64
 	descriptorSize = 32
-	// maxLog bounds the memory for a log that must be replayed. Hyper-V's and qemu's logs have 1 MiB.
+	// maxLog bounds the memory for a log that must be replayed. Hyper-V's and qemu's logs have 1
+	// MiB.
 	maxLog = 16 * mib
-	// maxDescriptors bounds what each later read has to look through. A full log of 16 MiB has 4095 sectors of data.
+	// maxDescriptors bounds what each later read has to look through. A full log of 16 MiB has 4095
+	// sectors of data.
 	maxDescriptors = 1 << 15
 )
 
 // ring is the log: sectors that go round in a circle.
 type ring []byte
 
-// sector is the one at a position, which may be one round too far.
+// sector returns the one at a position, which may be one round too far.
 func (r ring) sector(pos int) []byte {
 	pos %= len(r)
 	return r[pos : pos+logSector]
 }
 
-// logEntry is one update: descriptors, of which the first sector has two fewer for the header's sake, and the sectors
-// of data that belong to them. Positions are bytes from the log's start.
+// logEntry is one update: descriptors, of which the first sector has two fewer for the header's
+// sake, and the sectors of data that belong to them. Positions are bytes from the log's start.
 type logEntry struct {
 	pos, length   int
 	tail          int // position of the oldest entry that was still needed
@@ -35,7 +37,7 @@ type logEntry struct {
 	flushed, last uint64 // sizes of the file: that it had, and that all of it needs
 }
 
-// descriptor says what becomes of a part of the file.
+// descriptor is a change of a part of the file.
 type descriptor struct {
 	off, n uint64
 	lead   []byte // what belongs into the first 8 bytes of the data sector; nil if the part becomes zeros
@@ -45,8 +47,8 @@ type descriptor struct {
 // dataSectors is where an entry's data begins, in sectors.
 func dataSectors(descriptors int) int { return (descriptors + 2 + 127) / 128 }
 
-// decode reads the entry at pos. What keeps it from being one is said in a sentence. budget is what may still be
-// spent on checksums, in bytes: entries that overlap could ask for much.
+// decode reads the entry at pos, or says why it is not one. budget bounds the bytes that are summed
+// for checksums, because entries may overlap.
 func (r ring) decode(pos int, budget *int) (e logEntry, fault string) {
 	le := binary.LittleEndian
 	b := r.sector(pos)
@@ -75,8 +77,8 @@ func (r ring) decode(pos int, budget *int) (e logEntry, fault string) {
 	return e, ""
 }
 
-// verify looks at an entry's descriptors and data sectors. It ends at the first that is wrong, and so never goes far
-// into an entry that lies in this one.
+// verify looks at an entry's descriptors and data sectors. It ends at the first that is wrong, and
+// so never goes far into an entry that lies in this one.
 func (r ring) verify(e logEntry) (fault string) {
 	at := dataSectors(e.descriptors)
 	for i := range e.descriptors {

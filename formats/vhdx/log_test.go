@@ -43,7 +43,7 @@ func whichBlock(t *testing.T, img formats.Image) int64 {
 		if err := img.ReadAt(t.Context(), p, n*mib); err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Equal(p, pattern(0, 512)) {
+		if bytes.Equal(p, formattest.Pattern(0, 512)) {
 			if found >= 0 {
 				t.Errorf("both block %d and block %d have them", found, n)
 			}
@@ -168,9 +168,9 @@ func TestReplayGrowsTheFile(t *testing.T) {
 func TestManyDescriptors(t *testing.T) {
 	f := small.build()
 	e := built{sequence: 1 << 40, tail: mib - 2*logSector, last: uint64(len(f.b)), pad: 3}
-	want := pattern(2*mib, mib)
+	want := formattest.Pattern(2*mib, mib)
 	for i := range uint64(200) {
-		data := pattern(int64(i)*mib, logSector)
+		data := formattest.Pattern(int64(i)*mib, logSector)
 		copy(want[i*logSector:], data)
 		e.updates = append(e.updates, update{off: uint64(f.at[2]) + i*logSector, data: data}, update{off: uint64(f.at[0]), zeros: logSector})
 	}
@@ -207,7 +207,7 @@ func TestLaterWritesWin(t *testing.T) {
 		}
 	}
 	if err := r.ReadAt(context.Background(), make([]byte, 2), r.size-1); err == nil {
-		t.Error("a read behind the end was answered")
+		t.Error("a read after the end was answered")
 	}
 }
 

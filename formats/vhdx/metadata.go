@@ -11,7 +11,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// metadata is what the file says of the disk in it.
+// metadata is the facts about the disk.
 type metadata struct {
 	blockSize          int64
 	leaveAllocated     bool // the disk is fixed: all its blocks are there
@@ -44,8 +44,8 @@ var knownItems = []knownItem{
 	{parentLocator, "parent locator", 0},
 }
 
-// readMetadata reads the metadata region and reports what is wrong with it; then the result is nil. The error is for
-// what must be understood and is not.
+// readMetadata reads the metadata region. If it reports something wrong, the result is nil. The
+// error is for an unknown item that readers must know.
 func readMetadata(ctx context.Context, src formats.Source, region span, report report) (*metadata, error) {
 	items, err := readItems(ctx, src, region, report)
 	if err != nil || items == nil {
@@ -162,7 +162,7 @@ func (it item) fault(region span) string {
 	case it.length > mib:
 		return fmt.Sprintf("length is %d, must be at most 1 MiB", it.length)
 	case it.off < region.off+tableSize || it.end > region.end:
-		return fmt.Sprintf("[%#x, +%d) must lie behind the table, in the region [%#x, %#x)", it.off, it.length, region.off, region.end)
+		return fmt.Sprintf("[%#x, +%d) must lie after the table, in the region [%#x, %#x)", it.off, it.length, region.off, region.end)
 	}
 	return ""
 }
@@ -180,7 +180,7 @@ func itemsApart(all []item, report report) bool {
 	return good
 }
 
-// decodeMetadata reports the first item that says what cannot be.
+// decodeMetadata reports the first item with an impossible value.
 func decodeMetadata(b map[string][]byte, items map[string]item, report report) (*metadata, error) {
 	le := binary.LittleEndian
 	flags := le.Uint32(b[fileParameters][4:])
@@ -206,8 +206,8 @@ func decodeMetadata(b map[string][]byte, items map[string]item, report report) (
 		return refuse(logicalSectorSize, "metadata: logical_sector_size is %d, must be 512 or 4096", m.sector)
 	case m.physSector != 512 && m.physSector != 4096:
 		return refuse(physicalSectorSize, "metadata: physical_sector_size is %d, must be 512 or 4096", m.physSector)
-	case size == 0 || size > maxDiskSize || size%uint64(m.sector) != 0:
-		return refuse(virtualDiskSize, "metadata: virtual_disk_size is %d, must be a positive multiple of logical_sector_size, %d, up to 64 TiB", size, m.sector)
+	case size > maxDiskSize || size%uint64(m.sector) != 0:
+		return refuse(virtualDiskSize, "metadata: virtual_disk_size is %d, must be a multiple of logical_sector_size, %d, up to 64 TiB", size, m.sector)
 	}
 	m.size = int64(size)
 	return m, nil

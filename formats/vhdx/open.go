@@ -11,7 +11,6 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// Open is the formats.Driver method.
 func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -27,7 +26,8 @@ func (Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOpt
 	return m, nil
 }
 
-// load reads all but the blocks and reports what is wrong. If that keeps the disk from being read, the result is nil.
+// load reads all structures but the blocks. If it reports something that makes the disk unreadable,
+// the result is nil.
 func load(ctx context.Context, src formats.Source, report report) (*image, error) {
 	creator, ok, err := readIdentifier(ctx, src, report)
 	if err != nil || !ok {
@@ -62,6 +62,7 @@ func load(ctx context.Context, src formats.Source, report report) (*image, error
 		layout:   l,
 		bat:      bat{tables.New(file, name, 0, nil), l.bat.off},
 		info:     describe(h, md, creator, logged),
+		holes:    formats.HolesOf(file).IfAny(),
 	}
 	if need, have := m.entries()*8, l.bat.end-l.bat.off; need > have {
 		report(l.bat.off, "BAT: its region has %d bytes, a disk of %d bytes in blocks of %d needs %d", have, m.size, m.blockSize, need)
@@ -92,6 +93,7 @@ func describe(h *header, md *metadata, creator string, logged int) formats.Info 
 	info := formats.Info{
 		Format:      name,
 		Size:        md.size,
+		SectorSize:  md.sector,
 		ClusterSize: md.blockSize,
 		Allocated:   formats.Unknown,
 		ID:          h.dataWrite.String(),
@@ -124,7 +126,7 @@ func describe(h *header, md *metadata, creator string, logged int) formats.Info 
 	return info
 }
 
-// printable takes out of a text what a hostile file could have put in to fool whoever reads it.
+// printable replaces characters of a text by which a hostile file could mislead a reader.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

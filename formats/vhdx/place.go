@@ -11,8 +11,8 @@ import (
 
 func stateFault(e entry) string { return fmt.Sprintf("state %d is reserved", e.state()) }
 
-// placeFault says what keeps a block of size bytes from lying where its entry says, "" if nothing does. Only used bytes
-// of it must be in the file: that of a fixed disk ends with the disk.
+// placeFault says why a block of size bytes cannot lie where its entry says, or "". Only used bytes
+// of it must be in the file: the last block of a fixed disk ends with the disk.
 func (m *image) placeFault(e entry, used, size int64) string {
 	off, file := e.offset(), uint64(m.src.Size())
 	if e.reserved() != 0 {
@@ -27,8 +27,8 @@ func (m *image) placeFault(e entry, used, size int64) string {
 	return ""
 }
 
-// sectors tells whether the sector at offset in of a partially present block is in this file, and for how many bytes,
-// at most n, that stays so.
+// sectors reports whether the sector at offset in of a partially present block is in this file, and
+// for how many bytes, at most n, that stays so.
 func (m *image) sectors(ctx context.Context, block, in, n int64) (set bool, run int64, err error) {
 	b, err := m.bitmap(ctx, block)
 	if err != nil {
@@ -39,7 +39,8 @@ func (m *image) sectors(ctx context.Context, block, in, n int64) (set bool, run 
 	return set, min(n, end*m.sector-in), nil
 }
 
-// bitmap is the part of the sector bitmap that speaks of a block. That is 256 bytes to 64 KiB, and never on two pages.
+// bitmap returns the part of the sector bitmap for a block. That is 256 bytes to 64 KiB, and never
+// on two pages.
 func (m *image) bitmap(ctx context.Context, block int64) ([]byte, error) {
 	var pg page
 	index := m.bitmapIndex(block)
@@ -60,7 +61,7 @@ func (m *image) bitmap(ctx context.Context, block int64) ([]byte, error) {
 	return raw[at-first:][:size], nil
 }
 
-// bitmapFault says what is wrong with the entry of a sector bitmap block that is needed, "" if nothing is.
+// bitmapFault says why the entry of a needed sector bitmap block is wrong, or "".
 func (m *image) bitmapFault(e entry) string {
 	switch e.state() {
 	case notPresent:
@@ -71,8 +72,8 @@ func (m *image) bitmapFault(e entry) string {
 	return stateFault(e)
 }
 
-// bitRun is the state of bit from and the end, at most limit, of the run of bits that are like it. Bit 0 is the lowest
-// of byte 0.
+// bitRun is the state of bit from and the end, at most limit, of the run of bits that are like it.
+// Bit 0 is the lowest of byte 0.
 func bitRun(b []byte, from, limit int64) (set bool, end int64) {
 	set = b[from/8]>>(from%8)&1 != 0
 	for end = from; end < limit; {

@@ -184,7 +184,7 @@ func wantBlocks(t *testing.T, img formats.Image, want []int64) {
 func TestQemuConvert(t *testing.T) {
 	dir := t.TempDir()
 	raw, image := filepath.Join(dir, "raw"), filepath.Join(dir, "a.vhdx")
-	content := pattern(0, 9*mib+512)
+	content := formattest.Pattern(0, 9*mib+512)
 	clear(content[3*mib+100 : 5*mib])
 	if err := os.WriteFile(raw, content, 0o600); err != nil {
 		t.Fatal(err)
@@ -214,7 +214,7 @@ func TestQemuReplaysTheSame(t *testing.T) {
 			f := whole.clone()
 			e := built{sequence: 9, last: uint64(len(f.b))}
 			for i := range uint64(125) { // qemu misreads entries of more than one sector of descriptors
-				e.updates = append(e.updates, update{off: uint64(f.at[2]) + i*logSector, data: pattern(int64(i)*mib, logSector)})
+				e.updates = append(e.updates, update{off: uint64(f.at[2]) + i*logSector, data: formattest.Pattern(int64(i)*mib, logSector)})
 			}
 			e.updates = append(e.updates, update{off: uint64(f.at[0]) + logSector, zeros: 3 * logSector})
 			f.log(0, e.bytes())

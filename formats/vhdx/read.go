@@ -14,9 +14,11 @@ type image struct {
 	geometry
 	layout *layout
 	bat    bat
+	holes  formats.Holes
 }
 
-// Info is the formats.Image method.
+var _ formats.Image = (*image)(nil)
+
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
@@ -26,7 +28,8 @@ func (m *image) Info() formats.Info {
 	return info
 }
 
-// piece is a part of one block whose bytes are all in one state and, if they are data, lie together in the file.
+// piece is a part of one block whose bytes are all in one state and, if they are data, lie together
+// in the file.
 type piece struct {
 	off, n int64 // in the disk
 	state  formats.State
@@ -44,10 +47,10 @@ func (p *piece) join(q piece) bool {
 	return true
 }
 
-// Extent is the formats.Image method. It looks no further than the BAT's page and, where sectors count, the block.
+// Extent ends with the BAT's page or, where sectors count, with the block.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	var pg page
-	p, err := m.piece(ctx, &pg, off, n)
+	p, err := m.refined(ctx, &pg, off, n)
 	if err != nil {
 		return formats.Extent{}, err
 	}
@@ -56,7 +59,7 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 		if !pg.has(index) || pg.entry(index).state() == partiallyPresent {
 			break
 		}
-		next, err := m.piece(ctx, &pg, p.end(), end-p.end())
+		next, err := m.refined(ctx, &pg, p.end(), end-p.end())
 		if err != nil || next.state != p.state { // the error is for those who ask for that block
 			break
 		}
@@ -65,7 +68,18 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	return formats.Extent{Off: off, Len: p.n, State: p.state}, nil
 }
 
-// ReadAt is the formats.Image method. Blocks that are neighbours in the file are read as one.
+// refined is piece, but data that lies in a hole of the file is zeros.
+func (m *image) refined(ctx context.Context, pg *page, off, n int64) (piece, error) {
+	p, err := m.piece(ctx, pg, off, n)
+	if err != nil || p.state != formats.Data {
+		return p, err
+	}
+	e, err := m.holes.Refine(ctx, formats.Extent{Off: off, Len: p.n, State: p.state}, p.file)
+	p.n, p.state = e.Len, e.State
+	return p, err
+}
+
+// ReadAt reads blocks that are neighbours in the file as one.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	var pg page
 	run := piece{off: off}
@@ -126,7 +140,7 @@ func (m *image) piece(ctx context.Context, pg *page, off, n int64) (piece, error
 	return p, nil
 }
 
-// payloadFault says what is wrong with the entry of a payload block, "" if nothing is.
+// payloadFault says why the entry of a payload block is wrong, or "".
 func (m *image) payloadFault(block int64, e entry) string {
 	switch e.state() {
 	case notPresent, undefined, zero, unmapped, unmappedOld:

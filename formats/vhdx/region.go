@@ -11,15 +11,15 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// layout says what lies where, but for the blocks.
+// layout has the places of all structures but the blocks.
 type layout struct {
 	log, bat, metadata span
-	// taken are the parts of the file in which no block may lie, in the file's order: the header section, the log and
-	// all regions, known or not.
+	// taken are the parts of the file in which no block may lie, in the file's order: the header
+	// section, the log and all regions, known or not.
 	taken []span
 }
 
-// overlapping finds what is taken of [off, end).
+// overlapping finds a taken part of [off, end).
 func (l *layout) overlapping(off, end int64) (span, bool) {
 	i, _ := slices.BinarySearchFunc(l.taken, off, func(s span, off int64) int {
 		if s.end <= off {
@@ -33,7 +33,8 @@ func (l *layout) overlapping(off, end int64) (span, bool) {
 	return span{}, false
 }
 
-// regionTables are the two copies, each with what keeps it from being one. A copy that is not needed is not read.
+// regionTables are the two copies, each with its fault, "" if there is none. A copy that is not
+// needed is not read.
 type regionTables struct {
 	raw    [2][]byte
 	faults [2]string
@@ -51,7 +52,8 @@ func readRegionTables(ctx context.Context, src formats.Source, both bool) (t reg
 	return t, nil
 }
 
-// current is the table that counts, the first that stands, and where it is; nil if neither does, which is reported.
+// current returns the table in use, the first good one, and its offset; nil if both are damaged,
+// which is reported.
 func (t *regionTables) current(report report) ([]byte, int64) {
 	for i, fault := range t.faults {
 		if fault == "" {
@@ -63,8 +65,8 @@ func (t *regionTables) current(report report) ([]byte, int64) {
 	return nil, 0
 }
 
-// readLayout reads the region table and reports what is wrong with it; then the result is nil. The error is for a
-// region that must be understood and is not.
+// readLayout reads the region table. If it reports something wrong, the result is nil. The error is
+// for an unknown region that readers must know.
 func readLayout(ctx context.Context, src formats.Source, h *header, report report) (*layout, error) {
 	tables, err := readRegionTables(ctx, src, false)
 	if err != nil {
@@ -140,7 +142,7 @@ func (l *layout) add(b []byte, at, fileSize int64, report report) (ok bool, err 
 	return true, nil
 }
 
-// order sorts what is taken and reports overlaps.
+// order sorts the taken parts and reports overlaps.
 func (l *layout) order(report report) bool {
 	l.taken = slices.DeleteFunc(l.taken, func(s span) bool { return s.off == s.end }) // a log of no length
 	slices.SortStableFunc(l.taken, func(a, b span) int { return cmp.Compare(a.off, b.off) })

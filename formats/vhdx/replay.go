@@ -10,13 +10,15 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// replayed is a file as it will be once its log has been written to it, which is not done here: what the log holds
-// lies over the file in memory.
+// replayed is a file as it will be after its log has been written to it. That is not done here: the
+// log's writes lie over the file in memory.
 type replayed struct {
 	src    formats.Source
 	size   int64
 	writes []write // in the order in which they were meant to happen
 }
+
+var _ formats.Source = (*replayed)(nil)
 
 // write is a part of the file that gets other bytes.
 type write struct {
@@ -24,10 +26,9 @@ type write struct {
 	data     []byte // nil for zeros
 }
 
-// Size is the formats.Source method. A log may make the file longer.
+// Size may be more than the source's, because a log can make the file longer.
 func (r *replayed) Size() int64 { return r.size }
 
-// ReadAt is the formats.Source method.
 func (r *replayed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	if off < 0 || off > r.size-int64(len(p)) {
 		return fmt.Errorf("read of [%d, +%d) in a file of %d bytes: %w", off, len(p), r.size, io.ErrUnexpectedEOF)
@@ -53,8 +54,9 @@ func (r *replayed) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// replay reads the log that the header names and gives the source as it will be, and the number of entries that make
-// the difference: the source itself and 0 if the log is empty. What is wrong is reported, and then the result is nil.
+// replay reads the log that the header names. It returns the source as it will be and the number of
+// entries applied: the source itself and 0 if the log is empty. If it reports something wrong, the
+// result is nil.
 func replay(ctx context.Context, src formats.Source, h *header, report report) (formats.Source, int, error) {
 	log := h.logSpan()
 	switch {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// logScan is what is in a log.
+// logScan is the content of a log.
 type logScan struct {
 	ring    ring
 	entries map[int]logEntry // the valid ones with the header's GUID, by position
@@ -14,8 +14,9 @@ type logScan struct {
 	faultAt int
 }
 
-// scan looks at every sector for an entry. Entries of other GUIDs are older than the last time that the log was
-// emptied; they only matter if they are damaged, because then it may be the GUID that is.
+// scan looks at every sector for an entry. Entries of other GUIDs are older than the last time that
+// the log was emptied; they only matter if they are damaged, because then it may be the GUID that
+// is.
 func scan(r ring, log guid) *logScan {
 	s := &logScan{ring: r, entries: map[int]logEntry{}}
 	budget := 4 * len(r)
@@ -39,9 +40,9 @@ func scan(r ring, log guid) *logScan {
 	return s
 }
 
-// active is the newest complete sequence, from its tail to its head: the entries that must be replayed. A log in which
-// nothing was ever written has none, and no fault either: qemu leaves such a log if it ends between naming it
-// and writing to it.
+// active returns the newest complete sequence, from its tail to its head: the entries that must be
+// replayed. An empty log has none, and no fault either: qemu leaves such a log if it ends between
+// naming it and writing to it.
 func (s *logScan) active() (sequence []logEntry, at int, fault string) {
 	if len(s.entries) == 0 {
 		if s.fault != "" {
@@ -80,14 +81,14 @@ func (s *logScan) heads() []logEntry {
 	return heads
 }
 
-// next is the entry behind e, if it was written after it.
+// next returns the entry that follows e, if it was written after it.
 func (s *logScan) next(e logEntry) (logEntry, bool) {
 	n, ok := s.entries[(e.pos+e.length)%len(s.ring)]
 	return n, ok && n.sequence == e.sequence+1
 }
 
-// chain leads from a head's tail to the head, nil if there is no way. Numbers grow along it, so it ends; entries that
-// take more room than the log has cannot all be whole.
+// chain returns the entries from a head's tail to the head, nil if there is no way. Numbers grow
+// along it, so it ends. Entries that take more room than the log has cannot all be whole.
 func (s *logScan) chain(head logEntry) []logEntry {
 	var chain []logEntry
 	room := len(s.ring)

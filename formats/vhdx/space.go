@@ -14,7 +14,7 @@ type space struct {
 	first int64  // where the first block lies; the file's end if there is none
 }
 
-// newSpace has the bits set of all that is not a block.
+// newSpace sets the bits of all structures but blocks.
 func newSpace(m *image) *space {
 	size := m.src.Size()
 	words := size/mib/64 + 1
@@ -25,13 +25,13 @@ func newSpace(m *image) *space {
 	return s
 }
 
-// take gives [off, off+n) to a block, or tells that another has a part of it.
+// take gives [off, off+n) to a block, and reports whether no other has a part of it.
 func (s *space) take(off, n int64) bool {
 	s.first = min(s.first, off)
 	return s.set(s.taken, off, n)
 }
 
-// keep says that [off, off+n) is not lost, whoever else may have it.
+// keep marks [off, off+n) as not lost, even if another block has it.
 func (s *space) keep(off, n int64) { s.set(s.kept, off, n) }
 
 // bitmap has a bit for each MiB of a file, or each block of a disk.
@@ -41,7 +41,8 @@ func (b bitmap) has(u int64) bool { return b[u/64]>>(u%64)&1 != 0 }
 
 func (b bitmap) set(u int64) { b[u/64] |= 1 << (u % 64) }
 
-// set sets the bits of [off, off+n) and tells whether all were clear. What lies behind the file's end has none.
+// set sets the bits of [off, off+n) and reports whether all were clear. The part past the file's
+// end has no bits.
 func (s *space) set(b bitmap, off, n int64) bool {
 	free := true
 	for u := off / mib; u < (min(off+n, s.size)+mib-1)/mib; u++ {
@@ -51,8 +52,8 @@ func (s *space) set(b bitmap, off, n int64) bool {
 	return free
 }
 
-// leaks reports what belongs to nothing. What lies in front of the first block is none: writers leave room there for
-// the BAT to grow. It ends when report wants no more.
+// leaks reports the unused parts of the file. The part before the first block does not count:
+// writers leave room there for the BAT to grow. leaks stops when report returns false.
 func (s *space) leaks(report func(formats.Problem) (more bool)) {
 	from := int64(-1)
 	for u := roundUp(s.first, mib) / mib; u*mib < s.size; u++ {

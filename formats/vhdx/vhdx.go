@@ -1,12 +1,13 @@
-// Package vhdx reads, checks and writes VHDX, the disk image format of Hyper-V (MS-VHDX): payload blocks of 1 MiB to
-// 256 MiB anywhere in the file, found by the BAT, and a log through which the structures are updated.
-// docs/formats/vhdx.md describes every byte; the names here are the format's own, where a block is the cluster of the
-// rest of the project.
+// Package vhdx reads, checks and writes VHDX, the disk image format of Hyper-V (MS-VHDX): payload
+// blocks of 1 MiB to 256 MiB anywhere in the file, found by the BAT, and a log through which the
+// structures are updated. docs/formats/vhdx.md describes every byte; the names here are the
+// format's own, where a block is the cluster of the rest of the project.
 //
-// header.go finds the current header, log.go and sequence.go what its log still has to do, replay.go does it in memory:
-// from there on nobody knows of the log. region.go and metadata.go say where things are and what the disk is like,
-// locator.go who its parent is, bat.go where a block is. On these stand open.go and read.go (the image), and check.go.
-// create.go and finish.go write.
+// header.go finds the current header, log.go and sequence.go the entries of its log that are still
+// to be done, and replay.go does them in memory: the rest does not know of the log. region.go,
+// metadata.go and locator.go read the regions, the facts of the disk and its parent's names, bat.go
+// finds a block. open.go and read.go (the image) and check.go use them. create.go and finish.go
+// write.
 package vhdx
 
 import (
@@ -24,12 +25,14 @@ var (
 	_ formats.Driver  = Driver{}
 	_ formats.Checker = Driver{}
 	_ formats.Creator = Driver{}
+
+	_ formats.SectorKeeper = Driver{}
 )
 
-// Name is the formats.Driver method.
 func (Driver) Name() string { return name }
 
-// Probe claims a source by its file identifier, which is written once and stands when all else is damaged.
+// Probe claims a source by its file identifier, which is written once and stands when all else is
+// damaged.
 func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	if src.Size() < int64(len(identifier)) {
 		return false, nil
@@ -41,7 +44,8 @@ func (Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return string(b) == identifier, nil
 }
 
-// report takes one finding: where in the source, and the sentence. Open keeps the first, Check all.
+// report takes one finding: an offset in the source, and the sentence. Open keeps the first, Check
+// all.
 type report func(off int64, format string, args ...any)
 
 // first is a report that keeps the first finding as an error.

@@ -36,7 +36,7 @@ var sealed = []formattest.Range{
 
 func TestConformance(t *testing.T) {
 	dirty, dirtyDisk := dirtyFile()
-	ours := formattest.Disk{Bytes: 3*mib + 512, Parts: []formattest.Part{{Off: 100, Data: pattern(100, 5000)}, {Off: 2*mib - 512, Data: pattern(2*mib-512, 1024)}}}
+	ours := formattest.Disk{Bytes: 3*mib + 512, Parts: []formattest.Part{{Off: 100, Data: formattest.Pattern(100, 5000)}, {Off: 2*mib - 512, Data: formattest.Pattern(2*mib-512, 1024)}}}
 	formattest.Run(t, Driver{}, []formattest.Case{
 		{Name: "written", Image: writeFile(t, ours, formats.CreateOptions{Set: setBlockSize("1M")}), Disk: ours, Checked: sealed},
 		{Name: "small", Image: small.build().b, Disk: small.model(), Checked: sealed},
@@ -50,10 +50,10 @@ func TestConformance(t *testing.T) {
 func dirtyFile() (*file, formattest.Disk) {
 	f := small.build()
 	model := small.model()
-	first := pattern(0, mib)
+	first := formattest.Pattern(0, mib)
 	moved := model.Parts[0]
 	moved.Off = mib
-	sector := pattern(100*mib, logSector)
+	sector := formattest.Pattern(100*mib, logSector)
 	model.Parts[1].Data = append(append([]byte{}, sector...), model.Parts[1].Data[logSector:]...)
 	bat := f.batSector(1, uint64(f.at[0])|fullyPresent)
 	le.PutUint64(bat, notPresent)
@@ -202,7 +202,7 @@ func TestEitherCopyServes(t *testing.T) {
 			change(f)
 			img := openSource(t, formattest.Bytes(f.b))
 			got := make([]byte, 512)
-			if err := img.ReadAt(t.Context(), got, 2*mib); err != nil || string(got) != string(pattern(2*mib, 512)) {
+			if err := img.ReadAt(t.Context(), got, 2*mib); err != nil || string(got) != string(formattest.Pattern(2*mib, 512)) {
 				t.Errorf("wrong bytes, or %v", err)
 			}
 		})

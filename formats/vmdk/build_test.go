@@ -207,24 +207,11 @@ func describe(createType string, lines ...string) string {
 		"\"\n\n# Extent description\n" + strings.Join(lines, "\n") + "\n\n# The Disk Data Base\n#DDB\n\nddb.adapterType = \"ide\"\n"
 }
 
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += sector {
-		s := b[i:min(i+sector, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/sector, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
-
 // diskOf is a disk of size bytes with patterns in these ranges, offset and length by turns.
 func diskOf(size int64, ranges ...int64) formattest.Disk {
 	d := formattest.Disk{Bytes: size}
 	for i := 0; i < len(ranges); i += 2 {
-		d.Parts = append(d.Parts, formattest.Part{Off: ranges[i], Data: pattern(ranges[i], ranges[i+1])})
+		d.Parts = append(d.Parts, formattest.Part{Off: ranges[i], Data: formattest.Pattern(ranges[i], ranges[i+1])})
 	}
 	return d
 }

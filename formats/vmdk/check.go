@@ -7,8 +7,9 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Check is the formats.Checker method. Problems of the source come first; then, extent by extent, those of the other files, in
-// file order each, with the file's name in front and the offset in that file. A backing image is not looked at.
+// Check reports the problems of the source first, then, extent by extent, those of the other files,
+// in file order each. Their texts begin with the file's name, and their offsets are in that file. A
+// backing image is not checked.
 func (d *Driver) Check(ctx context.Context, src formats.Source, opts formats.OpenOptions, report func(formats.Problem)) error {
 	c := &checker{driver: d, out: report}
 	front, err := readFront(ctx, file{Source: src}, c.reportAll)
@@ -48,7 +49,8 @@ func (c *checker) reportAll(faults []error) error {
 	return faults[len(faults)-1]
 }
 
-// damaged reports an error that is about damage, and returns any other: that kept the checker from looking.
+// damaged reports an error that is about damage, and returns any other: that kept the checker from
+// looking.
 func (c *checker) damaged(err error) error {
 	var f *fault
 	if errors.As(err, &f) {
@@ -57,6 +59,9 @@ func (c *checker) damaged(err error) error {
 	}
 	return err
 }
+
+// asFault reports whether err is about damage, and sets f.
+func asFault(err error, f **fault) bool { return errors.As(err, f) }
 
 // alone checks a file that is an extent and has the descriptor.
 func (c *checker) alone(ctx context.Context, r *front) error {
@@ -75,16 +80,25 @@ func (c *checker) alone(ctx context.Context, r *front) error {
 	return k.run(ctx, s)
 }
 
-// extent checks one that a descriptor names. A sparse one in a file that has been checked is not looked through again.
+// extent checks one that a descriptor names. A sparse one in a file that has been checked is not
+// looked through again.
 func (c *checker) extent(ctx context.Context, o *opener, from file, line extentLine, again bool) error {
 	o.left = maxDirectories // one at a time is in memory
 	x, err := o.open(ctx, from, line)
 	if err != nil {
 		return c.damaged(err)
 	}
-	if s, ok := x.(*sparse); ok && !again {
+	if again {
+		return nil
+	}
+	switch x := x.(type) {
+	case *sparse:
 		k := newSparseCheck(c)
-		return k.run(ctx, s)
+		return k.run(ctx, x)
+	case *seSparse:
+		var found formats.Findings
+		defer found.Report(c.out)
+		return x.check(ctx, &found)
 	}
 	return nil
 }

@@ -16,12 +16,7 @@ import (
 // checkImage collects what Check finds.
 func checkImage(t *testing.T, src formats.Source, beside formats.Files) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := New().Check(t.Context(), src, formats.OpenOptions{Files: beside}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, New(), src, formats.OpenOptions{Files: beside})
 }
 
 func TestCheckFindsNothingWrongWithGoodFiles(t *testing.T) {
@@ -60,17 +55,17 @@ func TestCheckFindsDamage(t *testing.T) {
 			[][]string{{"rgdOffset is 1099511627776"}}},
 		{"redundant table lost", hosted, func(d *damaged) { d.put(int64(d.h.rgdOffset)*sector+4, 0) },
 			[][]string{{"redundant grain directory: table 1 is at sector 0, in the grain directory at"}}},
-		{"redundant table behind the file", hosted, func(d *damaged) { d.put(int64(d.h.rgdOffset)*sector+4, 1<<30) },
+		{"redundant table after the file", hosted, func(d *damaged) { d.put(int64(d.h.rgdOffset)*sector+4, 1<<30) },
 			[][]string{{"redundant grain table 1: at sector 1073741824"}}},
 		{"redundant entries", hosted, func(d *damaged) { d.put(d.table(d.h.rgdOffset, 1), 99); d.put(d.table(d.h.rgdOffset, 1)+8, 99) },
 			[][]string{{"redundant grain table 1: grain 16 is at sector 99, in the grain table at"}}},
 		{"one table for both", hosted, func(d *damaged) { d.put(int64(d.h.rgdOffset)*sector+4, uint32(d.get(int64(d.h.gdOffset)*sector+4))) },
 			[][]string{{"table 1 is the same"}, {"grain table 1 overlaps redundant grain table 1"}}},
-		{"table behind the file", hosted, func(d *damaged) { d.put(int64(d.h.gdOffset)*sector+4, 1<<30) },
+		{"table after the file", hosted, func(d *damaged) { d.put(int64(d.h.gdOffset)*sector+4, 1<<30) },
 			[][]string{{"grain table 1: at sector 1073741824"}, {"leak"}}},
 		{"two tables in one place", hosted, func(d *damaged) { d.put(int64(d.h.gdOffset)*sector+4, uint32(d.get(int64(d.h.gdOffset)*sector))) },
 			[][]string{{"redundant grain table 1"}, {"tables overlap"}, {"grain table 1 overlaps grain table 0"}, {"leak"}}},
-		{"grain behind the file", hosted, func(d *damaged) { d.entries(0, 1<<30) },
+		{"grain after the file", hosted, func(d *damaged) { d.entries(0, 1<<30) },
 			[][]string{{"grain table 0: grain 0 at sector 1073741824: it must lie within the file"}, {"65536 bytes belong to nothing", "leak"}}},
 		{"grain over the descriptor", hosted, func(d *damaged) { d.entries(0, 1) },
 			[][]string{{"grain table 0: grain 0 at sector 1: it lies over the descriptor"}, {"65536 bytes", "leak"}}},
@@ -85,10 +80,10 @@ func TestCheckFindsDamage(t *testing.T) {
 			[][]string{{"header: capacity is 0800000000000000"}, {"header: overHead"}}},
 		{"end-of-stream marker", stream, func(d *damaged) { d.b[len(d.b)-sector] = 1 }, [][]string{{"end-of-stream marker: marker of type 0, size 0, for 1 sectors"}}},
 		{"marker of a table", stream, func(d *damaged) { d.b[d.table(d.h.gdOffset, 0)-sector+12] = 7 },
-			[][]string{{"marker in front of grain table 0: marker of type 7", "must be marker of type 1, size 0, for 1 sectors"}}},
-		{"marker of the directory", stream, func(d *damaged) { d.b[int64(d.h.gdOffset)*sector-sector] = 9 }, [][]string{{"marker in front of grain directory"}}},
-		{"marker of the footer", stream, func(d *damaged) { d.b[len(d.b)-3*sector+8] = 9 }, [][]string{{"marker in front of footer: marker of type 3, size 9"}}},
-		{"marker of a grain", stream, func(d *damaged) { d.b[int64(d.h.overHead)*sector] = 1 }, [][]string{{"grain 0: the marker in front of it is for sector 1"}}},
+			[][]string{{"marker before grain table 0: marker of type 7", "must be marker of type 1, size 0, for 1 sectors"}}},
+		{"marker of the directory", stream, func(d *damaged) { d.b[int64(d.h.gdOffset)*sector-sector] = 9 }, [][]string{{"marker before grain directory"}}},
+		{"marker of the footer", stream, func(d *damaged) { d.b[len(d.b)-3*sector+8] = 9 }, [][]string{{"marker before footer: marker of type 3, size 9"}}},
+		{"marker of a grain", stream, func(d *damaged) { d.b[int64(d.h.overHead)*sector] = 1 }, [][]string{{"grain 0: the marker before it is for sector 1"}}},
 		{"two payloads", stream, func(d *damaged) {
 			d.b[d.get(d.table(d.h.gdOffset, 0))*sector+100] ^= 1
 			d.b[d.get(d.table(d.h.gdOffset, 4))*sector+100] ^= 1
@@ -217,5 +212,19 @@ func TestCheckReturnsWhatKeptItFromLooking(t *testing.T) {
 		if err := New().Check(t.Context(), image, formats.OpenOptions{}, report); !errors.Is(err, errors.ErrUnsupported) {
 			t.Errorf("%s: Check of an unknown version = %v", name, err)
 		}
+	}
+}
+
+// TestCheckKnowsTheEndOfAStream: vmdk-convert puts directory and tables in front, as qemu does, and ends the file with a marker.
+func TestCheckKnowsTheEndOfAStream(t *testing.T) {
+	s := single()["stream, tables"]
+	s.plainTables = true
+	b := s.build()
+	b = append(b, make([]byte, -len(b)&(sector-1))...)
+	end := append(slices.Clone(b), make([]byte, sector)...)
+	formattest.WantProblems(t, checkImage(t, formattest.Bytes(end), nil))
+	far := append(slices.Clone(b), make([]byte, 300*sector)...)
+	if found := checkImage(t, formattest.Bytes(far), nil); len(found) != 1 || !found[0].Leak {
+		t.Errorf("300 sectors more: %v, want a leak", found)
 	}
 }

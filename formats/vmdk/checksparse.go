@@ -2,31 +2,25 @@ package vmdk
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/imsfs/imsfs/formats"
 )
 
-// maxHeld bounds the findings about headers and tables that are held back to keep to the file's order.
-const maxHeld = 10_000
-
-// sparseCheck is the check of one sparse extent. Whatever claims a place in the file is brought into the file's order, so that
-// overlaps and what belongs to nothing show: see claims.go and checkwalk.go.
+// sparseCheck is the check of one sparse extent. All claims of places in the file are sorted, so
+// that overlaps and leaks show: see claims.go and checkwalk.go.
 type sparseCheck struct {
 	*checker
 	s         *sparse
 	redundant *directory // nil if there is none that can be read
 	shared    bool       // grain tables overlap, so that grains are not looked at
-	first     bool       // this pass over the tables reports what it finds
+	first     bool       // this pass over the tables reports problems
 	most      int64      // claims in memory at once
 
-	held  []formats.Problem
-	lost  int // findings beyond maxHeld
+	held  formats.Findings // about headers and tables
 	end   int64
 	last  claim  // what ends there
 	block []byte // a decoded grain
@@ -38,12 +32,8 @@ func newSparseCheck(c *checker) *sparseCheck {
 
 // fault holds a finding, if this is the pass to report it.
 func (k *sparseCheck) fault(off int64, format string, args ...any) {
-	switch {
-	case !k.first:
-	case len(k.held) == maxHeld:
-		k.lost++
-	default:
-		k.held = append(k.held, formats.Problem{Off: off, Text: k.prefix() + fmt.Sprintf(format, args...)})
+	if k.first {
+		k.held.Damage(off, "%s%s", k.prefix(), fmt.Sprintf(format, args...))
 	}
 }
 
@@ -62,7 +52,7 @@ func (k *sparseCheck) hold(err error) error {
 		return err
 	}
 	if k.first {
-		k.held = append(k.held, f.problem)
+		k.held.Add(f.problem)
 	}
 	return nil
 }
@@ -86,7 +76,8 @@ func (k *sparseCheck) run(ctx context.Context, s *sparse) error {
 	return k.passes(ctx)
 }
 
-// footer compares the header with the footer, which is believed, and looks for the end-of-stream marker.
+// footer compares the header with the footer, which is believed, and looks for the end-of-stream
+// marker.
 func (k *sparseCheck) footer(ctx context.Context) error {
 	b := make([]byte, headerSize)
 	if err := k.s.file.read(ctx, b, 0, "header"); err != nil {
@@ -168,7 +159,8 @@ func (k *sparseCheck) ignore(err error) error {
 	return err
 }
 
-// overlap tells whether two tables share bytes. A small file could make one table stand for any number of grains.
+// overlap reports whether two tables share bytes. If they may, one table of a small file can stand
+// for any number of grains.
 func overlap(d *directory) bool {
 	var starts []uint32
 	for j := range d.len() {
@@ -183,27 +175,4 @@ func overlap(d *directory) bool {
 		}
 	}
 	return false
-}
-
-// emit gives out the held findings in front of an offset.
-func (k *sparseCheck) emit(before int64) {
-	n := 0
-	for n < len(k.held) && k.held[n].Off < before {
-		k.out(k.held[n])
-		n++
-	}
-	k.held = k.held[n:]
-}
-
-// emitAll gives out what is left.
-func (k *sparseCheck) emitAll() {
-	k.emit(math.MaxInt64)
-	if k.lost > 0 {
-		k.out(formats.Problem{Off: k.s.file.Size(), Text: fmt.Sprintf("%s%d more problems in the tables are not listed", k.prefix(), k.lost)})
-	}
-}
-
-// order brings the held findings into the file's order.
-func (k *sparseCheck) order() {
-	slices.SortStableFunc(k.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
 }

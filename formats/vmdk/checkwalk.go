@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// maxClaims bounds what is in memory at once, 32 MiB. A file with more is looked through in several passes, each over all
-	// tables and for the claims of one stretch of the file.
+	// maxClaims bounds the claims in memory, 32 MiB. A file with more is checked in several passes,
+	// each over all tables and for the claims of one stretch of the file.
 	maxClaims = 2 << 20
 	// A bucket is the unit of stretches: 2^bucketShift sectors.
 	bucketShift = 16
@@ -27,7 +27,6 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 	if err := k.claims(ctx, func(c claim) { counts[bucket(c.start)]++ }); err != nil {
 		return err
 	}
-	k.order()
 	k.first = false
 	for from := int64(0); from < buckets; {
 		n, to := counts[from], from+1
@@ -47,10 +46,33 @@ func (k *sparseCheck) passes(ctx context.Context) error {
 		// qemu makes room for a whole grain before it writes a compressed one.
 		k.end = max(k.end, min(end, k.last.start+int64(k.s.header.grainSize)))
 	}
+	if err := k.endOfStream(ctx, end); err != nil {
+		return err
+	}
 	if err := k.gap(ctx, end, claim{}); err != nil {
 		return err
 	}
-	k.emitAll()
+	k.held.Report(k.out)
+	return nil
+}
+
+// endOfStream accounts for the marker that ends a stream without a footer, a sector of zeros at the
+// file's end.
+func (k *sparseCheck) endOfStream(ctx context.Context, end int64) error {
+	if k.s.header.flags&flagMarkers == 0 || k.s.headerAt > 0 || k.s.file.Size() != end*sector || k.end >= end {
+		return nil
+	}
+	b := make([]byte, sector)
+	if err := k.s.file.read(ctx, b, (end-1)*sector, "last sector"); err != nil {
+		return err
+	}
+	if !formats.IsZero(b) {
+		return nil
+	}
+	if err := k.gap(ctx, end-1, claim{}); err != nil {
+		return err
+	}
+	k.end = end
 	return nil
 }
 
@@ -79,14 +101,14 @@ func (k *sparseCheck) stretch(ctx context.Context, from, to, n int64) error {
 	return nil
 }
 
-// visit looks at one claim, behind which the next starts at a sector.
+// visit checks one claim. next is the sector at which the next claim starts.
 func (k *sparseCheck) visit(ctx context.Context, c claim, next int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if c.start < k.end {
 		// Not decoded: a small file with many entries for one grain would take for ever.
-		k.emit(c.start * sector)
+		k.held.Release(c.start*sector, k.out)
 		k.damage(c.start*sector, "%v overlaps %v, which ends at %#x", c, k.last, k.end*sector)
 		if end := c.start + k.room(c); end > k.end && !(c.kind() == aGrain && k.s.header.compressed()) {
 			k.end, k.last = end, c
@@ -96,7 +118,7 @@ func (k *sparseCheck) visit(ctx context.Context, c claim, next int64) error {
 	if err := k.gap(ctx, c.start, c); err != nil {
 		return err
 	}
-	k.emit(c.start*sector + 1)
+	k.held.Release(c.start*sector+1, k.out)
 	k.last, k.end = c, c.start+k.room(c)
 	if c.kind() == aGrain && k.s.header.compressed() {
 		return k.decode(ctx, c, next)
@@ -124,10 +146,11 @@ func (k *sparseCheck) room(c claim) int64 {
 	return 1
 }
 
-// decode decodes a grain and learns from it where it ends. If it cannot, the grain goes as far as anything may be its own.
+// decode decodes a grain to find its end. If it cannot, the grain takes all the room up to the next
+// claim.
 func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	s, g := k.s, c.number()
-	stored := s.driver.buffer(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))
+	stored := s.driver.buffers.Get(min(max(next-c.start, 1)*sector, s.grain+slack, s.file.Size()-c.start*sector))
 	defer s.driver.buffers.Put(stored)
 	if err := s.file.read(ctx, *stored, c.start*sector, "grain"); err != nil {
 		return err
@@ -144,8 +167,8 @@ func (k *sparseCheck) decode(ctx context.Context, c claim, next int64) error {
 	return nil
 }
 
-// gap is about what lies between the claims walked so far and the next one, which starts at a sector: a marker, or a leak. What
-// is in front of overHead is room for metadata.
+// gap checks the sectors between the claims so far and the next one: they are a marker, or a leak.
+// Those before overHead are room for metadata.
 func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 	from := max(k.end, min(int64(k.s.header.overHead), to))
 	if from >= to {
@@ -155,8 +178,11 @@ func (k *sparseCheck) gap(ctx context.Context, to int64, next claim) error {
 	if ok && to-from == 1 && (k.s.header.flags&flagMarkers != 0 || k.s.headerAt > 0) {
 		return k.marker(ctx, from, marker{sectors: uint64(k.marked(next)), kind: kind}, next)
 	}
+	if k.s.header.cowd {
+		return nil // ESX sets space aside in larger pieces
+	}
 	end := min(to*sector, k.s.file.Size())
-	k.emit(from * sector)
+	k.held.Release(from*sector, k.out)
 	k.out(formats.Problem{Off: from * sector, Text: fmt.Sprintf("%s%d bytes belong to nothing", k.prefix(), end-from*sector), Leak: true})
 	return nil
 }
@@ -167,13 +193,13 @@ func (k *sparseCheck) marker(ctx context.Context, at int64, want marker, next cl
 		return err
 	}
 	if m := decodeMarker(b); m != want {
-		k.emit(at * sector)
-		k.damage(at*sector, "marker in front of %v: %v, must be %v", next, m, want)
+		k.held.Release(at*sector, k.out)
+		k.damage(at*sector, "marker before %v: %v, must be %v", next, m, want)
 	}
 	return nil
 }
 
-// markerOf is the type of the marker that may stand in front of a claim.
+// markerOf returns the type of the marker that may precede a claim.
 func markerOf(c claim) (kind uint32, ok bool) {
 	switch c.kind() {
 	case aTable:
@@ -186,7 +212,8 @@ func markerOf(c claim) (kind uint32, ok bool) {
 	return 0, false
 }
 
-// marked is what a claim's marker says of its sectors: the footer's does not count the end-of-stream marker.
+// marked returns the number of sectors in a claim's marker. The footer's does not count the
+// end-of-stream marker.
 func (k *sparseCheck) marked(c claim) int64 {
 	if c.kind() == aFooter {
 		return 1

@@ -45,7 +45,8 @@ func (c claim) String() string {
 	return claimNames[c.kind()]
 }
 
-// claims yields everything that has a place in the file, in the tables' order, and reports entries that name an impossible one.
+// claims yields everything that has a place in the file, in the tables' order, and reports entries
+// that name an impossible one.
 func (k *sparseCheck) claims(ctx context.Context, yield func(claim)) error {
 	h := &k.s.header
 	yield(newClaim(0, aHeader, 0))
@@ -76,7 +77,7 @@ func (k *sparseCheck) claims(ctx context.Context, yield func(claim)) error {
 	})
 }
 
-// tables yields the tables of a directory, and hands each that is where it can be to next.
+// tables yields the tables of a directory, and calls next for each that is in a possible place.
 func (k *sparseCheck) tables(d *directory, kind claimKind, yield func(claim), next func(j int64) error) error {
 	for j := range d.len() {
 		e := d.entry(j)

@@ -9,23 +9,26 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 )
 
-// What is written: grains of 64 KiB in tables of 512, a descriptor of 20 sectors behind the header, as by every other writer.
+// Layout of written files, as by every other writer: grains of 64 KiB in tables of 512, a
+// descriptor of 20 sectors after the header.
 const (
 	grainSectors      = 128
 	grainBytes        = grainSectors * sector
 	tableGrains       = maxGTEsPerGT
 	tableSectors      = tableGrains * gteSize / sector
 	descriptorSectors = 20
-	// maxCreateSize is VMware's limit for a disk. The format's is the file's size: entries are sectors in 32 bits, so that
-	// nothing may start behind 2 TiB.
+	// maxCreateSize is VMware's limit for a disk. The format limits the file: entries are sectors
+	// in 32 bits, so that nothing may start past 2 TiB.
 	maxCreateSize = 62 << 40
 	maxSector     = 1<<32 - 1
 )
 
-// Create is the formats.Creator method.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	c, err := parseOptions(opts)
 	if err != nil {
+		return nil, err
+	}
+	if err := formats.CheckSector(name, opts); err != nil {
 		return nil, err
 	}
 	switch {
@@ -64,10 +67,9 @@ type placedTable struct {
 	entries [tableGrains]uint32
 }
 
-// ClusterSize is the formats.Encoder method.
 func (w *written) ClusterSize() int64 { return grainBytes }
 
-// check refuses what is no grain of the disk.
+// check returns an error if plain or g is not a grain of the disk.
 func (w *written) check(plain []byte, g int64) error {
 	if len(plain) != grainBytes || g < 0 || g >= int64(w.header.grains()) {
 		return fmt.Errorf("vmdk: %d bytes for grain %d: grains are %d bytes and there are %d", len(plain), g, grainBytes, w.header.grains())
@@ -75,10 +77,11 @@ func (w *written) check(plain []byte, g int64) error {
 	return nil
 }
 
-// place gives grain g the next n sectors. next is called for a table that gets its first entry, before it does.
+// place gives grain g the next n sectors. next is called for a table that gets its first entry,
+// before it does.
 func (w *written) place(g, n int64, next func()) (int64, error) {
 	if g <= w.last || g >= int64(w.header.grains()) {
-		return 0, fmt.Errorf("vmdk: grain %d behind grain %d: grains are placed in ascending order and there are %d", g, w.last, w.header.grains())
+		return 0, fmt.Errorf("vmdk: grain %d after grain %d: grains are placed in ascending order and there are %d", g, w.last, w.header.grains())
 	}
 	t := w.table()
 	if t == nil || t.number != g/tableGrains {
@@ -87,7 +90,7 @@ func (w *written) place(g, n int64, next func()) (int64, error) {
 		w.tables = append(w.tables, t)
 	}
 	if w.end > maxSector-n {
-		return 0, fmt.Errorf("vmdk: the file would grow behind 2 TiB, where the format's sector numbers of 32 bits end; qcow2, vhdx and raw hold more")
+		return 0, fmt.Errorf("vmdk: the file would grow past 2 TiB, where the format's sector numbers of 32 bits end; qcow2, vhdx and raw hold more")
 	}
 	t.entries[g%tableGrains] = uint32(w.end)
 	w.last, w.end = g, w.end+n

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -234,6 +235,19 @@ ddb.uuid = "30 31 32 33 34 35 36 37-38 39 61 62 63 64 65 66"
 `
 	if got := string(bytes.Trim(text, "\x00")); got != want {
 		t.Errorf("the descriptor is\n%s\nwant\n%s", got, want)
+	}
+	for file, want := range map[string]string{
+		"": "disk.vmdk", "web 1.vmdk": "web 1.vmdk", "系统.vmdk": "系统.vmdk", "a\"b": "disk.vmdk", "a\nb": "disk.vmdk", "\xff": "disk.vmdk",
+		strings.Repeat("x", 256): "disk.vmdk",
+	} {
+		opts := options(monolithicSparse)
+		opts.Name = file
+		src := write(t, diskOf(1<<20), opts).source(t)
+		clear(text)
+		formattest.Disk(src).Fill(text, sector)
+		if !strings.Contains(string(text), "SPARSE \""+want+"\"\n") {
+			t.Errorf("the extent of %q must be %q in\n%s", file, want, text)
+		}
 	}
 	for uuid, want := range map[[16]byte]uint32{{}: 0xfffffffe, {0xff, 0xff, 0xff, 0xff}: 0xfffffffe, {1, 2, 3, 4}: 0x01020304, {15: 1}: 0} {
 		if got := contentID(uuid); got != want {

@@ -8,9 +8,11 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sparseEncoder writes monolithicSparse, as qemu lays it out: both directories with room for all their tables in front, grains
-// behind. Tables that are all zeros are holes.
+// sparseEncoder writes monolithicSparse in QEMU's layout: both directories, with room for all their
+// tables, then the grains. Tables of zeros are holes.
 type sparseEncoder struct{ written }
+
+var _ formats.Encoder = (*sparseEncoder)(nil)
 
 func newSparseEncoder(w written) *sparseEncoder {
 	room := w.directorySectors() + int64(w.header.tables())*tableSectors
@@ -22,12 +24,11 @@ func newSparseEncoder(w written) *sparseEncoder {
 	return &sparseEncoder{w}
 }
 
-// Encode is the formats.Encoder method: grains are as they are.
+// Encode returns plain itself.
 func (e *sparseEncoder) Encode(_, plain []byte, ci int64) ([]byte, error) {
 	return plain, e.check(plain, ci)
 }
 
-// Place is the formats.Encoder method.
 func (e *sparseEncoder) Place(ci int64, n int) (int64, error) {
 	if n != grainBytes {
 		return 0, fmt.Errorf("vmdk: %d bytes for grain %d: it takes %d", n, ci, grainBytes)
@@ -35,7 +36,6 @@ func (e *sparseEncoder) Place(ci int64, n int) (int64, error) {
 	return e.place(ci, grainSectors, func() {})
 }
 
-// Finish is the formats.Encoder method.
 func (e *sparseEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	for _, at := range []uint64{e.header.rgdOffset, e.header.gdOffset} {
 		if err := e.copy(ctx, dst, int64(at)); err != nil {
@@ -48,7 +48,8 @@ func (e *sparseEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	return truncate(dst, e.end)
 }
 
-// copy writes a directory at a sector, which names all tables, and those that are not all zeros behind it.
+// copy writes a directory at a sector, which names all tables, and after it the tables that are not
+// all zeros.
 func (e *sparseEncoder) copy(ctx context.Context, dst formats.Target, at int64) error {
 	first := at + e.directorySectors()
 	b := make([]byte, e.directorySectors()*sector)

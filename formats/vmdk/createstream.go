@@ -11,12 +11,18 @@ import (
 // streamOverHead is where grains start, as in VMware's files.
 const streamOverHead = 128
 
-// streamEncoder writes streamOptimized, as VMware's tools do: behind the grains of a table a marker and the table, then the
-// directory, the footer and the end-of-stream marker. What only Finish can know gets its room when the grains behind it are placed.
+// streamEncoder writes streamOptimized as VMware's tools do: after the grains of a table a marker
+// and the table; at the end the directory, the footer and the end-of-stream marker. A table gets
+// its room when the next grain is placed, and its content in Finish.
 type streamEncoder struct {
 	written
 	zlib *codec.ZlibEncoder
 }
+
+var (
+	_ formats.Encoder   = (*streamEncoder)(nil)
+	_ formats.Estimator = (*streamEncoder)(nil)
+)
 
 func newStreamEncoder(w written, z *codec.ZlibEncoder) *streamEncoder {
 	w.header.version = 3
@@ -27,10 +33,9 @@ func newStreamEncoder(w written, z *codec.ZlibEncoder) *streamEncoder {
 	return &streamEncoder{w, z}
 }
 
-// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+// Room is 0, because only compressing the disk shows its size.
 func (*streamEncoder) Room(int64) int64 { return 0 }
 
-// Encode is the formats.Encoder method.
 func (e *streamEncoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	if err := e.check(plain, ci); err != nil {
 		return nil, err
@@ -42,7 +47,6 @@ func (e *streamEncoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	return encodeGrain(b, uint64(ci)*grainSectors), nil
 }
 
-// Place is the formats.Encoder method.
 func (e *streamEncoder) Place(ci int64, n int) (int64, error) {
 	if n <= 0 || n%sector != 0 || n > 2*grainBytes {
 		return 0, fmt.Errorf("vmdk: %d bytes for grain %d: it must be whole sectors, at most twice a grain", n, ci)
@@ -58,7 +62,6 @@ func (e *streamEncoder) closeTable() {
 	}
 }
 
-// Finish is the formats.Encoder method.
 func (e *streamEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	e.closeTable()
 	for _, t := range e.tables {
@@ -68,7 +71,7 @@ func (e *streamEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	}
 	gd := e.end + 1
 	if gd > maxSector {
-		return fmt.Errorf("vmdk: the grain directory would be behind 2 TiB, where the format's sector numbers of 32 bits end; qcow2, vhdx and raw hold more")
+		return fmt.Errorf("vmdk: the grain directory would be past 2 TiB, where the format's sector numbers of 32 bits end; qcow2, vhdx and raw hold more")
 	}
 	if err := e.marked(ctx, dst, markerDirectory, gd-1, e.directory(), "grain directory"); err != nil {
 		return err
@@ -89,7 +92,7 @@ func (e *streamEncoder) Finish(ctx context.Context, dst formats.Target) error {
 	return truncate(dst, at+3)
 }
 
-// marked writes a marker at a sector and behind it what it is about.
+// marked writes a marker at a sector and b after it.
 func (e *streamEncoder) marked(ctx context.Context, dst formats.Target, kind uint32, at int64, b []byte, what string) error {
 	m := marker{sectors: uint64(len(b) / sector), kind: kind}
 	return put(ctx, dst, append(m.encode(), b...), at, what)

@@ -15,7 +15,7 @@ const (
 	maxExtents = 4096
 )
 
-// descriptor is the text that says what a disk consists of.
+// descriptor is the text that lists a disk's extents.
 type descriptor struct {
 	cid, parentCID uint32
 	createType     string
@@ -27,8 +27,8 @@ type descriptor struct {
 // shownDDB are the entries of the disk data base worth showing.
 var shownDDB = []string{"adaptertype", "virtualhwversion", "toolsversion", "uuid"}
 
-// readDescriptor reads and parses the size bytes of text at off. What follows the first zero byte is padding; where all of it is,
-// there is room for a descriptor and none, and the result is nil.
+// readDescriptor reads and parses the size bytes of text at off. Bytes after the first zero are
+// padding. If all of it is padding, the result is nil.
 func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, error) {
 	if size > maxDescriptorSize {
 		return nil, f.corrupt(off, "descriptor: %d bytes, at most %d are read", size, maxDescriptorSize)
@@ -39,6 +39,9 @@ func readDescriptor(ctx context.Context, f file, off, size int64) (*descriptor, 
 	}
 	if text, _, _ = bytes.Cut(text, []byte{0}); len(text) == 0 {
 		return nil, nil
+	}
+	if rest, ok := bytes.CutPrefix(text, []byte(byteOrderMark)); ok {
+		text, off = rest, off+int64(len(byteOrderMark))
 	}
 	return parseDescriptor(f, off, string(text))
 }
@@ -56,7 +59,8 @@ func parseDescriptor(f file, at int64, text string) (*descriptor, error) {
 	return &p.d, nil
 }
 
-// lines yields the lines that say something, without the spaces around them, and where they start.
+// lines yields the lines that are neither empty nor comments, without the spaces around them, and
+// their offsets.
 func lines(text string) iter.Seq2[int64, string] {
 	return func(yield func(int64, string) bool) {
 		off := int64(0)
@@ -93,7 +97,7 @@ func (p *parser) line(off int64, line string) error {
 	}
 	key, value = strings.ToLower(strings.TrimSpace(key)), strings.Trim(strings.TrimSpace(value), `"`)
 	switch key {
-	case "version", "cid", "parentcid", "createtype", "parentfilenamehint":
+	case "version", "encoding", "cid", "parentcid", "createtype", "parentfilenamehint":
 		if _, twice := p.seen[key]; twice {
 			return p.file.corrupt(off, "descriptor: %s is given twice", key)
 		}
@@ -124,6 +128,9 @@ func (p *parser) finish(at int64) error {
 		return err
 	}
 	p.d.createType, p.d.parentHint = p.seen["createtype"], p.seen["parentfilenamehint"]
+	if err := p.decodeNames(at); err != nil {
+		return err
+	}
 	switch {
 	case p.d.parentCID != noParent && p.d.parentHint == "":
 		return p.file.corrupt(at, "descriptor: parentCID is %08x and parentFileNameHint, which names the parent, is missing", p.d.parentCID)

@@ -7,11 +7,13 @@ import (
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// minTables is what the cache of an extent's grain tables holds at least, however many extents share tables.DefaultBytes.
+// minTables is the least cache of an extent's grain tables, however many extents share
+// tables.DefaultBytes.
 const minTables = 16 << 10
 
-// directory is a grain directory and the grain tables that it names. The directory is in memory, tables are read as they are
-// needed: where some lie one upon another, as in files that are made with room for all, many in one read.
+// directory is a grain directory and its grain tables. The directory is in memory, tables are read
+// when they are needed. Tables that are neighbours in the file, as in files made with room for all,
+// are read many at once.
 type directory struct {
 	file     file
 	what     string // as in "grain table"
@@ -49,7 +51,8 @@ func (d *directory) tableSectors() int64 { return ceilDiv(d.perTable*gteSize, se
 // group is the number of tables that are read at once if they can be.
 const group = 32
 
-// page is which tables are read together with table j: those of its group if they lie one upon another, or it alone.
+// page returns which tables are read together with table j: those of its group if they are
+// neighbours in the file, or it alone.
 func (d *directory) page(j int64) (first, n int64) {
 	first = j - j%group
 	n = min(group, d.len()-first)
@@ -61,7 +64,7 @@ func (d *directory) page(j int64) (first, n int64) {
 	return first, n
 }
 
-// table returns the entries of table j, which there is: for no grains but those of the extent.
+// table returns the entries of table j, which must exist, for the grains of the extent only.
 func (d *directory) table(ctx context.Context, j int64) ([]byte, error) {
 	first, n := d.page(j)
 	size := d.tableSectors() * sector
@@ -76,8 +79,8 @@ func (d *directory) table(ctx context.Context, j int64) ([]byte, error) {
 	return b[:gteSize*min(d.perTable, d.grains-j*d.perTable)], nil
 }
 
-// from returns the entries from grain g on, as far as its table goes; nil if there is no table, and then for how many grains
-// there is none.
+// from returns the entries of a table from grain g on. If there is no table, entries is nil and n
+// is how many grains have none.
 func (d *directory) from(ctx context.Context, g int64) (entries []byte, n int64, err error) {
 	j, i := g/d.perTable, g%d.perTable
 	if d.entry(j) != 0 {
@@ -93,7 +96,8 @@ func (d *directory) from(ctx context.Context, g int64) (entries []byte, n int64,
 	return nil, min(j*d.perTable, d.grains) - g, nil
 }
 
-// free tells whether looking at table j costs no read: there is none, or it comes with table loaded, -1 for no table.
+// free reports whether looking at table j costs no read: it does not exist, or it is read together
+// with table loaded (-1 for none).
 func (d *directory) free(j, loaded int64) bool {
 	if d.entry(j) == 0 {
 		return true

@@ -85,7 +85,7 @@ func TestSectorNumbersEnd(t *testing.T) {
 			t.Errorf("%s: the last grain is at %#x: %v", subformat, off, err)
 		}
 		if _, err := e.Place(1, grainBytes); err == nil || !strings.Contains(err.Error(), "2 TiB") {
-			t.Errorf("%s: a grain behind the last number: %v", subformat, err)
+			t.Errorf("%s: a grain after the last number: %v", subformat, err)
 		}
 		if err := e.Finish(t.Context(), new(parts)); (err == nil) != (subformat == monolithicSparse) {
 			t.Errorf("%s: Finish = %v", subformat, err)

@@ -1,6 +1,7 @@
 package vmdk
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -11,15 +12,18 @@ const (
 	typeSparse = "SPARSE"
 	typeZero   = "ZERO"
 	typeVMFS   = "VMFS" // a flat file on ESX's file system
+
+	typeVMFSSparse = "VMFSSPARSE"
+	typeSESparse   = "SESPARSE"
 )
 
 // refused are types of extents that are known and not read.
 var refused = map[string]string{
-	"VMFSSPARSE": "an ESX vmfsSparse extent", "SESPARSE": "an ESX seSparse extent",
 	"VMFSRDM": "a raw device mapping", "VMFSRAW": "a raw device mapping",
 }
 
-// extentLine is a line of a descriptor: access, length, type and, but for ZERO, the file and where in it the bytes start.
+// extentLine is a line of a descriptor: access, length, type and, except for ZERO, the file and the
+// offset of its bytes.
 type extentLine struct {
 	at      int64 // of the line
 	kind    string
@@ -48,7 +52,7 @@ func (p *parser) extent(off int64, line string) (extentLine, error) {
 		return e, p.file.corrupt(off, "descriptor: extent of %s sectors, must be 1 to %d", shorten(length), int64(maxSectors))
 	case refused[e.kind] != "":
 		return e, p.file.unsupported("%s (type %s) is not read", refused[e.kind], e.kind)
-	case e.kind != typeFlat && e.kind != typeSparse && e.kind != typeZero && e.kind != typeVMFS:
+	case !slices.Contains([]string{typeFlat, typeSparse, typeZero, typeVMFS, typeVMFSSparse, typeSESparse}, e.kind):
 		return e, p.file.unsupported("an extent of type %s is not read", shorten(kind))
 	case strings.EqualFold(access, "NOACCESS"):
 		return e, p.file.unsupported("an extent with access NOACCESS is not read")
@@ -63,7 +67,9 @@ func (p *parser) extent(off int64, line string) (extentLine, error) {
 	return e, p.place(&e, rest)
 }
 
-// place parses what follows the type: the file's name in quotes and an offset, which FLAT must have and SPARSE has not.
+// place parses the rest of the line: the file's name in quotes and an offset, which FLAT must have
+// and SPARSE does not. An offset may be followed by more words: VMware adds the partition's UUID
+// and the device's identifier.
 func (p *parser) place(e *extentLine, rest string) error {
 	quoted, ok := strings.CutPrefix(rest, `"`)
 	file, rest, closed := strings.Cut(quoted, `"`)
@@ -74,12 +80,12 @@ func (p *parser) place(e *extentLine, rest string) error {
 		return p.file.corrupt(e.at, "descriptor: the file name %s has control characters", shorten(file))
 	}
 	e.file = file
-	offset, rest, given := cutWord(strings.TrimLeft(rest, " \t"))
-	if e.offset, ok = parseSectors(offset); given && !ok || rest != "" {
-		return p.file.corrupt(e.at, "descriptor: offset %s of the extent in %s, must be one number up to %d", shorten(offset+" "+rest), shorten(file), int64(maxSectors))
+	offset, _, given := cutWord(strings.TrimLeft(rest, " \t"))
+	if e.offset, ok = parseSectors(offset); given && !ok {
+		return p.file.corrupt(e.at, "descriptor: offset %s of the extent in %s, must be a number up to %d", shorten(offset), shorten(file), int64(maxSectors))
 	}
 	if given != (e.kind == typeFlat) && e.kind != typeVMFS {
-		return p.file.corrupt(e.at, "descriptor: the extent in %s of type %s: FLAT must have an offset, SPARSE none", shorten(file), e.kind)
+		return p.file.corrupt(e.at, "descriptor: the extent in %s of type %s: FLAT must have an offset, sparse ones none", shorten(file), e.kind)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// file is a source with the name that the descriptor has for it, which errors give; the source that was opened has none.
+// file is a source with its name in the descriptor, for errors. The opened source has none.
 type file struct {
 	formats.Source
 	name string
@@ -40,12 +40,12 @@ func (f file) read(ctx context.Context, p []byte, off int64, what string) error 
 	return nil
 }
 
-// unsupported makes the error about what is recognised and not read.
+// unsupported makes the error about a recognised kind that is not read.
 func (f file) unsupported(format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", f.where(), fmt.Sprintf(format, args...), errors.ErrUnsupported)
 }
 
-// fault is damage: an error (formats.Corrupt) for who opens, and a problem for who checks.
+// fault is damage: an error (formats.Corrupt) for Open, and a problem for Check.
 type fault struct {
 	problem formats.Problem
 	err     error

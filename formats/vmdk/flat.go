@@ -10,6 +10,7 @@ import (
 type flat struct {
 	file  file
 	start int64
+	holes formats.Holes
 }
 
 // newFlat makes the extent of a line, for which the file must be long enough.
@@ -18,22 +19,12 @@ func newFlat(f file, line extentLine) (*flat, error) {
 	if f.Size() < start+size {
 		return nil, f.corrupt(f.Size(), "the file ends here and must have %d bytes from %#x on for the extent", size, start)
 	}
-	return &flat{f, start}, nil
+	return &flat{f, start, formats.HolesOf(f.Source)}, nil
 }
 
 // extent knows the file's holes if the source does, and calls them zeros.
 func (x *flat) extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	e := formats.Extent{Off: off, Len: n, State: formats.Data}
-	sparse, ok := x.file.Source.(formats.Sparse)
-	if !ok {
-		return e, nil
-	}
-	hole, length, err := sparse.Hole(ctx, x.start+off, n)
-	if hole {
-		e.State = formats.Zero
-	}
-	e.Len = length
-	return e, err
+	return x.holes.Refine(ctx, formats.Extent{Off: off, Len: n, State: formats.Data}, x.start+off)
 }
 
 func (x *flat) readAt(ctx context.Context, p []byte, off int64) error {

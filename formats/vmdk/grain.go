@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"math/bits"
 
 	"github.com/imsfs/imsfs/formats/codec"
 )
@@ -12,15 +11,16 @@ import (
 // maxBatch bounds the stored bytes that are read at once, unless one grain alone has more.
 const maxBatch = 1 << 20
 
-// slack is what a codec may add to a grain that does not compress: zlib adds less than a thousandth.
+// slack is how much a codec may add to a grain that does not compress: zlib adds less than a
+// thousandth.
 const slack = 4096
 
-// readCompressed reads what p wants of the compressed grains from g on whose stored bytes can be read at once, and returns how
-// much that was. in is where in grain g p begins.
+// readCompressed fills p from the compressed grains from g on whose stored bytes can be read at
+// once, and returns how much that was. p begins at offset in of grain g.
 func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
 	count := s.batch(entries, ceilDiv(in+int64(len(p)), s.grain))
 	start := gte(entries, 0)
-	stored := s.driver.buffer(s.guess(entries, count))
+	stored := s.driver.buffers.Get(s.guess(entries, count))
 	defer s.driver.buffers.Put(stored)
 	if problem := s.misplaced(start, 1); problem != "" {
 		return 0, s.file.corrupt(start*sector, "grain %d: %s", g, problem)
@@ -32,7 +32,7 @@ func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entr
 	for k := range count {
 		n := min(int64(len(p))-done, s.grain-in)
 		at := gte(entries, k)
-		rest := (*stored)[min((at-start)*sector, int64(len(*stored))):] // nothing of a grain behind the file's end
+		rest := (*stored)[min((at-start)*sector, int64(len(*stored))):] // empty for a grain past the file's end
 		if err := s.grainInto(ctx, p[done:done+n], in, g+k, at, rest); err != nil {
 			return 0, err
 		}
@@ -41,7 +41,8 @@ func (s *sparse) readCompressed(ctx context.Context, p []byte, g, in int64, entr
 	return done, nil
 }
 
-// batch is the number of grains, at most most, that follow one another in the file closely enough to be read at once.
+// batch is the number of grains, at most most, that follow one another in the file closely enough
+// to be read at once.
 func (s *sparse) batch(entries []byte, most int64) int64 {
 	for k := int64(1); k < most; k++ {
 		if gap := gte(entries, k) - gte(entries, k-1); gap <= 0 || gap*sector > s.grain+slack || (gte(entries, k)-gte(entries, 0))*sector+s.grain > maxBatch {
@@ -51,8 +52,8 @@ func (s *sparse) batch(entries []byte, most int64) int64 {
 	return most
 }
 
-// guess is how many bytes to read for the count grains at the start of entries: to where the next grain starts if that is close,
-// or as much as the last may take. It ends with the file.
+// guess returns how many bytes to read for the count grains at the start of entries: up to the next
+// grain if that is close, or as much as the last grain may take. It ends with the file.
 func (s *sparse) guess(entries []byte, count int64) int64 {
 	start, last := gte(entries, 0), gte(entries, count-1)
 	end := last*sector + s.grain + slack
@@ -64,15 +65,15 @@ func (s *sparse) guess(entries []byte, count int64) int64 {
 	return max(0, min(end, s.file.Size())-start*sector)
 }
 
-// grainInto fills p with the bytes at offset in of grain g, which is stored at sector at. stored holds its stored bytes, or the
-// first of them.
+// grainInto fills p with the bytes at offset in of grain g, which is stored at sector at. stored
+// holds its stored bytes, or the first of them.
 func (s *sparse) grainInto(ctx context.Context, p []byte, in, g, at int64, stored []byte) error {
 	compressed, err := s.payload(g, at, stored)
 	if err != nil {
 		return err
 	}
 	if have := int64(len(stored)) - grainMarkerSize; compressed > have {
-		whole := s.driver.buffer(grainMarkerSize + compressed)
+		whole := s.driver.buffers.Get(grainMarkerSize + compressed)
 		defer s.driver.buffers.Put(whole)
 		if err := s.file.read(ctx, *whole, at*sector, "grain"); err != nil {
 			return err
@@ -85,8 +86,8 @@ func (s *sparse) grainInto(ctx context.Context, p []byte, in, g, at int64, store
 	return nil
 }
 
-// payload checks the marker in front of grain g and returns the length of the compressed bytes behind it, all of which lie in
-// the file.
+// payload checks the marker of grain g and returns the length of the compressed bytes after it, all
+// of which lie in the file.
 func (s *sparse) payload(g, at int64, stored []byte) (int64, error) {
 	if len(stored) < grainMarkerSize {
 		return 0, s.file.corrupt(at*sector, "grain %d: it must lie within the file", g)
@@ -94,9 +95,9 @@ func (s *sparse) payload(g, at int64, stored []byte) (int64, error) {
 	lba, size := binary.LittleEndian.Uint64(stored), int64(binary.LittleEndian.Uint32(stored[8:]))
 	switch {
 	case size == 0:
-		return 0, s.file.corrupt(at*sector, "grain %d: the marker in front of it is none of a grain, its size is 0", g)
+		return 0, s.file.corrupt(at*sector, "grain %d: the marker before it is not a grain's: its size is 0", g)
 	case lba != uint64(g)*s.header.grainSize:
-		return 0, s.file.corrupt(at*sector, "grain %d: the marker in front of it is for sector %d, must be for %d", g, lba, uint64(g)*s.header.grainSize)
+		return 0, s.file.corrupt(at*sector, "grain %d: the marker before it is for sector %d, must be for %d", g, lba, uint64(g)*s.header.grainSize)
 	case size > 2*s.grain:
 		return 0, s.file.corrupt(at*sector, "grain %d: %d bytes compressed, at most twice the grain's %d are read", g, size, s.grain)
 	case size > s.file.Size()-at*sector-grainMarkerSize:
@@ -110,7 +111,7 @@ func (s *sparse) decode(p []byte, in, g int64, compressed []byte) error {
 	if int64(len(p)) == s.grain {
 		return s.driver.zlib.DecodeFinished(p, compressed)
 	}
-	whole := s.driver.buffer(s.grain)
+	whole := s.driver.buffers.Get(s.grain)
 	defer s.driver.buffers.Put(whole)
 	err := s.driver.zlib.DecodeFinished(*whole, compressed)
 	// Some writers cut the last grain off at the disk's end.
@@ -126,20 +127,10 @@ func (s *sparse) decode(p []byte, in, g int64, compressed []byte) error {
 	return nil
 }
 
-// encodeGrain closes the stored grain in b, whose first grainMarkerSize bytes are room for the marker and whose rest is compressed.
+// encodeGrain closes the stored grain in b, whose first grainMarkerSize bytes are room for the
+// marker and whose rest is compressed.
 func encodeGrain(b []byte, lba uint64) []byte {
 	binary.LittleEndian.PutUint64(b, lba)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-grainMarkerSize))
 	return append(b, make([]byte, -len(b)&(sector-1))...)
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few grains all buffers fit.
-func (d *Driver) buffer(n int64) *[]byte {
-	buf, _ := d.buffers.Get().(*[]byte)
-	if buf == nil || int64(cap(*buf)) < n {
-		fresh := make([]byte, 1<<bits.Len64(uint64(max(n, 1)-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

@@ -174,8 +174,8 @@ func TestHostileGrains(t *testing.T) {
 		{"over the header", plain, 0xffffffff, []string{"grain 0", "within the file"}},
 		{"zeros without the flag", plain, 1, []string{"grain 0", "over the descriptor"}},
 		{"into the descriptor", plain, 20, []string{"grain 0", "over the descriptor"}},
-		{"behind the file", plain, 1 << 20, []string{"grain 0", "within the file"}},
-		{"compressed, behind the file", stream, 0xffffffff, []string{"grain 0", "within the file"}},
+		{"after the file", plain, 1 << 20, []string{"grain 0", "within the file"}},
+		{"compressed, after the file", stream, 0xffffffff, []string{"grain 0", "within the file"}},
 		{"compressed, in the descriptor", stream, 3, []string{"grain 0", "over the descriptor"}},
 		{"compressed, on the last byte", stream, uint32(len(stream.build())/sector - 1), []string{"grain 0", "size is 0"}},
 	} {
@@ -235,7 +235,7 @@ func TestHostileStoredGrains(t *testing.T) {
 		words  []string
 	}{
 		{"another grain", storedGrain(lba+128, noise), []string{"for sector 2176, must be for 2048"}},
-		{"size 0", with(func(b []byte) { le.PutUint32(b[8:], 0) }), []string{"none of a grain"}},
+		{"size 0", with(func(b []byte) { le.PutUint32(b[8:], 0) }), []string{"not a grain's"}},
 		{"size 2^32-1", with(func(b []byte) { le.PutUint32(b[8:], 1<<32-1) }), []string{"4294967295 bytes compressed", "twice"}},
 		{"size of two grains and one", with(func(b []byte) { le.PutUint32(b[8:], 128<<10+1) }), []string{"131073 bytes compressed", "twice"}},
 		{"size beyond the file", with(func(b []byte) { le.PutUint32(b[8:], 120<<10) }), []string{"122880 bytes compressed", "within the file"}},
@@ -243,10 +243,10 @@ func TestHostileStoredGrains(t *testing.T) {
 		{"no checksum", with(func(b []byte) { le.PutUint32(b[8:], le.Uint32(b[8:])-4) }), []string{"zlib"}},
 		{"flipped bit", with(func(b []byte) { b[1000] ^= 1 }), []string{"zlib"}},
 		{"not zlib", with(func(b []byte) { b[12] = 'P' }), []string{"zlib"}},
-		{"short", storedGrain(lba, noise[:64<<10-1]), []string{"zlib", "65535 bytes where 65536"}},
-		{"empty", storedGrain(lba, nil), []string{"zlib", "0 bytes where 65536"}},
-		{"long", storedGrain(lba, append(bytes.Clone(noise), 0)), []string{"zlib", "more than the 65536"}},
-		{"bomb", storedGrain(lba, make([]byte, 8<<20)), []string{"zlib", "more than the 65536"}},
+		{"short", storedGrain(lba, noise[:64<<10-1]), []string{"zlib", "65535 bytes, must be 65536"}},
+		{"empty", storedGrain(lba, nil), []string{"zlib", "0 bytes, must be 65536"}},
+		{"long", storedGrain(lba, append(bytes.Clone(noise), 0)), []string{"zlib", "more than 65536"}},
+		{"bomb", storedGrain(lba, make([]byte, 8<<20)), []string{"zlib", "more than 65536"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := spec{disk: diskOf(2<<20, 1<<20, 64<<10), grain: 64 << 10, gtes: 512, plainTables: true, compressed: true, descriptor: ownDescriptor("x", 2<<20)}

@@ -11,14 +11,16 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// flatCluster is a choice: the granularity at which a disk of flat extents is treated.
+// flatCluster is a choice: the unit of a disk of flat extents.
 const flatCluster = 64 << 10
 
-// image is an open VMDK: extents that lie one behind the other. It is immutable.
+// image is an open VMDK: extents that follow one another. It is immutable.
 type image struct {
 	info  formats.Info
 	parts []part
 }
+
+var _ formats.Image = (*image)(nil)
 
 func newImage(r *front, parts []part) *image {
 	m := &image{parts: parts, info: formats.Info{
@@ -31,14 +33,20 @@ func newImage(r *front, parts []part) *image {
 	return m
 }
 
-// clusters gives the cluster size of the disk, that of the extents which must be decoded if there are any, and their codec.
+// clusters gives the cluster size of the disk, that of the extents which must be decoded if there
+// are any, and their codec.
 func clusters(parts []part) (size int64, codec string) {
 	var compressed, plain int64
 	for _, p := range parts {
-		if s, ok := p.extent.(*sparse); ok && s.header.compressed() {
-			compressed = max(compressed, s.grain)
-		} else if ok {
-			plain = max(plain, s.grain)
+		switch s := p.extent.(type) {
+		case *seSparse:
+			plain = max(plain, seGrain)
+		case *sparse:
+			if s.header.compressed() {
+				compressed = max(compressed, s.grain)
+			} else {
+				plain = max(plain, s.grain, minGrain*sector)
+			}
 		}
 	}
 	switch {
@@ -52,14 +60,12 @@ func clusters(parts []part) (size int64, codec string) {
 
 func formatCID(id uint32) string { return fmt.Sprintf("%08x", id) }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
 	return info
 }
 
-// Extent is the formats.Image method.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	p := m.part(off)
 	e, err := p.extent.extent(ctx, off-p.start, min(n, p.end-off))
@@ -67,7 +73,6 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	return e, err
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		x := m.part(off)
@@ -88,7 +93,7 @@ func (m *image) part(off int64) *part {
 // maxShown bounds the extents that details list.
 const maxShown = 16
 
-// details are what the descriptor and the extents' headers say.
+// details returns the facts in the descriptor and in the extents' headers.
 func (r *front) details(parts []part) []formats.Detail {
 	d := []formats.Detail{
 		{Key: "cid", Value: formatCID(r.desc.cid)},
@@ -107,7 +112,7 @@ func (r *front) details(parts []part) []formats.Detail {
 	return d
 }
 
-// shown keeps a hostile value from doing harm to who looks at it.
+// shown escapes a text, which may be hostile.
 func shown(s string) string {
 	return strings.Replace(strings.TrimSuffix(shorten(s)[1:], `"`), `"…`, "…", 1)
 }
@@ -116,6 +121,9 @@ func (p *part) describe() string {
 	size := p.end - p.start
 	switch x := p.extent.(type) {
 	case *sparse:
+		if x.header.cowd {
+			return fmt.Sprintf("VMFSSPARSE %d bytes in grains of %d%s", size, x.grain, x.file.in())
+		}
 		text := fmt.Sprintf("SPARSE version %d, %d bytes in grains of %d", x.header.version, size, x.grain)
 		if x.header.compressed() {
 			text += ", compressed"
@@ -124,13 +132,15 @@ func (p *part) describe() string {
 			text += ", uncleanShutdown"
 		}
 		return text + x.file.in()
+	case *seSparse:
+		return fmt.Sprintf("SESPARSE %d bytes%s", size, x.file.in())
 	case *flat:
 		return fmt.Sprintf("FLAT %d bytes%s at %d", size, x.file.in(), x.start)
 	}
 	return fmt.Sprintf("ZERO %d bytes", size)
 }
 
-// in says in which file something is, if not in the one that was opened.
+// in names the file, if it is not the opened one.
 func (f file) in() string {
 	if f.name == "" {
 		return ""

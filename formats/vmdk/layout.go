@@ -38,8 +38,10 @@ const (
 	markerFooter    = 3
 )
 
-// header is that of a sparse extent, at its start and, if gdOffset is gdAtEnd there, again in front of its last sector.
+// header is that of a sparse extent. It is at the start, and again before the last sector if
+// gdOffset is gdAtEnd at the start.
 type header struct {
+	cowd              bool // of a vmfsSparse extent
 	version           uint32
 	flags             uint32
 	capacity          uint64 // sectors, as are the next three, and the offsets
@@ -117,7 +119,8 @@ func (h *header) encode() []byte {
 
 func (h *header) compressed() bool { return h.flags&flagCompressed != 0 }
 
-// marker is a sector of a stream-optimized extent that tells what follows. That in front of a grain is another: see grain.go.
+// marker is a sector of a stream-optimized extent that announces the next structure. Grains have
+// other markers: see grain.go.
 type marker struct {
 	sectors uint64 // of what follows
 	size    uint32 // 0, which tells it from a grain's

@@ -3,12 +3,13 @@ package vmdk
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/tables"
 )
 
-// front is what the opened source itself says: a descriptor, and, if it is an extent too, a header.
+// front is the descriptor of the opened source, and the header if it is an extent too.
 type front struct {
 	file     file
 	header   *header // nil if the descriptor is all there is
@@ -18,7 +19,6 @@ type front struct {
 	descSize int64 // 0 if there is none
 }
 
-// Open is the formats.Driver method.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -39,19 +39,27 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 	return newImage(front, parts), nil
 }
 
-// first is for who gives up at the first fault.
+// first is for callers that stop at the first fault.
 func first(faults []error) error { return faults[0] }
 
-// readFront finds out what the source is and verifies its header, if it has one; faults, of which there is one at least, become
-// the error that failed makes of them.
+// readFront finds the kind of a source and verifies its header, if it has one. If there are faults,
+// the error is failed's.
 func readFront(ctx context.Context, f file, failed func(faults []error) error) (*front, error) {
-	b := make([]byte, min(f.Size(), int64(len(firstLine))))
+	b := make([]byte, min(f.Size(), frontSize))
 	if err := f.read(ctx, b, 0, "first bytes"); err != nil {
 		return nil, err
 	}
 	switch kindOf(b) {
 	case descriptorFile:
 		return &front{file: f, descSize: f.Size()}, nil
+	case cowdFile:
+		h, err := readCOWD(ctx, f)
+		return &front{file: f, header: h}, err
+	case unknown:
+		// The caller says that it is VMDK: then text is a descriptor.
+		if text, ok := textOf(b); ok && strings.TrimSpace(text) != "" {
+			return &front{file: f, descSize: f.Size()}, nil
+		}
 	case sparseFile:
 		h, at, err := readHeader(ctx, f)
 		if err != nil {
@@ -75,16 +83,18 @@ func readFront(ctx context.Context, f file, failed func(faults []error) error) (
 	return nil, otherKind(f, b)
 }
 
-// otherKind is the error about a file that begins with b and is no sparse extent that is read.
+// otherKind is the error about a file that begins with b and is not a sparse extent that is read.
 func otherKind(f file, b []byte) error {
 	switch kindOf(b) {
-	case cowdFile:
-		return f.unsupported("an ESX vmfsSparse extent (COWD) is not read")
 	case seSparseFile:
-		return f.unsupported("an ESX seSparse extent is not read")
+		return f.unsupported("an seSparse extent: %s", notAlone)
+	case utf16File:
+		return f.unsupported("a descriptor in UTF-16 is not read: save it as UTF-8")
 	}
 	return f.corrupt(0, "magic number: the file begins with %q, must begin with %q", b[:min(4, len(b))], magic)
 }
+
+const notAlone = "one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor"
 
 // describe reads the descriptor, wherever it is.
 func (r *front) describe(ctx context.Context) (err error) {
@@ -94,7 +104,7 @@ func (r *front) describe(ctx context.Context) (err error) {
 		}
 	}
 	if r.desc == nil {
-		return r.file.unsupported("one extent of a disk, without a descriptor, is not read by itself: open the file that has the descriptor")
+		return r.file.unsupported("%s", notAlone)
 	}
 	switch n := len(r.desc.extents); {
 	case r.header != nil && n > 1:
@@ -128,9 +138,9 @@ type part struct {
 
 // extent is a piece of a disk of one kind. Offsets are within it.
 type extent interface {
-	// extent is formats.Image's Extent.
+	// extent does the work of formats.Image's Extent.
 	extent(ctx context.Context, off, n int64) (formats.Extent, error)
-	// readAt is formats.Image's ReadAt.
+	// readAt does the work of formats.Image's ReadAt.
 	readAt(ctx context.Context, p []byte, off int64) error
 }
 
@@ -165,10 +175,28 @@ func (o *opener) open(ctx context.Context, from file, line extentLine) (extent, 
 	if err != nil {
 		return nil, err
 	}
-	if line.kind != typeSparse {
+	switch line.kind {
+	case typeFlat, typeVMFS:
 		return newFlat(f, line)
+	case typeSESparse:
+		return o.seSparse(ctx, f, line)
 	}
 	return o.sparse(ctx, f, line)
+}
+
+func (o *opener) seSparse(ctx context.Context, f file, line extentLine) (*seSparse, error) {
+	b := make([]byte, min(f.Size(), int64(len(magicSESparse))))
+	if err := f.read(ctx, b, 0, "first bytes"); err != nil {
+		return nil, err
+	}
+	if string(b) != magicSESparse {
+		return nil, f.corrupt(0, "magic number: the file begins with %q, must begin with %q", b, magicSESparse)
+	}
+	s, err := openSESparse(ctx, f, line.sectors, o.left, o.cacheBytes)
+	if err == nil {
+		o.left -= int64(len(s.dir))
+	}
+	return s, err
 }
 
 // sparse opens a sparse extent in a file of its own.

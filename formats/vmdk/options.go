@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/imsfs/imsfs/formats"
 )
@@ -24,9 +25,11 @@ var _ formats.Creator = (*Driver)(nil)
 func subformats() []string { return []string{monolithicSparse, streamOptimized} }
 func adapters() []string   { return []string{"ide", "buslogic", "lsilogic", "legacyESX"} }
 
-const defaultHWVersion = "4"
+const (
+	defaultHWVersion = "4"
+	maxFileName      = 255 // bytes, as Linux has it
+)
 
-// Options is the formats.Creator method.
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{
 		{Key: subformatOption, Help: "monolithicSparse, for virtual machines, or streamOptimized, compressed for transport; monolithicSparse if not given"},
@@ -86,15 +89,20 @@ func contentID(uuid [16]byte) uint32 {
 	return fresh
 }
 
-// descriptorText is the descriptor of a disk of so many sectors. The name of its one file is not known here, and no reader asks.
+// descriptorText is the descriptor of a disk of so many sectors. Some readers, such as libvmdk,
+// look for its extent by the name.
 func (c choices) descriptorText(sectors uint64, opts formats.CreateOptions) string {
 	heads := uint64(255)
 	if c.adapter == "ide" {
 		heads = 16
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nversion=1\nCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n\n", firstLine, contentID(opts.UUID), uint32(noParent), c.subformat)
-	fmt.Fprintf(&b, "# Extent description\nRW %d SPARSE \"disk.vmdk\"\n\n# The Disk Data Base\n#DDB\n\n", sectors)
+	file, coding := extentName(opts.Name), ""
+	if !isASCII(file) {
+		coding = "encoding=\"UTF-8\"\n"
+	}
+	fmt.Fprintf(&b, "%s\nversion=1\n%sCID=%08x\nparentCID=%08x\ncreateType=\"%s\"\n\n", firstLine, coding, contentID(opts.UUID), uint32(noParent), c.subformat)
+	fmt.Fprintf(&b, "# Extent description\nRW %d SPARSE \"%s\"\n\n# The Disk Data Base\n#DDB\n\n", sectors, file)
 	entries := [][2]string{
 		{"virtualHWVersion", c.hwVersion},
 		{"geometry.cylinders", fmt.Sprint(sectors / (63 * heads))},
@@ -110,6 +118,14 @@ func (c choices) descriptorText(sectors uint64, opts formats.CreateOptions) stri
 		fmt.Fprintf(&b, "ddb.%s = \"%s\"\n", e[0], e[1])
 	}
 	return b.String()
+}
+
+// extentName is the file's own name, or another where a descriptor cannot have it.
+func extentName(file string) string {
+	if _, ok := textOf([]byte(file)); file == "" || !ok || !utf8.ValidString(file) || strings.ContainsAny(file, "\"\r\n\t\x00") || len(file) > maxFileName {
+		return "disk.vmdk"
+	}
+	return file
 }
 
 // formatUUID writes bytes as VMware does: two groups of eight.

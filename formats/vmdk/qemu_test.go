@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/formattest"
 )
 
 // qemu runs a tool of qemu and returns its output.
@@ -116,13 +117,13 @@ func content(t testing.TB, path string, size int64, fill string) {
 	}
 	switch fill {
 	case "full":
-		put(pattern(0, size), 0)
+		put(formattest.Pattern(0, size), 0)
 		put(noise, size/3)
 	case "last":
-		put(pattern(size-512, 512), size-512)
+		put(formattest.Pattern(size-512, 512), size-512)
 	case "some":
 		for off := int64(0); off < size; off += 1 + rnd.Int64N(size/4+1) {
-			put(pattern(off/512*512, 512*(1+rnd.Int64N(500))), off/512*512)
+			put(formattest.Pattern(off/512*512, 512*(1+rnd.Int64N(500))), off/512*512)
 		}
 		put(noise, size/2/512*512)
 	}

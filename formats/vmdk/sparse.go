@@ -6,7 +6,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// sparse is a sparse extent: grains that a directory finds, or that are not there.
+// sparse is a sparse extent: grains found through a directory.
 type sparse struct {
 	file     file
 	driver   *Driver
@@ -15,6 +15,7 @@ type sparse struct {
 	dir      *directory
 	grain    int64 // size, bytes
 	size     int64 // of the extent, bytes
+	holes    formats.Holes
 }
 
 // newSparse makes the extent of a verified header.
@@ -24,8 +25,12 @@ func newSparse(ctx context.Context, d *Driver, r *front, cacheBytes int64) (*spa
 	if err != nil {
 		return nil, err
 	}
+	var holes formats.Holes
+	if !h.compressed() {
+		holes = formats.HolesOf(r.file.Source).IfAny()
+	}
 	return &sparse{
-		file: r.file, driver: d, header: h, headerAt: r.headerAt, dir: dir,
+		holes: holes, file: r.file, driver: d, header: h, headerAt: r.headerAt, dir: dir,
 		grain: int64(h.grainSize) * sector, size: int64(h.capacity) * sector,
 	}, nil
 }
@@ -53,7 +58,7 @@ func (s *sparse) run(entries []byte, n int64) (formats.State, int64) {
 
 // extent returns the run of one state at off, as far as the tables that come in one read go.
 func (s *sparse) extent(ctx context.Context, off, n int64) (formats.Extent, error) {
-	e := formats.Extent{Off: off}
+	e, at := formats.Extent{Off: off}, int64(0)
 	loaded := int64(-1)
 	for g, limit := off/s.grain, ceilDiv(off+n, s.grain); g < limit; {
 		j := g / s.dir.perTable
@@ -68,6 +73,9 @@ func (s *sparse) extent(ctx context.Context, off, n int64) (formats.Extent, erro
 		if entries != nil {
 			state, same = s.run(entries, count)
 			loaded = j
+			if state == formats.Data && s.holes.Known() {
+				same, at = s.together(entries, same), gte(entries, 0)*sector+off%s.grain
+			}
 		}
 		if e.Len > 0 && state != e.State {
 			break
@@ -78,11 +86,23 @@ func (s *sparse) extent(ctx context.Context, off, n int64) (formats.Extent, erro
 			break
 		}
 	}
-	e.Compressed = e.State == formats.Data && s.header.compressed()
-	return e, nil
+	if e.State != formats.Data {
+		return e, nil
+	}
+	e.Compressed = s.header.compressed()
+	return s.holes.Refine(ctx, e, at)
 }
 
-// readAt reads grain by grain table, and grains that lie one upon another at once.
+// together is how many of the first most grains follow one another in the file.
+func (s *sparse) together(entries []byte, most int64) int64 {
+	count := int64(1)
+	for count < most && gte(entries, count) == gte(entries, 0)+count*int64(s.header.grainSize) {
+		count++
+	}
+	return count
+}
+
+// readAt reads grain tables one by one, and grains that are neighbours in the file at once.
 func (s *sparse) readAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		g, in := off/s.grain, off%s.grain
@@ -112,12 +132,10 @@ func (s *sparse) readAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// readPlain reads what p wants of the grains from g on that lie one upon another, and returns how much that was.
+// readPlain fills p from the grains from g on that are neighbours in the file, and returns how much
+// that was.
 func (s *sparse) readPlain(ctx context.Context, p []byte, g, in int64, entries []byte) (int64, error) {
-	start, count := gte(entries, 0), int64(1)
-	for most := ceilDiv(in+int64(len(p)), s.grain); count < most && gte(entries, count) == start+count*int64(s.header.grainSize); {
-		count++
-	}
+	start, count := gte(entries, 0), s.together(entries, ceilDiv(in+int64(len(p)), s.grain))
 	n := min(int64(len(p)), count*s.grain-in)
 	if problem := s.misplaced(start, ceilDiv(in+n, sector)); problem != "" {
 		return 0, s.file.corrupt(start*sector, "grain %d: %s", g, problem)

@@ -18,8 +18,8 @@ const (
 	maxDirectories = formats.MaxTables / 2
 )
 
-// readHeader reads the header of a sparse extent and, if it says so, the footer, which then takes its place. at is where what it
-// returns was found. Nothing is verified yet but that they are there.
+// readHeader reads the header of a sparse extent and, if it refers to one, the footer, which then
+// replaces it. at is the offset of the result. Nothing but the presence of both is verified.
 func readHeader(ctx context.Context, f file) (h header, at int64, err error) {
 	if f.Size() < headerSize {
 		return h, 0, f.corrupt(0, "header: the file has %d bytes, a header takes %d", f.Size(), headerSize)
@@ -45,7 +45,7 @@ func readHeader(ctx context.Context, f file) (h header, at int64, err error) {
 	return decodeHeader(b), at, nil
 }
 
-// supported refuses by name the variants that the header announces and this package does not read.
+// supported refuses by name the variants that are not read.
 func (h *header) supported(f file) error {
 	switch {
 	case h.version < 1 || h.version > 3:
@@ -60,7 +60,8 @@ func (h *header) supported(f file) error {
 	return nil
 }
 
-// rule is what a field must say. Rules are tried in order; a later one may rest on the earlier ones.
+// rule is a condition that a field must fulfil. Rules are tried in order; a later one may depend on
+// the earlier ones.
 type rule struct {
 	field string
 	got   uint64
@@ -68,8 +69,8 @@ type rule struct {
 	must  string
 }
 
-// verify returns a fault for every field that breaks a rule. The header was found at offset at of the file. Of a header without
-// capacity only the descriptor counts.
+// verify returns a fault for every field that breaks a rule. The header was found at offset at of
+// the file. Of a header without capacity only the descriptor counts.
 func (h *header) verify(f file, at int64) []error {
 	rules := h.rules(uint64(f.Size()))
 	if h.onlyDescriptor() {
@@ -88,7 +89,8 @@ func (h *header) verify(f file, at int64) []error {
 	return faults
 }
 
-// onlyDescriptor tells whether the file is no extent itself: it has a descriptor, and a header to wrap it.
+// onlyDescriptor reports whether the file is not an extent itself, but a descriptor wrapped in a
+// header.
 func (h *header) onlyDescriptor() bool { return h.capacity == 0 && h.descriptorOffset != 0 }
 
 // rules are about a file of size bytes.
@@ -98,7 +100,7 @@ func (h *header) rules(size uint64) []rule {
 	if h.compressed() {
 		most = maxCompressed
 	}
-	grainOK := bits.OnesCount64(h.grainSize) == 1 && h.grainSize >= minGrain && h.grainSize <= most
+	grainOK := powerOfTwo(h.grainSize) && h.grainSize >= minGrain && h.grainSize <= most
 	gtesOK := h.numGTEsPerGT > 0 && h.numGTEsPerGT <= maxGTEsPerGT
 	capacityOK := h.capacity > 0 && h.capacity <= maxSectors
 	rules := []rule{
@@ -129,10 +131,14 @@ func (h *header) descriptorRules(sectors uint64) []rule {
 	}
 }
 
-// inside tells whether n sectors from off on lie behind the header and in a file of so many sectors, without overflowing.
+func powerOfTwo(n uint64) bool { return bits.OnesCount64(n) == 1 }
+
+// inside reports whether n sectors from off on lie after the header and in a file of so many
+// sectors, without overflowing.
 func inside(off, n, sectors uint64) bool { return off >= 1 && off <= sectors && n <= sectors-off }
 
-// grains is the number of grains of the extent; verified fields keep it and tables from overflowing.
+// grains is the number of grains of the extent; verified fields keep it and tables from
+// overflowing.
 func (h *header) grains() uint64 { return ceilDiv(h.capacity, h.grainSize) }
 
 // tables is the number of entries of the grain directory.

@@ -1,18 +1,16 @@
-// Package vmdk reads, checks and writes VMDK, VMware's disk format: a descriptor, which is a short text, and extents, which have
-// the bytes. A sparse extent has grains (clusters) behind a grain directory and grain tables; in a stream-optimized one they are
-// compressed and the directory is at the end. Descriptor and extent are one file, or the descriptor names others, which
-// formats.Files opens. docs/formats/vmdk.md describes every byte; the names here are the format's own.
+// Package vmdk reads, checks and writes VMDK, VMware's disk format: a descriptor, which is a short
+// text, and extents, which have the bytes. A sparse extent has grains (clusters), found by a grain
+// directory and grain tables; in a stream-optimized one they are compressed and the directory is at
+// the end. Descriptor and extent are one file, or the descriptor names others, which formats.Files
+// opens. docs/formats/vmdk.md describes every byte; the names here are the format's own.
 //
-// layout.go holds the structures as bytes, verify.go what a header must say, descriptor.go and extentline.go the text. On these
-// stand directory.go, sparse.go, grain.go and flat.go (the kinds of extent), open.go and image.go (the disk they make up), the
-// check*.go and the writers, create.go and the files beside it.
+// kind.go recognises files, layout.go decodes the structures, verify.go has the rules for a header,
+// descriptor.go, extentline.go and encoding.go read the text. directory.go, sparse.go and grain.go,
+// cowd.go, sesparse.go and flat.go are the kinds of extent, open.go and image.go the disk that they
+// make up. The check*.go check, the create*.go write.
 package vmdk
 
 import (
-	"bytes"
-	"context"
-	"sync"
-
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 )
@@ -22,7 +20,7 @@ const name = "vmdk"
 // Driver is the formats.Driver of VMDK.
 type Driver struct {
 	zlib    *codec.Zlib
-	buffers sync.Pool // *[]byte for stored and decoded grains, for all images
+	buffers codec.Buffers // for stored and decoded grains, for all images
 }
 
 var (
@@ -33,41 +31,4 @@ var (
 // New makes a driver.
 func New() *Driver { return &Driver{zlib: codec.NewZlib()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
-
-// Probe claims a source by the magic number of a sparse extent of any kind, also of those that Open refuses by name, or by
-// the first line of a descriptor.
-func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
-	b := make([]byte, min(src.Size(), int64(len(firstLine))))
-	if err := src.ReadAt(ctx, b, 0); err != nil {
-		return false, err
-	}
-	return kindOf(b) != unknown, nil
-}
-
-// kind is what a file is by its first bytes.
-type kind uint8
-
-const (
-	unknown kind = iota
-	sparseFile
-	cowdFile
-	seSparseFile
-	descriptorFile
-)
-
-// kindOf wants the first len(firstLine) bytes, or all there are.
-func kindOf(b []byte) kind {
-	switch {
-	case bytes.HasPrefix(b, []byte(magic)):
-		return sparseFile
-	case bytes.HasPrefix(b, []byte(magicCOWD)):
-		return cowdFile
-	case bytes.HasPrefix(b, []byte(magicSESparse)):
-		return seSparseFile
-	case len(b) >= len(firstLine) && bytes.EqualFold(b[:len(firstLine)], []byte(firstLine)):
-		return descriptorFile
-	}
-	return unknown
-}

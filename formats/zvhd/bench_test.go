@@ -10,6 +10,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 const benchBlocks = 16
@@ -86,7 +87,7 @@ func fullFile(b *testing.B, chunks int64) *os.File {
 	}
 	b.Cleanup(func() { f.Close() })
 	for i := range chunks {
-		chunk := encodeChunk(make([]byte, chunkHeaderSize), uint32(i))
+		chunk := zstream.EncodeChunk(make([]byte, zstream.ChunkHeaderSize), uint32(i))
 		off, err := e.Place(i, len(chunk))
 		if err != nil {
 			b.Fatal(err)

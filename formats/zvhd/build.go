@@ -10,7 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// slack is how far behind its last bit the decoder may read: it takes in what the shortest next block would have.
+// slack is how far past its last bit the decoder may read: into the shortest block that can follow.
 const slack = 4
 
 // builder writes an index, from front to back.
@@ -22,8 +22,7 @@ type builder struct {
 	stored  int64
 }
 
-// BuildIndex is the formats.Indexed method. It decodes on its own, beside readers: these find milestones on their way that it has
-// passed.
+// BuildIndex decodes on its own. Readers beside it find the milestones that it has passed.
 func (m *image) BuildIndex(ctx context.Context, write func(p []byte) error) error {
 	room := capacity(m.src.Size(), m.walked.blocks)
 	_, top, tail := indexSize(room)

@@ -2,46 +2,14 @@ package zvhd
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
-
-// memory is a formats.Target.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := off + int64(len(p)); end > int64(len(m.b)) {
-		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) Truncate(size int64) error {
-	if size > int64(len(m.b)) {
-		return io.ErrUnexpectedEOF // a writer that leaves holes at the end would go unnoticed
-	}
-	m.b = m.b[:size]
-	return nil
-}
-
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
 
 func noise(n int) []byte {
 	rnd, b := rand.New(rand.NewPCG(3, 5)), make([]byte, n)
@@ -77,18 +45,18 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 	t.Helper()
 	size := int64(512)
 	if n := len(disk.Parts); n > 0 {
-		size = roundUp(disk.Parts[n-1].End(), 512)
+		size = zstream.RoundUp(disk.Parts[n-1].End(), 512)
 	}
 	e := newEncoder(t, size, opts)
-	if e.header.currentSize != uint64(disk.Bytes) {
-		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.currentSize, disk.Bytes)
+	if e.header.CurrentSize != uint64(disk.Bytes) {
+		t.Fatalf("current_size is %d, the disk has %d bytes", e.header.CurrentSize, disk.Bytes)
 	}
 	return writeWith(t, e, disk)
 }
 
 func writeWith(t testing.TB, e *encoder, disk formattest.Disk) []byte {
 	t.Helper()
-	var dst memory
+	var dst formattest.Memory
 	var before []byte
 	plain := make([]byte, blockSize)
 	for _, block := range blocksOf(disk) {
@@ -103,10 +71,10 @@ func writeWith(t testing.TB, e *encoder, disk formattest.Disk) []byte {
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
-func put(t testing.TB, e *encoder, dst *memory, block int64, chunk []byte) {
+func put(t testing.TB, e *encoder, dst *formattest.Memory, block int64, chunk []byte) {
 	t.Helper()
 	off, err := e.Place(block, len(chunk))
 	if err != nil {
@@ -123,8 +91,8 @@ func smallDisk() formattest.Disk {
 	return formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
 		{Off: 2<<20 - 300_000, Data: formattest.Prose(700_000)},
 		{Off: 9<<20 + 300_000, Data: noise(150_000)},
-		{Off: 30<<20 - 1000, Data: pattern(30<<20-1000, 300_000)},
-		{Off: 48 << 20, Data: pattern(48<<20, 4096)},
+		{Off: 30<<20 - 1000, Data: formattest.Pattern(30<<20-1000, 300_000)},
+		{Off: 48 << 20, Data: formattest.Pattern(48<<20, 4096)},
 	}}
 }
 
@@ -144,11 +112,11 @@ func refsOf(t testing.TB, image []byte) []ref {
 // poke sets the named field of the header at an offset to a value and makes its checksum right again.
 func poke(image []byte, at int64, name string, value uint64) {
 	for _, f := range fields {
-		if f.name != name {
+		if f.Name != name {
 			continue
 		}
-		b := image[at+int64(f.off):]
-		switch f.size {
+		b := image[at+int64(f.Off):]
+		switch f.Size {
 		case 1:
 			b[0] = byte(value)
 		case 4:
@@ -162,5 +130,5 @@ func poke(image []byte, at int64, name string, value uint64) {
 
 // seal makes the checksum of the header at an offset right.
 func seal(image []byte, at int64) {
-	binary.LittleEndian.PutUint32(image[at+64:], headerSum(image[at:]))
+	binary.LittleEndian.PutUint32(image[at+64:], zstream.Sum(image[at:]))
 }

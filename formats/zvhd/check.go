@@ -7,6 +7,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // checker is one Check under way.
@@ -17,7 +18,7 @@ type checker struct {
 	blocks int64 // the disk's
 
 	from   codec.Place // where the next chunk is decoded from
-	broken bool        // from is not known: some chunk in front cannot be decoded
+	broken bool        // from is not known: an earlier chunk cannot be decoded
 }
 
 func (c *checker) damage(off int64, format string, args ...any) {
@@ -30,8 +31,8 @@ func (c *checker) leak(from, to int64) {
 	}
 }
 
-// Check is the formats.Checker method. Behind what is no chunk it goes on at the next unit that begins like one, and behind a
-// chunk that cannot be decoded it can still tell whether those that follow are whole.
+// Check continues after bytes that are not a chunk, at the next unit that begins like one. After a
+// chunk that cannot be decoded it can still tell which of the next ones are whole.
 func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	s, err := readSeals(ctx, src)
 	if err != nil {
@@ -53,7 +54,7 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 		h.verify(0, c.damage)
 	}
 	c.blocks = min(h.blocks(), 1<<32)
-	if h.originalSize > formats.MaxDiskSize {
+	if h.OriginalSize > formats.MaxDiskSize {
 		c.blocks = 1 << 32
 	}
 	if err := c.data(ctx, &s); err != nil {
@@ -65,7 +66,7 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 	return nil
 }
 
-// data checks the chunks, up to the copy of the header behind them.
+// data checks the chunks, up to the copy of the header after them.
 func (c *checker) data(ctx context.Context, s *seals) error {
 	last, at := beforeFirst, int64(unit)
 	for i := int64(0); ; i++ {
@@ -83,7 +84,7 @@ func (c *checker) data(ctx context.Context, s *seals) error {
 			}
 			continue
 		}
-		r := ref{off: at, block: h.block, size: uint32(h.size())}
+		r := ref{off: at, block: h.Block, size: uint32(h.Size())}
 		if problem := order(last, r, c.blocks); problem != "" {
 			c.damage(r.off, "%s", problem)
 		}
@@ -94,7 +95,7 @@ func (c *checker) data(ctx context.Context, s *seals) error {
 	}
 }
 
-// chunk reads and decodes one chunk and reports what is wrong with it.
+// chunk reads and decodes one chunk and reports damage in it.
 func (c *checker) chunk(ctx context.Context, i int64, r ref) error {
 	buf, compressed, problem, err := c.chunks.read(ctx, i, r)
 	defer c.chunks.buffers.Put(buf)
@@ -112,22 +113,24 @@ func (c *checker) chunk(ctx context.Context, i int64, r ref) error {
 		return nil
 	}
 	if !c.broken {
-		problem += "; no block behind it can be read"
+		problem += "; no later block can be read"
 	}
 	c.damage(r.off, "chunk of block %d: %s", r.block, problem)
 	c.lose()
 	return nil
 }
 
-// lose goes on without the window for the next chunk: with zeros it decodes to other bytes, but as many.
+// lose goes on without the window for the next chunk: with zeros it decodes to other bytes, but as
+// many.
 func (c *checker) lose() {
 	c.broken = true
 	c.from = codec.Place{Window: make([]byte, codec.DeflateWindow)}
 }
 
-// skip finds the next unit that begins like a chunk or like the copy of the header; -1 if there is none.
+// skip finds the next unit that begins like a chunk or like the copy of the header; -1 if there is
+// none.
 func (c *checker) skip(ctx context.Context, at int64) (int64, error) {
-	buf := c.chunks.buffer(256 * unit)
+	buf := c.chunks.buffers.Get(256 * unit)
 	defer c.chunks.buffers.Put(buf)
 	for at <= c.src.Size()-unit {
 		b := (*buf)[:min(int64(len(*buf)), (c.src.Size()-at)/unit*unit)]
@@ -135,7 +138,7 @@ func (c *checker) skip(ctx context.Context, at int64) (int64, error) {
 			return 0, fmt.Errorf("zvhd: chunks at %#x: %w", at, err)
 		}
 		for ; len(b) > 0; b = b[unit:] {
-			if bytes.HasPrefix(b, []byte(chunkCookie)) || bytes.HasPrefix(b, []byte(cookie)) {
+			if bytes.HasPrefix(b, []byte(zstream.ChunkCookie)) || bytes.HasPrefix(b, []byte(cookie)) {
 				return at, nil
 			}
 			at += unit
@@ -144,13 +147,13 @@ func (c *checker) skip(ctx context.Context, at int64) (int64, error) {
 	return -1, nil
 }
 
-// copyOfHeader checks the copy behind the chunks and that it ends the file.
+// copyOfHeader checks the copy after the chunks and that it ends the file.
 func (c *checker) copyOfHeader(ctx context.Context, s *seals, at int64) error {
 	b := make([]byte, headerSize)
 	if err := c.src.ReadAt(ctx, b, at); err != nil {
 		return fmt.Errorf("zvhd: copy of the header at %#x: %w", at, err)
 	}
-	if fault := checkSeal(b); fault != "" {
+	if fault := zstream.Fault(b, cookie); fault != "" {
 		c.damage(at, "copy of the header: %s", fault)
 	} else if s.headerFault == "" {
 		c.compare(b, s.header.encode(), at)
@@ -162,9 +165,9 @@ func (c *checker) copyOfHeader(ctx context.Context, s *seals, at int64) error {
 // compare reports the fields in which the copy at an offset differs from the header.
 func (c *checker) compare(have, want []byte, at int64) {
 	for _, f := range fields {
-		g, w := have[f.off:f.off+f.size], want[f.off:f.off+f.size]
-		if f.name != "checksum" && !bytes.Equal(g, w) {
-			c.damage(at+int64(f.off), "copy of the header: %s is %x, must be %x as in the header", f.name, g, w)
+		g, w := have[f.Off:f.Off+f.Size], want[f.Off:f.Off+f.Size]
+		if f.Name != "checksum" && !bytes.Equal(g, w) {
+			c.damage(at+int64(f.Off), "copy of the header: %s is %x, must be %x as in the header", f.Name, g, w)
 		}
 	}
 }

@@ -8,16 +8,12 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := New().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, New(), formattest.Bytes(image), formats.OpenOptions{})
 }
 
 // expectProblems wants Check to find these problems, each by words of its text, in order, and no others. A word
@@ -55,22 +51,22 @@ func TestCheckFindsDamage(t *testing.T) {
 		{"copy too early", func(b []byte) []byte { copy(b[tinyBlock7:], b[:unit]); return b }, [][]string{{"12288 bytes belong to nothing", "leak"}}},
 		{"cut", func(b []byte) []byte { return b[:tinyCopy] }, [][]string{{"truncated"}}},
 		{"cut in a chunk", func(b []byte) []byte { return b[:tinyCopy-1] }, [][]string{{"block 7", "compressed size is 9524"}}},
-		{"one payload", func(b []byte) []byte { b[tinyBlock1+chunkHeaderSize] ^= 6; return b }, [][]string{{"block 1", "deflate", "no block behind it"}}},
+		{"one payload", func(b []byte) []byte { b[tinyBlock1+zstream.ChunkHeaderSize] ^= 6; return b }, [][]string{{"block 1", "deflate", "no later block"}}},
 		{"two payloads", func(b []byte) []byte {
-			b[tinyBlock1+chunkHeaderSize] ^= 6
-			b[tinyBlock5+chunkHeaderSize] ^= 6
+			b[tinyBlock1+zstream.ChunkHeaderSize] ^= 6
+			b[tinyBlock5+zstream.ChunkHeaderSize] ^= 6
 			return b
-		}, [][]string{{"block 1", "deflate", "no block behind it"}, {"block 5", "deflate"}}},
-		{"trailer", func(b []byte) []byte { b[tinyBlock2-4] = 0; return b }, [][]string{{"block 1", "last four bytes", "no block behind it"}}},
+		}, [][]string{{"block 1", "deflate", "no later block"}, {"block 5", "deflate"}}},
+		{"trailer", func(b []byte) []byte { b[tinyBlock2-4] = 0; return b }, [][]string{{"block 1", "last four bytes", "no later block"}}},
 		{"cookie of a chunk", func(b []byte) []byte { b[tinyBlock4] = 'H'; return b }, [][]string{{"cookie"}}},
 		{"cookies of two", func(b []byte) []byte { b[tinyBlock4], b[tinyBlock5] = 0, 0; return b }, [][]string{{"cookie"}}},
 		{"cookie of the first", func(b []byte) []byte { b[unit] = 0; return b }, [][]string{{"cookie"}}},
 		{"cookie of the last", func(b []byte) []byte { b[tinyBlock7] = 0; return b }, [][]string{{"cookie"}}},
 		{"cookie of the copy", func(b []byte) []byte { b[tinyCopy] = 0; return b }, [][]string{{"cookie"}}},
 		{"compressed size", func(b []byte) []byte { le.PutUint32(b[tinyBlock4+12:], 1<<31); return b }, [][]string{{"block 4", "compressed size is 2147483648"}}},
-		{"order", func(b []byte) []byte { le.PutUint32(b[tinyBlock2+16:], 6); return b }, [][]string{{"block 4", "behind that of block 6"}}},
-		{"block behind the disk", func(b []byte) []byte { le.PutUint32(b[tinyBlock7+16:], 8); return b }, [][]string{{"block 8", "the disk has 8"}}},
-		{"zlib header", func(b []byte) []byte { b[unit+chunkHeaderSize]++; return b }, [][]string{{"block 0", "zlib header", "no block behind it"}}},
+		{"order", func(b []byte) []byte { le.PutUint32(b[tinyBlock2+16:], 6); return b }, [][]string{{"block 4", "after that of block 6"}}},
+		{"block after the disk", func(b []byte) []byte { le.PutUint32(b[tinyBlock7+16:], 8); return b }, [][]string{{"block 8", "the disk has 8"}}},
+		{"zlib header", func(b []byte) []byte { b[unit+zstream.ChunkHeaderSize]++; return b }, [][]string{{"block 0", "zlib header", "no later block"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			image := c.change(readFile(t, "tiny.zvhd"))

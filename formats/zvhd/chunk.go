@@ -2,13 +2,11 @@ package zvhd
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // ref is where the chunk of a block lies.
@@ -20,57 +18,22 @@ type ref struct {
 
 func (r ref) end() int64 { return r.off + int64(r.size) }
 
-// chunkHead is what a chunk's header says of itself.
-type chunkHead struct {
-	compressed uint32 // bytes behind the header
-	block      uint32
-}
-
-// size is the chunk's length on disk.
-func (h chunkHead) size() int64 {
-	return roundUp(chunkHeaderSize+int64(h.compressed)+int64(len(chunkTrailer)), unit)
-}
-
-// decodeChunkHead reads the header in b. What the vendor's tool leaves 0 is not looked at.
-func decodeChunkHead(b []byte) (h chunkHead, problem string) {
-	if got := b[:len(chunkCookie)]; string(got) != chunkCookie {
-		return h, fmt.Sprintf("cookie is %q, must be %q", got, chunkCookie)
-	}
-	return chunkHead{binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:])}, ""
-}
-
-// encodeChunk closes the chunk in b, whose first chunkHeaderSize bytes are zeros and whose rest is the compressed
-// block.
-func encodeChunk(b []byte, block uint32) []byte {
-	h := chunkHead{uint32(len(b) - chunkHeaderSize), block}
-	copy(b, chunkCookie)
-	binary.LittleEndian.PutUint32(b[12:], h.compressed)
-	binary.LittleEndian.PutUint32(b[16:], h.block)
-	padding := int(h.size()) - len(b) - len(chunkTrailer)
-	b = append(b, make([]byte, padding)...)
-	return append(b, chunkTrailer...)
-}
-
-// payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
-// looked at: the vendor's tool leaves there what its buffer held before.
+// payload returns the compressed bytes of the chunk that r names, or says why it is wrong.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
-	h, problem := decodeChunkHead(chunk)
+	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {
 	case problem != "":
 		return nil, problem
-	case h.block != r.block || h.size() != int64(r.size):
-		return nil, fmt.Sprintf("block number is %d and compressed size %d, which were others before", h.block, h.compressed)
+	case h.Block != r.block || h.Size() != int64(r.size):
+		return nil, fmt.Sprintf("block number is %d and compressed size %d, which were others before", h.Block, h.Compressed)
 	}
-	if got := chunk[len(chunk)-len(chunkTrailer):]; string(got) != chunkTrailer {
-		return nil, fmt.Sprintf("the last four bytes are %q, must be %q", got, chunkTrailer)
-	}
-	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
+	return h.Payload(chunk)
 }
 
-// streamStart is where decoding starts in the first chunk, behind the zlib header.
+// streamStart is where decoding starts in the first chunk, after the zlib header.
 var streamStart = codec.Place{Bit: 16}
 
-// checkStream looks at the zlib header in front of the first chunk's payload (RFC 1950, 2.2).
+// checkStream checks the zlib header at the start of the first chunk's payload (RFC 1950, 2.2).
 func checkStream(payload []byte) (problem string) {
 	if len(payload) < 2 {
 		return "the payload has no room for a zlib header"
@@ -90,25 +53,13 @@ func checkStream(payload []byte) (problem string) {
 // chunkReader reads chunks into buffers of the driver's. It is safe for concurrent use.
 type chunkReader struct {
 	src     formats.Source
-	buffers *sync.Pool
+	buffers *codec.Buffers
 }
 
-// buffer takes n bytes from the pool; the caller puts them back into buffers. Capacities are powers of two, so that after
-// a few chunks all buffers fit.
-func (c *chunkReader) buffer(n int) *[]byte {
-	buf, _ := c.buffers.Get().(*[]byte)
-	if buf == nil || cap(*buf) < n {
-		fresh := make([]byte, 1<<bits.Len(uint(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
-}
-
-// read gives the payload of the i-th stored chunk, in a buffer that is the caller's to put back. What is wrong with the
-// chunk is told apart from what kept it from being read.
+// read returns the payload of the i-th stored chunk. The caller puts buf back. problem is about the
+// chunk, err about the source.
 func (c *chunkReader) read(ctx context.Context, i int64, r ref) (buf *[]byte, compressed []byte, problem string, err error) {
-	buf = c.buffer(int(r.size))
+	buf = c.buffers.Get(int64(r.size))
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
 		return buf, nil, "", fmt.Errorf("zvhd: chunk of block %d at %#x: %w", r.block, r.off, err)
 	}

@@ -3,17 +3,18 @@ package zvhd
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // maxCreateSize is the largest disk whose blocks have numbers of 32 bits.
 const maxCreateSize = 1 << 32 * blockSize
 
-// encoder writes what the vendor's tool writes. The one zlib stream is made of pieces, one a block, that are encoded at
-// once: each may refer to the plain bytes in front of it, which need not be encoded for that.
+// encoder writes the same as the vendor's tool. The one zlib stream consists of pieces, one a
+// block, which are encoded in parallel: each may refer to the plain bytes before it, and those need
+// not be encoded for that.
 type encoder struct {
 	header  header
 	deflate *codec.ChainEncoder
@@ -22,15 +23,14 @@ type encoder struct {
 	end     int64 // of the last chunk placed
 }
 
+var _ formats.Estimator = (*encoder)(nil)
+
 var _ formats.Chained = (*encoder)(nil)
 
-// Options is the formats.Creator method.
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
 }
 
-// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
-// written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	switch {
 	case size <= 0 || size%512 != 0:
@@ -41,56 +41,45 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
 		return nil, err
 	}
-	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
+	if err := formats.CheckSector(name, opts); err != nil {
+		return nil, err
+	}
 	z, err := codec.NewChainEncoder(opts.Level)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd: %w", err)
 	}
 	e := &encoder{deflate: z, last: -1, end: unit, header: header{
-		cookie:         [8]byte([]byte(cookie)),
-		features:       featuresReserved,
-		version:        fileVersion,
-		dataOffset:     noDataOffset,
-		timestamp:      uint32(since),
-		creatorApp:     [4]byte([]byte(creatorApp)),
-		creatorVersion: creatorVersion,
-		originalSize:   uint64(size),
-		currentSize:    roundUp(uint64(size), currentSizeUnit),
-		geometry:       geometry(uint64(size)),
-		diskType:       diskType,
-		uuid:           opts.UUID,
+		Header: zstream.New(cookie, size, opts),
 	}}
-	e.header.checksum = headerSum(e.header.encode())
+	e.header.Checksum = zstream.Sum(e.header.encode())
 	return e, nil
 }
 
-// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+// Room is 0, because only compressing the disk shows its size.
 func (*encoder) Room(int64) int64 { return 0 }
 
-// ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return blockSize }
 
-// Reach is the formats.Chained method.
 func (e *encoder) Reach() int { return codec.DeflateWindow }
 
-// Encode is the formats.Encoder method, for the first stored block.
+// Encode encodes the first stored block.
 func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	return e.EncodeAfter(dst, plain, ci, nil)
 }
 
-// EncodeAfter is the formats.Chained method.
 func (e *encoder) EncodeAfter(dst, plain []byte, ci int64, before []byte) ([]byte, error) {
 	if int64(len(plain)) != blockSize || ci < 0 || ci >= e.header.blocks() {
 		return nil, fmt.Errorf("zvhd: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, blockSize, e.header.blocks())
 	}
-	dst = append(dst[:0], make([]byte, chunkHeaderSize)...)
+	dst = append(dst[:0], make([]byte, zstream.ChunkHeaderSize)...)
 	if before == nil {
 		dst = append(dst, zlibHeader(e.deflate.Level())...)
 	}
-	return encodeChunk(e.deflate.Encode(dst, plain, before), uint32(ci)), nil
+	return zstream.EncodeChunk(e.deflate.Encode(dst, plain, before), uint32(ci)), nil
 }
 
-// zlibHeader begins a stream (RFC 1950, 2.2): deflate with a window of 32 KiB, and how hard it was tried.
+// zlibHeader begins a stream (RFC 1950, 2.2): deflate with a window of 32 KiB, and how hard it was
+// tried.
 func zlibHeader(level int) []byte {
 	switch {
 	case level == 1:
@@ -103,11 +92,10 @@ func zlibHeader(level int) []byte {
 	return []byte{0x78, 0xda}
 }
 
-// Place is the formats.Encoder method.
 func (e *encoder) Place(ci int64, n int) (int64, error) {
 	switch {
 	case ci <= e.last || ci >= e.header.blocks():
-		return 0, fmt.Errorf("zvhd: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, e.last, e.header.blocks())
+		return 0, fmt.Errorf("zvhd: block %d after block %d: blocks are placed in ascending order and there are %d", ci, e.last, e.header.blocks())
 	case n <= 0 || n%unit != 0 || n > maxChunkSize:
 		return 0, fmt.Errorf("zvhd: a chunk of %d bytes for block %d: it must be whole units of 4096, at most %d", n, ci, maxChunkSize)
 	case e.stored == maxWalked:
@@ -118,7 +106,6 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 	return off, nil
 }
 
-// Finish is the formats.Encoder method.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	for _, at := range []int64{0, e.end} {
 		if err := ctx.Err(); err != nil {

@@ -15,12 +15,13 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // goldenOptions are what the vendor's tool was given or made up, as far as it is in the file.
 func goldenOptions(golden []byte) formats.CreateOptions {
 	h := decodeHeader(golden)
-	return formats.CreateOptions{Timestamp: secondsTo2000 + int64(h.timestamp), UUID: h.uuid, Level: 1}
+	return formats.CreateOptions{Timestamp: zstream.SecondsTo2000 + int64(h.Timestamp), UUID: h.UUID, Level: 1}
 }
 
 // TestWritesAllButThePayloadsAsTheVendor lays out the vendor's own chunks and wants the vendor's own file.
@@ -29,16 +30,16 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			golden := readFile(t, name+".zvhd")
 			h := decodeHeader(golden)
-			e := newEncoder(t, int64(h.originalSize), goldenOptions(golden))
-			var dst memory
+			e := newEncoder(t, int64(h.OriginalSize), goldenOptions(golden))
+			var dst formattest.Memory
 			for _, r := range refsOf(t, golden) {
 				put(t, e, &dst, int64(r.block), golden[r.off:r.end()])
 			}
 			if err := e.Finish(t.Context(), &dst); err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(dst.b, golden) {
-				t.Errorf("%d bytes that are not the vendor's %d", len(dst.b), len(golden))
+			if !bytes.Equal(dst.B, golden) {
+				t.Errorf("%d bytes that are not the vendor's %d", len(dst.B), len(golden))
 			}
 		})
 	}
@@ -49,7 +50,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 	for _, name := range goldenFiles {
 		t.Run(name, func(t *testing.T) {
 			golden, disk := readFile(t, name+".zvhd"), goldenDisk(t, name)
-			image := writeWith(t, newEncoder(t, int64(decodeHeader(golden).originalSize), goldenOptions(golden)), disk)
+			image := writeWith(t, newEncoder(t, int64(decodeHeader(golden).OriginalSize), goldenOptions(golden)), disk)
 			if !bytes.Equal(image[:unit], golden[:unit]) || !bytes.Equal(image[len(image)-unit:], golden[len(golden)-unit:]) {
 				t.Error("the headers differ")
 			}
@@ -80,7 +81,7 @@ var update = flag.Bool("update", false, "write the golden files of our own writi
 // library is worth the change (-update).
 func TestGoldenOutput(t *testing.T) {
 	disk := formattest.Disk{Bytes: 1 << 30, Parts: []formattest.Part{
-		{Off: 3<<20 - 700, Data: pattern(3<<20-700, 5000)},
+		{Off: 3<<20 - 700, Data: formattest.Pattern(3<<20-700, 5000)},
 		{Off: 4<<20 - 20_000, Data: formattest.Prose(40_000)},
 		{Off: 9<<20 - 512, Data: noise(512)},
 	}}
@@ -98,17 +99,17 @@ func TestGoldenOutput(t *testing.T) {
 // compareChunks compares a chunk with the vendor's in all but the payload and the vendor's unclean padding.
 func compareChunks(t *testing.T, ours, theirs []byte) {
 	t.Helper()
-	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:chunkHeaderSize], theirs[16:chunkHeaderSize]) {
-		t.Errorf("chunk header %x, the vendor's is %x", ours[:chunkHeaderSize], theirs[:chunkHeaderSize])
+	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:zstream.ChunkHeaderSize], theirs[16:zstream.ChunkHeaderSize]) {
+		t.Errorf("chunk header %x, the vendor's is %x", ours[:zstream.ChunkHeaderSize], theirs[:zstream.ChunkHeaderSize])
 	}
-	h, problem := decodeChunkHead(ours)
+	h, problem := zstream.DecodeChunkHead(ours)
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	end := chunkHeaderSize + int(h.compressed)
-	padding := ours[end : len(ours)-len(chunkTrailer)]
-	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.size() || string(ours[len(ours)-4:]) != chunkTrailer {
-		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.compressed)
+	end := zstream.ChunkHeaderSize + int(h.Compressed)
+	padding := ours[end : len(ours)-len(zstream.ChunkTrailer)]
+	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.Size() || string(ours[len(ours)-4:]) != zstream.ChunkTrailer {
+		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.Compressed)
 	}
 	if sync := ours[end-4 : end]; !bytes.Equal(sync, []byte{0, 0, 0xff, 0xff}) {
 		t.Errorf("the payload ends in %x, which is no sync flush", sync)
@@ -171,7 +172,7 @@ func TestEveryLevelReadsBack(t *testing.T) {
 	for level := range 10 {
 		image := writeImage(t, disk, formats.CreateOptions{Level: level})
 		wantContent(t, image, disk)
-		if problem := checkStream(image[unit+chunkHeaderSize:]); problem != "" {
+		if problem := checkStream(image[unit+zstream.ChunkHeaderSize:]); problem != "" {
 			t.Errorf("level %d: %s", level, problem)
 		}
 		sizes[level] = len(image)
@@ -194,7 +195,7 @@ func TestBlocksCompressTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(behind) > len(alone)/3 {
-		t.Errorf("%d bytes alone, %d behind the same", len(alone), len(behind))
+		t.Errorf("%d bytes alone, %d after the same", len(alone), len(behind))
 	}
 }
 
@@ -219,26 +220,26 @@ func TestCreateRefuses(t *testing.T) {
 		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, size, formats.CreateOptions{}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		openSource(t, formattest.Bytes(dst.b))
+		openSource(t, formattest.Bytes(dst.B))
 	}
 }
 
 func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 	for timestamp, want := range map[int64]string{
-		-1:                    "2000-01-01T00:00:00Z",
-		secondsTo2000 + 61:    "2000-01-01T00:01:01Z",
-		secondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
-		math.MaxInt64:         "2136-02-07T06:28:15Z",
+		-1:                            "2000-01-01T00:00:00Z",
+		zstream.SecondsTo2000 + 61:    "2000-01-01T00:01:01Z",
+		zstream.SecondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
+		math.MaxInt64:                 "2136-02-07T06:28:15Z",
 	} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		details := openSource(t, formattest.Bytes(dst.B)).Info().Details
 		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
 			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
 		}
@@ -271,7 +272,7 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 
 func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	e := newEncoder(t, 64<<20, formats.CreateOptions{})
-	plain, before := pattern(0, blockSize), pattern(7, 32<<10)
+	plain, before := formattest.Pattern(0, blockSize), formattest.Pattern(7, 32<<10)
 	want, err := e.EncodeAfter(nil, plain, 7, before)
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +310,7 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+	if err := e.Finish(ctx, &formattest.Memory{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled Finish = %v", err)
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// directory knows where the chunks are, by their place in the file: chunk i is that of the i-th stored block.
+// directory knows where the chunks are, by their place in the file: chunk i is that of the i-th
+// stored block.
 type directory interface {
 	// at returns chunk i, or ok false if there are no more than i.
 	at(ctx context.Context, i int64) (r ref, ok bool, err error)
@@ -23,7 +24,8 @@ type hit struct {
 	ok  bool // there is one
 	i   int64
 	ref ref
-	// run is the number of blocks that are stored from this one on without a gap, as far as telling costs no read.
+	// run is the number of blocks stored from this one on without a gap, as far as is known without
+	// a read.
 	run int64
 }
 
@@ -33,11 +35,11 @@ const (
 	walkPage  = 4096 // refs that are allocated at once: growing one slice would for a while take twice its memory
 )
 
-// walked is the directory of a file without an index: it goes from chunk to chunk, as far as it was asked.
+// walked is the directory of a file without an index. It follows the chunks as far as callers need.
 type walked struct {
 	src    formats.Source
 	blocks int64         // the disk's
-	turn   chan struct{} // holds one token while somebody goes on
+	turn   chan struct{} // holds one token while a caller walks on
 
 	mu    sync.Mutex // guards the following
 	pages [][]ref
@@ -79,7 +81,7 @@ func (d *walked) find(ctx context.Context, block, max int64) (hit, error) {
 // ref is chunk i, one of those known; the caller holds mu.
 func (d *walked) ref(i int64) ref { return d.pages[i/walkPage][i%walkPage] }
 
-// known returns chunk i if it is one of the n that are known so far; that in front of chunk 0 always is.
+// known returns chunk i if it is one of the n known so far. The one before chunk 0 always is.
 func (d *walked) known(i int64) (r ref, n int64, done bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -107,7 +109,7 @@ func (d *walked) search(block, max int64) (h hit, n int64, done bool) {
 	return h, d.n, d.done
 }
 
-// goOn looks for the chunk behind the n that are known, unless somebody else has meanwhile.
+// goOn finds the chunk after the n known ones, unless another caller has meanwhile.
 func (d *walked) goOn(ctx context.Context, n int64) error {
 	select {
 	case d.turn <- struct{}{}:

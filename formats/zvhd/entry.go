@@ -8,6 +8,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // entry is that of a stored block in the index: where its chunk is, and its pieces' places.
@@ -45,7 +46,8 @@ func (e entry) putPlace(p int, s indexed) {
 	le.PutUint32(b[12:], s.sum)
 }
 
-// windowLen is the length of the window of a place in chunk i: full, but near the start of the stream.
+// windowLen is the length of the window of a place in chunk i: full, but near the start of the
+// stream.
 func windowLen(i int64, plain uint32) int {
 	if i == 0 {
 		return int(min(windowSize, plain))
@@ -66,7 +68,7 @@ func (m *image) readIndexed(ctx context.Context, x *index, p []byte, i int64, r 
 	}
 	first, last := int(in/pieceSize), int((in+int64(len(p))-1)/pieceSize)
 	s, end := e.place(first), e.place(last).end
-	if s.bit/8 > end || end > r.size-chunkHeaderSize || int64(s.plain) > in {
+	if s.bit/8 > end || end > r.size-zstream.ChunkHeaderSize || int64(s.plain) > in {
 		return &indexError{formats.Corrupt(name, windowAt(i, first), "index: the place of piece %d of block %d is not in its chunk", first, r.block)}
 	}
 	window, _ := x.windows.Get().(*[]byte)
@@ -79,9 +81,9 @@ func (m *image) readIndexed(ctx context.Context, x *index, p []byte, i int64, r 
 	if err := x.readWindow(ctx, from.Window, windowAt(i, first), s.sum); err != nil {
 		return err
 	}
-	buf := m.chunks.buffer(int(end - s.bit/8))
+	buf := m.chunks.buffers.Get(int64(end - s.bit/8))
 	defer m.chunks.buffers.Put(buf)
-	at := r.off + chunkHeaderSize + int64(s.bit/8)
+	at := r.off + zstream.ChunkHeaderSize + int64(s.bit/8)
 	if err := m.src.ReadAt(ctx, *buf, at); err != nil {
 		return fmt.Errorf("zvhd: chunk of block %d at %#x: %w", r.block, at, err)
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 )
 
-// Reading without an index. Where a piece's place is known and decoding would find no other, readers decode at once.
-// Otherwise they take turns, a block at most in each: what one finds on its way the next one need not look for, so that
-// however many read, together they make one pass.
+// Reading without an index. If a piece's place is known and decoding would find no other, readers
+// decode at once. Otherwise they take turns of at most a block. Places that one reader finds are
+// known to the next, so that however many read, together they make one pass.
 
 // forward is one read of a part of a block.
 type forward struct {
@@ -41,8 +41,8 @@ func (m *image) readForward(ctx context.Context, p []byte, i int64, r ref, in in
 	}
 }
 
-// takeTurn goes on from the nearest place known: to the end of p if that is in the same block, and then the read is done,
-// or else to the next block.
+// takeTurn goes on from the nearest known place: to the end of p if that is in the same block,
+// which completes the read, or else to the next block.
 func (f *forward) takeTurn(ctx context.Context) (done bool, err error) {
 	m := f.m
 	select {
@@ -71,7 +71,8 @@ func (f *forward) takeTurn(ctx context.Context) (done bool, err error) {
 	return false, nil
 }
 
-// scan decodes the block in chunk i and notes the places it finds; if nobody wants its bytes, only where it ends.
+// scan decodes the block in chunk i and notes the places it finds. If dst is nil, it finds only the
+// block's end.
 func (m *image) scan(ctx context.Context, s *scan, dst []byte, off, i int64, r ref) error {
 	if err := m.scanChunk(ctx, s, dst, off, i, r); err != nil {
 		return err

@@ -28,7 +28,7 @@ func opened(t testing.TB, src formats.Source) *image {
 func TestReadersInOrderDecodeNothingTwice(t *testing.T) {
 	disk := formattest.Disk{Bytes: 1 << 30}
 	for off := int64(0); off < 20<<20; off += pieceSize {
-		disk.Parts = append(disk.Parts, formattest.Part{Off: off + 5000, Data: pattern(off+5000, 2000)})
+		disk.Parts = append(disk.Parts, formattest.Part{Off: off + 5000, Data: formattest.Pattern(off+5000, 2000)})
 	}
 	image := writeImage(t, disk, formats.CreateOptions{})
 	for _, n := range []int64{pieceSize, 1 << 20, blockSize, 5 << 20} {

@@ -1,7 +1,6 @@
 package zvhd
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
@@ -11,7 +10,7 @@ import (
 // seeds are small images, whole and cut.
 func seeds(t testing.TB) (images [][]byte) {
 	t.Helper()
-	part := func(off, n int64) formattest.Part { return formattest.Part{Off: off, Data: pattern(off, n)} }
+	part := func(off, n int64) formattest.Part { return formattest.Part{Off: off, Data: formattest.Pattern(off, n)} }
 	for _, disk := range []formattest.Disk{
 		{Bytes: 1 << 30},
 		{Bytes: 1 << 30, Parts: []formattest.Part{part(100, 5000)}},
@@ -48,23 +47,9 @@ func FuzzOpen(f *testing.F) {
 			image = reseal(append([]byte(nil), image...))
 		}
 		src := formattest.Bytes(image)
-		damage := 0
-		wantKnown(t, d.Check(t.Context(), src, formats.OpenOptions{}, func(p formats.Problem) {
-			if !p.Leak {
-				damage++
-			}
-		}))
-		img, err := formats.Set{Drivers: []formats.Driver{d}}.Open(t.Context(), src, name, formats.OpenOptions{})
-		wantKnown(t, err)
-		if err != nil {
-			if damage == 0 && errors.Is(err, formats.ErrCorrupt) {
-				t.Errorf("check finds nothing wrong and open says %v", err)
-			}
+		img, bad := formattest.Hostile(t, d, src, formats.OpenOptions{})
+		if img == nil {
 			return
-		}
-		bad := readEverywhere(t, img)
-		if bad && damage == 0 {
-			t.Error("a read failed in a file in which check finds nothing wrong")
 		}
 		if ix := img.(formats.Indexed); flags&2 != 0 && ix.IndexSize() < 32<<20 {
 			readByIndex(t, ix, bad)
@@ -72,38 +57,12 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func wantKnown(t *testing.T, err error) {
-	t.Helper()
-	if err != nil && !errors.Is(err, formats.ErrCorrupt) && !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("an error of no known kind: %v", err)
-	}
-}
-
-// readEverywhere reads at the start and the end of the first extents.
-func readEverywhere(t *testing.T, img formats.Image) (failed bool) {
-	t.Helper()
-	p, seen := make([]byte, 512), 0
-	for e, err := range formats.Extents(t.Context(), img, 0, img.Info().Size) {
-		if seen++; err != nil || seen > 20 {
-			wantKnown(t, err)
-			return failed || err != nil
-		}
-		for _, off := range []int64{e.Off, e.End() - 512} {
-			if err := img.ReadAt(t.Context(), p, off); err != nil {
-				wantKnown(t, err)
-				failed = true
-			}
-		}
-	}
-	return failed
-}
-
 // readByIndex wants an index to be made of a file in which all can be read, and only of one; by it all can be read, too.
 func readByIndex(t *testing.T, img formats.Indexed, bad bool) {
 	t.Helper()
 	b := make([]byte, 0, img.IndexSize())
 	err := img.BuildIndex(t.Context(), func(p []byte) error { b = append(b, p...); return nil })
-	wantKnown(t, err)
+	formattest.WantKnown(t, err)
 	if err != nil {
 		return
 	}
@@ -113,7 +72,7 @@ func readByIndex(t *testing.T, img formats.Indexed, bad bool) {
 	if err := img.UseIndex(t.Context(), formattest.Bytes(b)); err != nil {
 		t.Fatal(err)
 	}
-	if readEverywhere(t, img) {
+	if formattest.ReadEverywhere(t, img) {
 		t.Error("a read failed by an index")
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // openError opens an image that must be refused.
@@ -73,9 +74,9 @@ var sealedFields = []string{"cookie", "checksum"}
 func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 	good := readFile(t, "tiny.zvhd")
 	for _, f := range fields {
-		known := len(hostileFields[f.name]) > 0 || len(unsupportedFields[f.name]) > 0 || len(ignoredFields[f.name]) > 0 || slices.Contains(sealedFields, f.name)
+		known := len(hostileFields[f.Name]) > 0 || len(unsupportedFields[f.Name]) > 0 || len(ignoredFields[f.Name]) > 0 || slices.Contains(sealedFields, f.Name)
 		if !known {
-			t.Errorf("no test says what a hostile %s does", f.name)
+			t.Errorf("no test says what a hostile %s does", f.Name)
 		}
 	}
 	for _, set := range []struct {
@@ -165,7 +166,7 @@ func (e endless) ReadAt(_ context.Context, p []byte, off int64) error {
 		copy(p, (*header)(&e).encode())
 		return nil
 	}
-	copy(p, encodeChunk(make([]byte, chunkHeaderSize), uint32(off/unit-1)))
+	copy(p, zstream.EncodeChunk(make([]byte, zstream.ChunkHeaderSize), uint32(off/unit-1)))
 	return nil
 }
 
@@ -192,14 +193,14 @@ func TestOldChecksumQuirk(t *testing.T) {
 func rechain(t testing.TB, size int64, payloads ...[]byte) []byte {
 	t.Helper()
 	e := newEncoder(t, size, formats.CreateOptions{})
-	var dst memory
+	var dst formattest.Memory
 	for i, p := range payloads {
-		put(t, e, &dst, int64(i), encodeChunk(append(make([]byte, chunkHeaderSize), p...), uint32(i)))
+		put(t, e, &dst, int64(i), zstream.EncodeChunk(append(make([]byte, zstream.ChunkHeaderSize), p...), uint32(i)))
 	}
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
 // TestHostileChunks damages chunks of tiny.zvhd: it opens, as no chunk is looked at, and the read that needs the chunk fails.
@@ -216,19 +217,19 @@ func TestHostileChunks(t *testing.T) {
 		{"compressed size 0", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 0) }, []string{"at 0x79000", "cookie"}},
 		{"compressed size, less", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 9523) }, []string{"block 7", "deflate"}},
 		{"compressed size, more", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 9525) }, []string{"block 7", "deflate"}},
-		{"compressed size behind the file", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 20000) }, []string{"block 7", "compressed size is 20000"}},
+		{"compressed size after the file", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 20000) }, []string{"block 7", "compressed size is 20000"}},
 		{"compressed size 2^32-1", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 1<<32-1) }, []string{"compressed size is 4294967295"}},
 		{"compressed size to the end", func(b []byte) { le.PutUint32(b[tinyBlock7+12:], 4*unit-52) }, []string{"truncated"}},
 		{"block number twice", func(b []byte) { le.PutUint32(b[tinyBlock5+16:], 4) }, []string{"at 0x75000", "block 4", "ascend"}},
 		{"block number going back", func(b []byte) { le.PutUint32(b[tinyBlock5+16:], 3) }, []string{"block 3", "ascend"}},
-		{"block number behind the disk", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 8) }, []string{"block 8", "the disk has 8 blocks"}},
+		{"block number after the disk", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 8) }, []string{"block 8", "the disk has 8 blocks"}},
 		{"block number 2^32-1", func(b []byte) { le.PutUint32(b[tinyBlock7+16:], 1<<32-1) }, []string{"block 4294967295"}},
 		{"trailer", func(b []byte) { b[tinyBlock2-1] = 1 }, []string{"block 1", "last four bytes"}},
-		{"zlib method", func(b []byte) { b[unit+chunkHeaderSize] = 0x77 }, []string{"block 0", "zlib header: the method"}},
-		{"zlib window", func(b []byte) { b[unit+chunkHeaderSize] = 0x88 }, []string{"block 0", "zlib header: the method"}},
-		{"zlib check", func(b []byte) { b[unit+chunkHeaderSize+1] = 2 }, []string{"block 0", "zlib header", "31"}},
-		{"zlib dictionary", func(b []byte) { b[unit+chunkHeaderSize+1] = 0x20 }, []string{"block 0", "zlib header", "dictionary"}},
-		{"a bit of deflate", func(b []byte) { b[tinyBlock4+chunkHeaderSize] ^= 6 }, []string{"block 4", "deflate"}},
+		{"zlib method", func(b []byte) { b[unit+zstream.ChunkHeaderSize] = 0x77 }, []string{"block 0", "zlib header: the method"}},
+		{"zlib window", func(b []byte) { b[unit+zstream.ChunkHeaderSize] = 0x88 }, []string{"block 0", "zlib header: the method"}},
+		{"zlib check", func(b []byte) { b[unit+zstream.ChunkHeaderSize+1] = 2 }, []string{"block 0", "zlib header", "31"}},
+		{"zlib dictionary", func(b []byte) { b[unit+zstream.ChunkHeaderSize+1] = 0x20 }, []string{"block 0", "zlib header", "dictionary"}},
+		{"a bit of deflate", func(b []byte) { b[tinyBlock4+zstream.ChunkHeaderSize] ^= 6 }, []string{"block 4", "deflate"}},
 		{"compressed flag", func(b []byte) { b[tinyBlock4+20] = 1 }, nil},
 		{"original size", func(b []byte) { le.PutUint32(b[tinyBlock4+24:], 1) }, nil},
 		{"padding", func(b []byte) { b[tinyBlock5-5] ^= 0xff }, nil},
@@ -267,10 +268,10 @@ func TestHostileStreams(t *testing.T) {
 		{"nothing", [][]byte{{}, second}, []string{"block 0", "zlib header"}},
 		{"no zlib header", [][]byte{first[2:], second}, []string{"block 0", "zlib header"}},
 		{"a second zlib header", [][]byte{first, append(head, second...)}, []string{"block 1", "deflate"}},
-		{"a finished stream", [][]byte{final, second}, []string{"block 0", "finished"}},
+		{"a finished stream", [][]byte{final, second}, []string{"block 0", "must go on"}},
 		{"no sync flush", [][]byte{first[:len(first)-4], second}, []string{"block 0"}},
 		{"half a sync flush", [][]byte{first[:len(first)-1], second}, []string{"block 0", "between two blocks"}},
-		{"a byte behind the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},
+		{"a byte after the flush", [][]byte{append(bytes.Clone(first), 0), second}, []string{"block 0", "between two blocks"}},
 		{"short", [][]byte{append(head, piece(plain[:blockSize-1], nil)...), second}, []string{"block 0", "2097151 bytes"}},
 		{"long", [][]byte{append(head, piece(plain[:blockSize+1], nil)...), second}, []string{"block 0", "more than"}},
 		{"a bomb", [][]byte{append(head, piece(make([]byte, 16<<20), nil)...), second}, []string{"block 0", "more than"}},
@@ -301,11 +302,11 @@ func TestNothingInFrontOfTheStream(t *testing.T) {
 // TestBlocksBehindDamageAreNotGuessed reads one whose window is lost.
 func TestBlocksBehindDamageAreNotGuessed(t *testing.T) {
 	image := readFile(t, "tiny.zvhd")
-	image[tinyBlock1+chunkHeaderSize] ^= 6
+	image[tinyBlock1+zstream.ChunkHeaderSize] ^= 6
 	img := openSource(t, formattest.Bytes(image))
 	p := make([]byte, 4096)
 	formattest.WantError(t, img.ReadAt(t.Context(), p, 7*blockSize), formats.ErrCorrupt, "block 1")
 	if err := img.ReadAt(t.Context(), p, 0); err != nil {
-		t.Errorf("the block in front of the damage: %v", err)
+		t.Errorf("the block before the damage: %v", err)
 	}
 }

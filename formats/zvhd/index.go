@@ -12,10 +12,11 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/tables"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// The index, as docs/formats/zvhd.md has it: groups of stored blocks, each their windows and a page of entries; then the
-// number of each group's first block; then a page that says what it all is.
+// The index, as in docs/formats/zvhd.md: groups of stored blocks, each their windows and a page of
+// entries; then the number of each group's first block; then a page that describes the index.
 const (
 	indexMagic   = "imsfs zvhd index"
 	indexVersion = 1
@@ -45,13 +46,14 @@ type index struct {
 
 var _ directory = (*index)(nil)
 
-// indexError is what is wrong with an index, not with the image.
+// indexError is damage of an index, not of the image.
 type indexError struct{ err error }
 
 func (e *indexError) Error() string { return e.err.Error() }
 func (e *indexError) Unwrap() error { return e.err }
 
-// capacity is the number of blocks that a file of this size can have stored, of those of its disk: each takes a unit at least.
+// capacity is the number of blocks that a file of this size can have stored, of those of its disk:
+// each takes a unit at least.
 func capacity(size, blocks int64) int64 {
 	return max(0, min(blocks, (size-2*unit)/unit, maxGroups*groupLen))
 }
@@ -60,18 +62,17 @@ func capacity(size, blocks int64) int64 {
 func indexSize(blocks int64) (size, top, tail int64) {
 	groups := ceilDiv(blocks, groupLen)
 	top = groups * groupSize
-	tail = top + roundUp(groups*4, unit)
+	tail = top + zstream.RoundUp(groups*4, unit)
 	return tail + unit, top, tail
 }
 
-// IndexSize is the formats.Indexed method. How many blocks are stored is not known yet, so it is enough for as many as
-// may be; the rest is zeros.
+// IndexSize is enough for all blocks, because the number of stored ones is not known yet. The rest
+// is zeros.
 func (m *image) IndexSize() int64 {
 	size, _, _ := indexSize(capacity(m.src.Size(), m.walked.blocks))
 	return size
 }
 
-// UseIndex is the formats.Indexed method.
 func (m *image) UseIndex(ctx context.Context, src formats.Source) error {
 	size, topAt, tailAt := indexSize(capacity(m.src.Size(), m.walked.blocks))
 	if src.Size() != size {
@@ -101,10 +102,9 @@ func (m *image) UseIndex(ctx context.Context, src formats.Source) error {
 	return nil
 }
 
-// UsesIndex is the formats.Indexed method.
 func (m *image) UsesIndex() bool { return m.index.Load() != nil }
 
-// checkTail says what keeps the last page from being that of an index of this image.
+// checkTail says why the last page is not that of an index of this image, or "".
 func (m *image) checkTail(b []byte) (problem string) {
 	le := binary.LittleEndian
 	switch {
@@ -120,7 +120,7 @@ func (m *image) checkTail(b []byte) (problem string) {
 	return ""
 }
 
-// pageIsGood tells whether a page ends in its checksum.
+// pageIsGood reports whether a page ends in its checksum.
 func pageIsGood(b []byte) bool {
 	return crc32.Checksum(b[:unit-4], castagnoli) == binary.LittleEndian.Uint32(b[unit-4:])
 }
@@ -200,7 +200,8 @@ func (x *index) findIn(ctx context.Context, group, block, max int64) (hit, error
 	return h, nil
 }
 
-// giveUp tells whether reading can go on without the index, which is then no longer used: it is damaged or cannot be read.
+// giveUp reports whether reading can go on without the index, which is no longer used then: it is
+// damaged or cannot be read.
 func (m *image) giveUp(ctx context.Context, x *index, err error) bool {
 	var broken *indexError
 	if ctx.Err() != nil || !errors.As(err, &broken) {

@@ -68,7 +68,7 @@ func manyBlocks() formattest.Disk {
 	disk := formattest.Disk{Bytes: 1 << 30}
 	for i := range int64(groupLen + 5) {
 		off := (i + i/5) * blockSize
-		disk.Parts = append(disk.Parts, formattest.Part{Off: off, Data: pattern(off, 6000)}, formattest.Part{Off: off + blockSize - 5000, Data: noise(5000)})
+		disk.Parts = append(disk.Parts, formattest.Part{Off: off, Data: formattest.Pattern(off, 6000)}, formattest.Part{Off: off + blockSize - 5000, Data: noise(5000)})
 	}
 	return disk
 }

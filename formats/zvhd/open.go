@@ -7,16 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // maxOpenWalk is how many chunks are looked at to open a file that does not end in a header.
 const maxOpenWalk = 1 << 16
 
-// seals are the header and what stands in the last unit, where its copy should be. One with a fault is not to be believed.
+// seals are the header and the last unit, where its copy should be. One with a fault must not be
+// used.
 type seals struct {
 	header, tail           header
 	headerFault, tailFault string
@@ -52,10 +52,10 @@ func readSeal(ctx context.Context, src formats.Source, at int64, sum interface{ 
 		return h, "", fmt.Errorf("zvhd: header at %#x: %w", at, err)
 	}
 	_, err = sum.Write(b)
-	return decodeHeader(b), checkSeal(b), err
+	return decodeHeader(b), zstream.Fault(b, cookie), err
 }
 
-// believed is the header, or its copy if the header is damaged; at is where it stands.
+// believed returns the header, or its copy if the header is damaged, and its offset.
 func (s *seals) believed() (h *header, at int64, err error) {
 	switch {
 	case s.headerFault == "":
@@ -66,9 +66,9 @@ func (s *seals) believed() (h *header, at int64, err error) {
 	return nil, 0, formats.Corrupt(name, 0, "header: %s (and its copy at %#x: %s)", s.headerFault, s.tailAt, s.tailFault)
 }
 
-// Open is the formats.Driver method. It reads the header and its copy, and no chunk: the copy at the file's end shows
-// that the file was not cut short. Only where there is none the chunks are followed, up to maxOpenWalk of them, to where
-// it may stand.
+// Open reads the header and its copy, and no chunk. The copy at the file's end shows that the file
+// was not cut short. If there is none, the chunks are followed, up to maxOpenWalk of them, to the
+// place where it may be.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -105,7 +105,8 @@ func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.Open
 
 func (d *Driver) chunks(src formats.Source) chunkReader { return chunkReader{src, &d.buffers} }
 
-// findEnd makes sure that the copy of the header stands behind the chunks, though not at the file's end.
+// findEnd returns an error unless the copy of the header is after the chunks, though not at the
+// file's end.
 func (d *walked) findEnd(ctx context.Context, s *seals) error {
 	_, more, err := d.at(ctx, maxOpenWalk)
 	if err == nil && !more {
@@ -130,18 +131,12 @@ func truncated(chunks int64) string {
 func (h *header) info() formats.Info {
 	return formats.Info{
 		Format:      name,
-		Size:        int64(h.currentSize),
+		Size:        int64(h.CurrentSize),
 		ClusterSize: pieceSize,
 		Allocated:   formats.Unknown,
 		Compression: "zlib",
-		Details: []formats.Detail{
-			{Key: "creator_app", Value: strings.Trim(strconv.QuoteToASCII(string(h.creatorApp[:3])), `"`)}, // hostile bytes escaped
-			{Key: "creator_version", Value: formatVersion(h.creatorVersion)},
-			{Key: "timestamp", Value: time.Unix(secondsTo2000+int64(h.timestamp), 0).UTC().Format(time.RFC3339)},
-			{Key: "uuid", Value: formatUUID(h.uuid)},
-			{Key: "original_size", Value: strconv.FormatUint(h.originalSize, 10)},
-			{Key: "geometry", Value: formatGeometry(h.geometry)},
+		Details: append(h.Details(), []formats.Detail{
 			{Key: "block_size", Value: strconv.Itoa(blockSize)},
-		},
+		}...),
 	}
 }

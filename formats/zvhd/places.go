@@ -13,15 +13,16 @@ const (
 	maxRecent = 128
 	// maxMilestones is how many more are kept, at regular distances all over the file: 16 MiB.
 	maxMilestones = 512
-	// firstEvery is the distance of milestones in stored blocks at first; it doubles when they become too many.
+	// firstEvery is the distance of milestones in stored blocks at first; it doubles when they
+	// become too many.
 	firstEvery = 64
 )
 
 // pos numbers the places that are remembered: piece p of the block in chunk i.
 func pos(i int64, p int) int64 { return i*pieces + int64(p) }
 
-// places are those that are known of one file, by pos. It is safe for concurrent use. What it holds is metadata: the last
-// plain bytes in front of a place, which are nobody's to read.
+// places are the known places of one file, by pos. It is safe for concurrent use. It holds metadata
+// only: the last plain bytes before a place, which no reader gets.
 type places struct {
 	mu         sync.Mutex
 	list       []*known // ascending
@@ -40,7 +41,8 @@ type known struct {
 
 func newPlaces() *places { return &places{every: firstEvery, recent: maxRecent} }
 
-// nearest returns the last place known that is not behind pos: at worst the start of the stream.
+// nearest returns the last known place that is not after pos: the start of the stream if there is
+// no other.
 func (k *places) nearest(at int64) (int64, codec.Place) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -51,7 +53,8 @@ func (k *places) nearest(at int64) (int64, codec.Place) {
 	return k.list[i-1].pos, k.use(i - 1)
 }
 
-// between returns the place at from if it is known and the one at to is as well: decoding would find nothing new.
+// between returns the place at from if it is known and the one at to is as well: decoding would
+// find nothing new.
 func (k *places) between(from, to int64) (p codec.Place, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -98,7 +101,7 @@ func (k *places) addMilestone(at int64, p codec.Place) {
 	}
 }
 
-// clear forgets all: an index knows better.
+// clear forgets all places, because an index has them.
 func (k *places) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -124,7 +127,7 @@ func (k *places) use(i int) codec.Place {
 
 func (k *places) milestone(at int64) bool { return at%(k.every*pieces) == 0 }
 
-// thinOut makes every other milestone an ordinary place.
+// thinOut turns every other milestone into an ordinary place.
 func (k *places) thinOut() {
 	k.every *= 2
 	k.milestones = 0
@@ -135,7 +138,7 @@ func (k *places) thinOut() {
 	}
 }
 
-// shrink drops the places used longest ago that are no milestones.
+// shrink drops the places used longest ago that are not milestones.
 func (k *places) shrink() {
 	for len(k.list)-k.milestones > k.recent {
 		oldest := -1

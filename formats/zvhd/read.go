@@ -9,7 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 )
 
-// image is an open ZVHD file. What changes behind its back is only what is known of where to start.
+// image is an open ZVHD file. It is immutable but for the known places, from which decoding can
+// start.
 type image struct {
 	info    formats.Info
 	src     formats.Source
@@ -18,21 +19,20 @@ type image struct {
 	chunks  chunkReader
 	walked  *walked
 	places  *places
-	turn    chan struct{} // holds one token while somebody decodes to find places
+	turn    chan struct{} // holds one token while a reader decodes to find places
 	index   atomic.Pointer[index]
 }
 
 var _ formats.Indexed = (*image)(nil)
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
 	return info
 }
 
-// Extent is the formats.Image method. Without an index it goes from chunk to chunk up to off, which reads each one's
-// header once; a run of zeros is maximal, one of data as long as is known by then.
+// Extent goes from chunk to chunk up to off if there is no index, and reads each one's header once.
+// A run of zeros is maximal, one of data as long as is known by then.
 func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	block := off / blockSize
 	h, err := m.find(ctx, block, ceilDiv(off+n, blockSize)-block)
@@ -52,7 +52,6 @@ func (m *image) Extent(ctx context.Context, off, n int64) (formats.Extent, error
 	return e, nil
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
 		block, in := off/blockSize, off%blockSize
@@ -84,7 +83,8 @@ func (m *image) find(ctx context.Context, block, max int64) (hit, error) {
 	return m.walked.find(ctx, block, max)
 }
 
-// readBlock fills p with the bytes at offset in of the block in chunk i, by the index if there is one.
+// readBlock fills p with the bytes at offset in of the block in chunk i, by the index if there is
+// one.
 func (m *image) readBlock(ctx context.Context, p []byte, i int64, r ref, in int64) error {
 	if x := m.index.Load(); x != nil {
 		err := m.readIndexed(ctx, x, p, i, r, in)

@@ -4,22 +4,23 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 )
 
-// scan is a decode of a block from a place on that finds the places of the pieces behind it.
+// scan decodes a block from a place on and finds the places of the pieces after it.
 type scan struct {
 	from codec.Place
 	q    int // the piece that from is the place of
-	to   int // the piece in front of which to stop; pieces for the whole block
+	to   int // the piece at which to stop; pieces for the whole block
 
-	// places[p] is piece p's, for q <= p < to; places[pieces] is where the block ends, if it was reached. A place is the last
-	// that is not behind the start of its piece, so pieces may share one.
+	// places[p] is piece p's, for q <= p < to; places[pieces] is the block's end, if it was
+	// reached. A place is the last that is not after the start of its piece, so pieces may share
+	// one.
 	places [pieces + 1]codec.Place
-	// ends[p] is the offset in the payload of the first place that is not in front of the start of piece p.
+	// ends[p] is the offset in the payload of the first place at or after the start of piece p.
 	ends [pieces + 1]int64
 	seen [pieces + 1]bool
 }
 
-// decode fills dst with the block's bytes from offset off on, which lie between the two pieces. Only reaching the end of
-// the block makes sure that it ends as it must.
+// decode fills dst with the block's bytes from offset off on, which lie between the two pieces.
+// Only a decode up to the end of the block verifies its end.
 func (s *scan) decode(dst []byte, off int64, payload []byte) error {
 	s.places[s.q] = s.from
 	c := codec.Scan{
@@ -38,7 +39,7 @@ func (s *scan) decode(dst []byte, off int64, payload []byte) error {
 	return nil
 }
 
-// pass notes a place for the next piece that starts there or behind it.
+// pass notes a place for the next piece that starts at it or after it.
 func (s *scan) pass(p codec.Place) {
 	for e := s.q + 1; e <= s.to && int64(e)*pieceSize <= p.Plain; e++ {
 		if s.ends[e] == 0 {

@@ -1,18 +1,20 @@
-// Package zvhd reads, checks and writes ZVHD, the older of Huawei Cloud's image formats: blocks of 2 MiB, each in a chunk, and
-// one zlib stream through all of them. docs/formats/zvhd.md describes every byte; the names here are the format's own.
+// Package zvhd reads, checks and writes ZVHD, the older of Huawei Cloud's image formats: blocks of
+// 2 MiB, each in a chunk, and one zlib stream through all of them. docs/formats/zvhd.md describes
+// every byte; the names here are the format's own.
 //
-// The format is meant to be read from front to back. But deflate refers back 32 KiB at most, so who knows those bytes, a
-// window, can start in the middle. There are pieces: eighths of a block, the clusters of the rest of the project. A
-// piece's place is where decoding must start for it. In a file without an index places become known as one reader after
-// the other goes on (forward.go); an index (index.go, build.go) has them all, and then any piece is decoded alone.
+// The format is meant to be read from front to back. But deflate refers back 32 KiB at most, so a
+// reader that knows those bytes, a window, can start in the middle. There are pieces: eighths of a
+// block, the clusters of the rest of the project. A piece's place is where decoding must start for
+// it. In a file without an index places become known as one reader after the other goes on
+// (forward.go); an index (index.go, build.go) has them all, and then any piece is decoded alone.
 //
-// layout.go holds the structures as bytes, verify.go what a header must say, chunk.go one chunk, directory.go where the
-// chunks are, places.go the places in memory. On these stand open.go and read.go (the image), check.go and create.go.
+// layout.go decodes the header, verify.go verifies it, chunk.go reads one chunk, directory.go finds
+// chunks, places.go keeps places in memory. open.go and read.go (the image), check.go and create.go
+// use them.
 package zvhd
 
 import (
 	"context"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -23,7 +25,7 @@ const name = "zvhd"
 // Driver is the formats.Driver of ZVHD.
 type Driver struct {
 	inflate *codec.PlaceDecoder
-	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
+	buffers codec.Buffers // of a chunk, for all images
 }
 
 var (
@@ -35,11 +37,10 @@ var (
 // New makes a driver.
 func New() *Driver { return &Driver{inflate: codec.NewPlaceDecoder()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
-// Probe claims a source with the format's cookie in front or in its last unit: a damaged header does not keep a file
-// from being read, and a truncated one has nothing but its header.
+// Probe claims a source with the format's cookie at the start or in its last unit: a file with a
+// damaged header can be read, and a truncated one has only its header.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	size := src.Size()
 	for _, at := range []int64{0, size - unit} {

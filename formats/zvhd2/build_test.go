@@ -2,45 +2,13 @@ package zvhd2
 
 import (
 	"encoding/binary"
-	"fmt"
-	"io"
 	"slices"
 	"testing"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
-
-// memory is a formats.Target.
-type memory struct{ b []byte }
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	if end := off + int64(len(p)); end > int64(len(m.b)) {
-		m.b = append(m.b, make([]byte, end-int64(len(m.b)))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) Truncate(size int64) error {
-	if size > int64(len(m.b)) {
-		return io.ErrUnexpectedEOF // a writer that leaves holes at the end would go unnoticed
-	}
-	m.b = m.b[:size]
-	return nil
-}
-
-// pattern is n bytes for offset off of a disk, in which each sector names itself.
-func pattern(off, n int64) []byte {
-	b := make([]byte, n)
-	for i := int64(0); i < n; i += 512 {
-		s := b[i:min(i+512, n)]
-		text := fmt.Sprintf("sector %d at %d of the disk\n", (off+i)/512, off+i)
-		for len(s) > 0 {
-			s = s[copy(s, text):]
-		}
-	}
-	return b
-}
 
 // blocksOf lists the blocks that a disk's parts touch.
 func blocksOf(disk formattest.Disk) []int64 {
@@ -66,7 +34,7 @@ func newEncoder(t testing.TB, size int64, opts formats.CreateOptions) formats.En
 func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) []byte {
 	t.Helper()
 	e := newEncoder(t, disk.Bytes, opts)
-	var dst memory
+	var dst formattest.Memory
 	plain := make([]byte, defaultBlockSize)
 	for _, block := range blocksOf(disk) {
 		disk.Fill(plain, block*defaultBlockSize)
@@ -85,7 +53,7 @@ func writeImage(t testing.TB, disk formattest.Disk, opts formats.CreateOptions) 
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	return dst.b
+	return dst.B
 }
 
 // finalFooter decodes the last unit of an image.
@@ -105,11 +73,11 @@ func refsOf(t testing.TB, image []byte) []ref {
 // poke sets the named field of the footer at an offset to a value and makes its checksum right again.
 func poke(image []byte, at int64, name string, value uint64) {
 	for _, f := range fields {
-		if f.name != name {
+		if f.Name != name {
 			continue
 		}
-		b := image[at+int64(f.off):]
-		switch f.size {
+		b := image[at+int64(f.Off):]
+		switch f.Size {
 		case 1:
 			b[0] = byte(value)
 		case 4:
@@ -123,5 +91,5 @@ func poke(image []byte, at int64, name string, value uint64) {
 
 // seal makes the checksum of the footer at an offset right.
 func seal(image []byte, at int64) {
-	binary.LittleEndian.PutUint32(image[at+64:], footerSum(image[at:]))
+	binary.LittleEndian.PutUint32(image[at+64:], zstream.Sum(image[at:]))
 }

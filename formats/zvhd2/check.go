@@ -2,25 +2,19 @@ package zvhd2
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/imsfs/imsfs/formats"
 )
-
-// maxHeld bounds the findings about the tables that are held back until the chunks in front of them are checked.
-const maxHeld = 10_000
 
 // checker is one Check under way.
 type checker struct {
 	src    formats.Source
 	out    func(formats.Problem)
 	chunks chunkReader
-	block  []byte // scratch for decoding
-	held   []formats.Problem
-	lost   int // findings beyond maxHeld
+	block  []byte           // scratch for decoding
+	tables formats.Findings // held back until the chunks before the tables are checked
 }
 
 func (c *checker) damage(off int64, format string, args ...any) {
@@ -33,27 +27,8 @@ func (c *checker) leak(from, to int64) {
 	}
 }
 
-// hold is a report that keeps findings for release, to keep to the file's order.
-func (c *checker) hold(off int64, format string, args ...any) {
-	if len(c.held) == maxHeld {
-		c.lost++
-		return
-	}
-	c.held = append(c.held, formats.Problem{Off: off, Text: fmt.Sprintf(format, args...)})
-}
-
-func (c *checker) release(end int64) {
-	slices.SortStableFunc(c.held, func(a, b formats.Problem) int { return cmp.Compare(a.Off, b.Off) })
-	for _, p := range c.held {
-		c.out(p)
-	}
-	if c.lost > 0 {
-		c.damage(end, "%d more problems in the tables are not listed", c.lost)
-	}
-}
-
-// Check is the formats.Checker method. Where footer or tables are too damaged to follow, it walks the chunks
-// from the header on and lists those that stand.
+// Check walks the chunks from the header on and lists the good ones, if footer or tables are too
+// damaged to follow.
 func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOptions, report func(formats.Problem)) error {
 	s, err := readSeals(ctx, src)
 	if err != nil {
@@ -87,17 +62,17 @@ func (d *Driver) Check(ctx context.Context, src formats.Source, _ formats.OpenOp
 // whole checks a file whose final footer is good.
 func (c *checker) whole(ctx context.Context, s *seals) error {
 	f := &s.final
-	if f.verify(s.finalAt, c.hold); len(c.held) > 0 {
+	if f.verify(s.finalAt, c.tables.Damage); !c.tables.Empty() {
 		return c.standAndRelease(ctx, s)
 	}
-	t, err := loadBitmap(ctx, c.src, f, c.hold)
+	t, err := loadBitmap(ctx, c.src, f, c.tables.Damage)
 	if err != nil {
 		return err
 	}
-	if len(c.held) > 0 { // the bitmap says which block an index entry is of
+	if !c.tables.Empty() { // the bitmap says which block an index entry is of
 		return c.standAndRelease(ctx, s)
 	}
-	if err := t.loadIndex(ctx, c.src, f, c.hold); err != nil {
+	if err := t.loadIndex(ctx, c.src, f, c.tables.Damage); err != nil {
 		return err
 	}
 	want := f.asHeader()
@@ -113,7 +88,7 @@ func (c *checker) whole(ctx context.Context, s *seals) error {
 	if err := c.copyOfHeader(ctx, end, int64(f.indexLBA)-unit, &want); err != nil {
 		return err
 	}
-	c.release(s.finalAt)
+	c.tables.Report(c.out)
 	c.leak(int64(f.indexLBA)+int64(f.indexSize), int64(f.bitmapLBA))
 	c.leak(int64(f.bitmapLBA)+int64(f.bitmapSize), s.finalAt)
 	return nil
@@ -127,25 +102,27 @@ func (f *footer) asHeader() footer {
 	return h
 }
 
-// compare reports the fields in which the structure at an offset differs from what the final footer implies, but
-// for the checksum: that of the header has been checked, that of its copy is stale.
+// compare reports the fields of the structure at an offset that do not agree with the final footer.
+// The checksum is left out: the header's has been checked, and its copy's is stale.
 func (c *checker) compare(have, implied footer, at int64, what string) {
-	have.checksum = implied.checksum
+	have.Checksum = implied.Checksum
 	got, want := have.encode(), implied.encode()
 	for _, f := range fields {
-		g, w := got[f.off:f.off+f.size], want[f.off:f.off+f.size]
+		g, w := got[f.Off:f.Off+f.Size], want[f.Off:f.Off+f.Size]
 		if !bytes.Equal(g, w) {
-			c.damage(at+int64(f.off), "%s: %s is %x, must be %x to agree with the final footer", what, f.name, g, w)
+			c.damage(at+int64(f.Off), "%s: %s is %x, must be %x to agree with the final footer", what, f.Name, g, w)
 		}
 	}
 }
 
-// data checks the chunks, in file order, and the space between them. It returns where the last one ends.
+// data checks the chunks, in file order, and the space between them. It returns where the last one
+// ends.
 func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
 	end = unit
 	for _, r := range refs {
 		if r.off < end {
-			// Not decoded: a small file with a hundred thousand entries for one chunk would take a day.
+			// Not decoded: a small file with a hundred thousand entries for one chunk would take a
+			// day.
 			c.damage(r.off, "the chunk of block %d overlaps another, which ends at %#x", r.block, end)
 			end = max(end, r.end())
 			continue
@@ -159,7 +136,7 @@ func (c *checker) data(ctx context.Context, refs []ref) (end int64, err error) {
 	return end, nil
 }
 
-// chunk reads and decodes one chunk and reports what is wrong with it.
+// chunk reads and decodes one chunk and reports damage in it.
 func (c *checker) chunk(ctx context.Context, r ref) error {
 	problem, err := c.chunks.decode(ctx, c.block, r)
 	c.chunkDamage(r, problem)
@@ -187,17 +164,18 @@ func (c *checker) copyOfHeader(ctx context.Context, end, at int64, want *footer)
 	return nil
 }
 
-// standAndRelease lists the chunks that stand and then what is held: the tables cannot be followed.
+// standAndRelease lists the good chunks and then the problems of the tables, which cannot be
+// followed.
 func (c *checker) standAndRelease(ctx context.Context, s *seals) error {
 	if _, err := c.stand(ctx, &s.final); err != nil {
 		return err
 	}
-	c.release(s.finalAt)
+	c.tables.Report(c.out)
 	return nil
 }
 
-// stand lists the good chunks that follow the header, without the index, in runs of blocks, and reports the
-// damaged ones among them. It returns the number of both.
+// stand lists the good chunks that follow the header, without the index, in runs of blocks, and
+// reports the damaged ones among them. It returns the number of both.
 func (c *checker) stand(ctx context.Context, f *footer) (whole int64, err error) {
 	var first, last ref // the run so far, if last is not empty
 	for r, err := range walk(ctx, c.src, f) {

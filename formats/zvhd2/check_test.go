@@ -14,12 +14,7 @@ import (
 // checkImage collects what Check finds.
 func checkImage(t *testing.T, image []byte) []formats.Problem {
 	t.Helper()
-	var found []formats.Problem
-	err := newDriver().Check(t.Context(), formattest.Bytes(image), formats.OpenOptions{}, func(p formats.Problem) { found = append(found, p) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return formattest.Problems(t, newDriver(), formattest.Bytes(image), formats.OpenOptions{})
 }
 
 // expectProblems wants Check to find these problems, each by words of its text, in order, and no others. A word
@@ -112,17 +107,17 @@ func TestCheckOfManyProblemsIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var dst memory
+	var dst formattest.Memory
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	index := int64(finalFooter(dst.b).indexLBA)
+	index := int64(finalFooter(dst.B).indexLBA)
 	for i := range int64(entriesPerSeg) {
-		binary.LittleEndian.PutUint32(dst.b[index+i*entrySize+8:], 1<<32-1)
+		binary.LittleEndian.PutUint32(dst.B[index+i*entrySize+8:], 1<<32-1)
 	}
-	found := checkImage(t, dst.b)
+	found := checkImage(t, dst.B)
 	last := found[len(found)-1]
-	if len(found) > maxHeld+10 || !strings.Contains(last.Text, "more problems") {
+	if len(found) > formats.MaxFindings+10 || !strings.Contains(last.Text, "more problems") {
 		t.Errorf("%d problems, the last %v", len(found), last)
 	}
 }

@@ -2,69 +2,33 @@ package zvhd2
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math/bits"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// chunkHead is what a chunk's header says of itself.
-type chunkHead struct {
-	compressed uint32 // bytes behind the header
-	block      uint32
-}
-
-// size is the chunk's length on disk.
-func (h chunkHead) size() int64 {
-	return roundUp(chunkHeaderSize+int64(h.compressed)+int64(len(chunkTrailer)), unit)
-}
-
-// decodeChunkHead reads the header in b. The compressed flag and the original size are the vendor's to write as 0
-// and to ignore, so they are ignored.
-func decodeChunkHead(b []byte) (h chunkHead, problem string) {
-	if got := b[:len(chunkCookie)]; string(got) != chunkCookie {
-		return h, fmt.Sprintf("cookie is %q, must be %q", got, chunkCookie)
-	}
-	return chunkHead{binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:])}, ""
-}
-
-// encodeChunk closes the chunk in b, whose first chunkHeaderSize bytes are zeros and whose rest is the compressed
-// block.
-func encodeChunk(b []byte, block uint32) []byte {
-	h := chunkHead{uint32(len(b) - chunkHeaderSize), block}
-	copy(b, chunkCookie)
-	binary.LittleEndian.PutUint32(b[12:], h.compressed)
-	binary.LittleEndian.PutUint32(b[16:], h.block)
-	padding := int(h.size()) - len(b) - len(chunkTrailer)
-	b = append(b, make([]byte, padding)...)
-	return append(b, chunkTrailer...)
-}
-
-// payload finds the compressed bytes in the chunk that r names. What lies between them and the trailer is not
-// looked at: the vendor's tool leaves there what its buffer held before.
+// payload returns the compressed bytes of the chunk that r names, or says why it is wrong.
 func payload(chunk []byte, r ref) (compressed []byte, problem string) {
-	h, problem := decodeChunkHead(chunk)
+	h, problem := zstream.DecodeChunkHead(chunk)
 	switch {
 	case problem != "":
 		return nil, problem
-	case h.block != r.block:
-		return nil, fmt.Sprintf("block number is %d, must be %d as in the index", h.block, r.block)
-	case h.size() != int64(r.size):
-		return nil, fmt.Sprintf("compressed size is %d, which takes %d bytes on disk, the index says %d", h.compressed, h.size(), r.size)
+	case h.Block != r.block:
+		return nil, fmt.Sprintf("block number is %d, must be %d as in the index", h.Block, r.block)
+	case h.Size() != int64(r.size):
+		return nil, fmt.Sprintf("compressed size is %d, which takes %d bytes on disk, the index says %d", h.Compressed, h.Size(), r.size)
 	}
-	if got := chunk[len(chunk)-len(chunkTrailer):]; string(got) != chunkTrailer {
-		return nil, fmt.Sprintf("the last four bytes are %q, must be %q", got, chunkTrailer)
-	}
-	return chunk[chunkHeaderSize : chunkHeaderSize+int(h.compressed)], ""
+	return h.Payload(chunk)
 }
 
-// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's buffers.
+// chunkReader reads and decodes chunks. It is safe for concurrent use and reuses the driver's
+// buffers.
 type chunkReader struct {
 	src     formats.Source
 	codec   decoder
-	buffers *sync.Pool
+	buffers *codec.Buffers
 }
 
 // chunks makes a reader of chunks compressed by a compress_method that verify let through.
@@ -72,10 +36,10 @@ func (d *Driver) chunks(src formats.Source, method uint8) chunkReader {
 	return chunkReader{src, d.decoder(method), &d.buffers}
 }
 
-// decode fills dst, a whole block, with the plain bytes of the chunk that r names. What is wrong with the chunk is
-// told apart from what kept it from being read.
+// decode fills dst, a whole block, with the plain bytes of the chunk that r names. problem is about
+// the chunk, err about the source.
 func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem string, err error) {
-	buf := c.buffer(int(r.size))
+	buf := c.buffers.Get(int64(r.size))
 	defer c.buffers.Put(buf)
 	if err := c.src.ReadAt(ctx, *buf, r.off); err != nil {
 		return "", fmt.Errorf("zvhd2: chunk of block %d at %#x: %w", r.block, r.off, err)
@@ -88,15 +52,4 @@ func (c *chunkReader) decode(ctx context.Context, dst []byte, r ref) (problem st
 		return err.Error(), nil
 	}
 	return "", nil
-}
-
-// buffer takes n bytes from the pool. Capacities are powers of two, so that after a few chunks all buffers fit.
-func (c *chunkReader) buffer(n int) *[]byte {
-	buf, _ := c.buffers.Get().(*[]byte)
-	if buf == nil || cap(*buf) < n {
-		fresh := make([]byte, 1<<bits.Len(uint(n-1)))
-		buf = &fresh
-	}
-	*buf = (*buf)[:n]
-	return buf
 }

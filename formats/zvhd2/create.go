@@ -7,10 +7,11 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// encoder writes what the vendor's tool writes: 2 MiB blocks, zstd, an index of the stored blocks. footer is the
-// header as it will stand at 0; the final one is derived from it.
+// encoder writes the same as the vendor's tool: 2 MiB blocks, zstd, an index of the stored blocks.
+// footer is the header for offset 0; the final footer is derived from it.
 type encoder struct {
 	footer footer
 	zstd   *codec.ZstdEncoder
@@ -18,15 +19,20 @@ type encoder struct {
 	end    int64 // of the last chunk placed
 }
 
-// Options is the formats.Creator method.
+var (
+	_ formats.Encoder   = (*encoder)(nil)
+	_ formats.Estimator = (*encoder)(nil)
+)
+
 func (*Driver) Options() []formats.Option {
 	return []formats.Option{formats.UUIDOption(), formats.TimestampOption()}
 }
 
-// Create is the formats.Creator method. A Timestamp before 2000-01-01, the format's zero, or behind its end in 2136 is
-// written as the nearest it holds.
 func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder, error) {
 	if err := formats.CheckSet(name, d.Options(), opts.Set); err != nil {
+		return nil, err
+	}
+	if err := formats.CheckSector(name, opts); err != nil {
 		return nil, err
 	}
 	blocks := ceilDiv(uint64(max(size, 0)), defaultBlockSize)
@@ -36,52 +42,37 @@ func (d *Driver) Create(size int64, opts formats.CreateOptions) (formats.Encoder
 	case blocks > math.MaxUint32 || tableBytes(uint32(blocks), 0) > formats.MaxTables:
 		return nil, formats.TooLarge("zvhd2: a disk of %d bytes: at most %d are written", size, maxCreateSize)
 	}
-	since := min(max(opts.Timestamp, secondsTo2000)-secondsTo2000, math.MaxUint32)
 	z, err := codec.NewZstdEncoder(opts.Level, defaultBlockSize)
 	if err != nil {
 		return nil, fmt.Errorf("zvhd2: %w", err)
 	}
 	e := &encoder{zstd: z, end: unit, footer: footer{
-		cookie:         [8]byte([]byte(cookie)),
-		features:       featuresReserved,
-		version:        fileVersion,
-		dataOffset:     noDataOffset,
-		timestamp:      uint32(since),
-		creatorApp:     [4]byte([]byte(creatorApp)),
-		creatorVersion: creatorVersion,
-		originalSize:   uint64(size),
-		currentSize:    roundUp(uint64(size), currentSizeUnit),
-		geometry:       geometry(uint64(size)),
-		diskType:       diskType,
-		uuid:           opts.UUID,
+		Header:         zstream.New(cookie, size, opts),
 		zvhd2Version:   zvhd2Version,
 		blockSize:      defaultBlockSize,
 		maxBlkNum:      uint32(blocks),
 		compressMethod: methodZstd,
 	}}
-	e.footer.checksum = footerSum(e.footer.encode())
+	e.footer.Checksum = zstream.Sum(e.footer.encode())
 	return e, nil
 }
 
 // maxCreateSize is the largest disk whose bitmap is within formats.MaxTables: whole segments of it.
 const maxCreateSize = formats.MaxTables / 12 / (bitmapSegSize / 8) * bitsPerSeg * defaultBlockSize
 
-// Room is the formats.Estimator method: how far the disk can be compressed shows in the end.
+// Room is 0, because only compressing the disk shows its size.
 func (*encoder) Room(int64) int64 { return 0 }
 
-// ClusterSize is the formats.Encoder method.
 func (e *encoder) ClusterSize() int64 { return int64(e.footer.blockSize) }
 
-// Encode is the formats.Encoder method.
 func (e *encoder) Encode(dst, plain []byte, ci int64) ([]byte, error) {
 	if int64(len(plain)) != e.ClusterSize() || ci < 0 || ci >= int64(e.footer.maxBlkNum) {
 		return nil, fmt.Errorf("zvhd2: %d bytes for block %d: blocks are %d bytes and there are %d", len(plain), ci, e.ClusterSize(), e.footer.maxBlkNum)
 	}
-	dst = append(dst[:0], make([]byte, chunkHeaderSize)...)
-	return encodeChunk(e.zstd.Encode(dst, plain), uint32(ci)), nil
+	dst = append(dst[:0], make([]byte, zstream.ChunkHeaderSize)...)
+	return zstream.EncodeChunk(e.zstd.Encode(dst, plain), uint32(ci)), nil
 }
 
-// Place is the formats.Encoder method.
 func (e *encoder) Place(ci int64, n int) (int64, error) {
 	last := int64(-1)
 	if len(e.refs) > 0 {
@@ -89,7 +80,7 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 	}
 	switch {
 	case ci <= last || ci >= int64(e.footer.maxBlkNum):
-		return 0, fmt.Errorf("zvhd2: block %d behind block %d: blocks are placed in ascending order and there are %d", ci, last, e.footer.maxBlkNum)
+		return 0, fmt.Errorf("zvhd2: block %d after block %d: blocks are placed in ascending order and there are %d", ci, last, e.footer.maxBlkNum)
 	case n <= 0 || n%unit != 0 || int64(n) > maxChunkSize(e.footer.blockSize):
 		return 0, fmt.Errorf("zvhd2: a chunk of %d bytes for block %d: it must be whole units of 4096, at most %d", n, ci, maxChunkSize(e.footer.blockSize))
 	case tableBytes(e.footer.maxBlkNum, uint64(len(e.refs)+1)) > formats.MaxTables:
@@ -101,13 +92,13 @@ func (e *encoder) Place(ci int64, n int) (int64, error) {
 	return r.off, nil
 }
 
-// Finish is the formats.Encoder method.
 func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	f := e.footer
 	if err := put(ctx, dst, f.encode(), 0, "header"); err != nil {
 		return err
 	}
-	// The vendor's tool counts on in the header it keeps in memory and writes it as it stands: with a stale checksum.
+	// The vendor's tool counts on in the header it keeps in memory and writes it as it stands: with
+	// a stale checksum.
 	f.nonZeroBlkNum = uint32(len(e.refs))
 	if err := put(ctx, dst, f.encode(), e.end, "copy of the header"); err != nil {
 		return err
@@ -119,7 +110,7 @@ func (e *encoder) Finish(ctx context.Context, dst formats.Target) error {
 	f.bitmapLBA = f.indexLBA + uint64(f.indexSize)
 	f.bitmapSegNum = uint32(ceilDiv(uint64(f.maxBlkNum), bitsPerSeg))
 	f.bitmapSize = f.bitmapSegNum * bitmapSegSize
-	f.checksum = footerSum(f.encode())
+	f.Checksum = zstream.Sum(f.encode())
 	if err := e.writeIndex(ctx, dst, int64(f.indexLBA)); err != nil {
 		return err
 	}

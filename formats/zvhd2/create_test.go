@@ -13,12 +13,13 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // goldenOptions are the options with which a golden file's header comes out again.
 func goldenOptions(image []byte) formats.CreateOptions {
 	f := decodeFooter(image)
-	return formats.CreateOptions{Timestamp: secondsTo2000 + int64(f.timestamp), UUID: f.uuid}
+	return formats.CreateOptions{Timestamp: zstream.SecondsTo2000 + int64(f.Timestamp), UUID: f.UUID}
 }
 
 // vendorLike are the golden files of the one shape we write.
@@ -30,8 +31,8 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 	for _, name := range vendorLike {
 		t.Run(name, func(t *testing.T) {
 			golden := readFile(t, name+".zvhd2")
-			e := newEncoder(t, int64(finalFooter(golden).originalSize), goldenOptions(golden))
-			var dst memory
+			e := newEncoder(t, int64(finalFooter(golden).OriginalSize), goldenOptions(golden))
+			var dst formattest.Memory
 			for _, r := range refsOf(t, golden) {
 				off, err := e.Place(int64(r.block), int(r.size))
 				if err != nil {
@@ -47,8 +48,8 @@ func TestWritesAllButThePayloadsAsTheVendor(t *testing.T) {
 			if err := e.Finish(t.Context(), &dst); err != nil {
 				t.Fatal(err)
 			}
-			if i := firstDifference(dst.b, golden); i >= 0 {
-				t.Errorf("byte %d of %d differs from the vendor's file of %d bytes", i, len(dst.b), len(golden))
+			if i := firstDifference(dst.B, golden); i >= 0 {
+				t.Errorf("byte %d of %d differs from the vendor's file of %d bytes", i, len(dst.B), len(golden))
 			}
 		})
 	}
@@ -74,7 +75,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 			golden := readFile(t, name+".zvhd2")
 			disk := goldenDisk(t, name)
 			model := disk
-			disk.Bytes = int64(finalFooter(golden).originalSize)
+			disk.Bytes = int64(finalFooter(golden).OriginalSize)
 			image := writeImage(t, disk, goldenOptions(golden))
 			if !bytes.Equal(image[:unit], golden[:unit]) {
 				t.Error("the headers differ")
@@ -94,7 +95,7 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 			want := finalFooter(golden)
 			want.indexLBA = uint64(end + unit)
 			want.bitmapLBA = want.indexLBA + uint64(want.indexSize)
-			want.checksum = footerSum(want.encode())
+			want.Checksum = zstream.Sum(want.encode())
 			if got := finalFooter(image); got != want {
 				t.Errorf("final footer = %+v, want %+v", got, want)
 			}
@@ -110,17 +111,17 @@ func TestWritesTheVendorsDisks(t *testing.T) {
 // compareChunks compares a chunk with the vendor's in all but the payload and the vendor's unclean padding.
 func compareChunks(t *testing.T, ours, theirs []byte) {
 	t.Helper()
-	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:chunkHeaderSize], theirs[16:chunkHeaderSize]) {
-		t.Errorf("chunk header %x, the vendor's is %x", ours[:chunkHeaderSize], theirs[:chunkHeaderSize])
+	if !bytes.Equal(ours[:12], theirs[:12]) || !bytes.Equal(ours[16:zstream.ChunkHeaderSize], theirs[16:zstream.ChunkHeaderSize]) {
+		t.Errorf("chunk header %x, the vendor's is %x", ours[:zstream.ChunkHeaderSize], theirs[:zstream.ChunkHeaderSize])
 	}
-	h, problem := decodeChunkHead(ours)
+	h, problem := zstream.DecodeChunkHead(ours)
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	end := chunkHeaderSize + int(h.compressed)
-	padding := ours[end : len(ours)-len(chunkTrailer)]
-	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.size() || string(ours[len(ours)-4:]) != chunkTrailer {
-		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.compressed)
+	end := zstream.ChunkHeaderSize + int(h.Compressed)
+	padding := ours[end : len(ours)-len(zstream.ChunkTrailer)]
+	if !bytes.Equal(padding, make([]byte, len(padding))) || int64(len(ours)) != h.Size() || string(ours[len(ours)-4:]) != zstream.ChunkTrailer {
+		t.Errorf("the end of a chunk of %d bytes with %d compressed is wrong", len(ours), h.Compressed)
 	}
 }
 
@@ -156,7 +157,7 @@ func TestManyIndexSegments(t *testing.T) {
 	const blocks = entriesPerSeg + 5
 	e := newEncoder(t, blocks*2*defaultBlockSize, formats.CreateOptions{})
 	plain := bytes.Repeat([]byte("x"), defaultBlockSize)
-	var dst memory
+	var dst formattest.Memory
 	for i := range int64(blocks) {
 		chunk := make([]byte, unit) // only a few chunks are ever read
 		if i == 0 || i >= entriesPerSeg-1 {
@@ -178,10 +179,10 @@ func TestManyIndexSegments(t *testing.T) {
 	if err := e.Finish(t.Context(), &dst); err != nil {
 		t.Fatal(err)
 	}
-	if f := finalFooter(dst.b); f.indexSegNum != 2 || f.bitmapSegNum != 3 {
+	if f := finalFooter(dst.B); f.indexSegNum != 2 || f.bitmapSegNum != 3 {
 		t.Errorf("%d index and %d bitmap segments, want 2 and 3", f.indexSegNum, f.bitmapSegNum)
 	}
-	img := openSource(t, formattest.Bytes(dst.b))
+	img := openSource(t, formattest.Bytes(dst.B))
 	got := make([]byte, defaultBlockSize)
 	for _, i := range []int64{0, entriesPerSeg - 1, entriesPerSeg, blocks - 1} {
 		if err := img.ReadAt(t.Context(), got, 2*i*defaultBlockSize); err != nil || !bytes.Equal(got, plain) {
@@ -214,28 +215,28 @@ func TestCreateRefuses(t *testing.T) {
 		formattest.WantError(t, err, err, c.word)
 	}
 	for _, size := range []int64{512, maxCreateSize} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, size, formats.CreateOptions{}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		openSource(t, formattest.Bytes(dst.b))
+		openSource(t, formattest.Bytes(dst.B))
 	}
 }
 
 func TestCreateTakesTheNearestTimestamp(t *testing.T) {
 	for timestamp, want := range map[int64]string{
-		-1:                    "2000-01-01T00:00:00Z",
-		0:                     "2000-01-01T00:00:00Z",
-		1:                     "2000-01-01T00:00:00Z",
-		secondsTo2000 + 61:    "2000-01-01T00:01:01Z",
-		secondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
-		math.MaxInt64:         "2136-02-07T06:28:15Z",
+		-1:                            "2000-01-01T00:00:00Z",
+		0:                             "2000-01-01T00:00:00Z",
+		1:                             "2000-01-01T00:00:00Z",
+		zstream.SecondsTo2000 + 61:    "2000-01-01T00:01:01Z",
+		zstream.SecondsTo2000 + 1<<32: "2136-02-07T06:28:15Z",
+		math.MaxInt64:                 "2136-02-07T06:28:15Z",
 	} {
-		var dst memory
+		var dst formattest.Memory
 		if err := newEncoder(t, 512, formats.CreateOptions{Timestamp: timestamp}).Finish(t.Context(), &dst); err != nil {
 			t.Fatal(err)
 		}
-		details := openSource(t, formattest.Bytes(dst.b)).Info().Details
+		details := openSource(t, formattest.Bytes(dst.B)).Info().Details
 		if !slices.Contains(details, formats.Detail{Key: "timestamp", Value: want}) {
 			t.Errorf("timestamp %d is recorded as %v, want %s", timestamp, details, want)
 		}
@@ -264,7 +265,7 @@ func TestEncoderRefusesMisuse(t *testing.T) {
 
 func TestEncodeIsDeterministicOnManyGoroutines(t *testing.T) {
 	e := newEncoder(t, 64<<20, formats.CreateOptions{})
-	plain := pattern(0, defaultBlockSize)
+	plain := formattest.Pattern(0, defaultBlockSize)
 	want, err := e.Encode(nil, plain, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +300,7 @@ func TestFinishTellsOfEveryFailedWrite(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := e.Finish(ctx, &memory{}); !errors.Is(err, context.Canceled) {
+	if err := e.Finish(ctx, &formattest.Memory{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled Finish = %v", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // openError opens an image that must be refused.
@@ -69,9 +70,9 @@ func TestEveryFieldIsRefusedByNameOrIgnored(t *testing.T) {
 	good := readFile(t, "tiny.zvhd2")
 	at := int64(len(good) - unit)
 	for _, f := range fields {
-		known := len(hostileFields[f.name]) > 0 || len(unsupportedFields[f.name]) > 0 || len(ignoredFields[f.name]) > 0 || slices.Contains(sealedFields, f.name)
+		known := len(hostileFields[f.Name]) > 0 || len(unsupportedFields[f.Name]) > 0 || len(ignoredFields[f.Name]) > 0 || slices.Contains(sealedFields, f.Name)
 		if !known {
-			t.Errorf("no test says what a hostile %s does", f.name)
+			t.Errorf("no test says what a hostile %s does", f.Name)
 		}
 	}
 	for _, set := range []struct {
@@ -125,7 +126,7 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 			name  string
 			value uint64
 		}{
-			{"original_size", size}, {"current_size", roundUp(uint64(size), currentSizeUnit)}, {"max_blk_num", blocks},
+			{"original_size", size}, {"current_size", zstream.RoundUp(uint64(size), zstream.CurrentSizeUnit)}, {"max_blk_num", blocks},
 			{"non_zero_blk_num", blocks}, {"index_contains_zero_blk", full}, {"index_seg_num", 131072}, {"index_size", 1<<32 - 1},
 			{"bitmap_seg_num", 131072}, {"bitmap_size", 131072 * bitmapSegSize},
 		} {
@@ -147,13 +148,13 @@ func TestHugeClaimsTakeNoMemory(t *testing.T) {
 func TestTablesHaveALimit(t *testing.T) {
 	f := finalFooter(readFile(t, "tiny.zvhd2"))
 	const stored = 5_000_000 // 80 MB of index
-	f.originalSize, f.currentSize = stored*defaultBlockSize, roundUp(uint64(stored*defaultBlockSize), currentSizeUnit)
+	f.OriginalSize, f.CurrentSize = stored*defaultBlockSize, zstream.RoundUp(uint64(stored*defaultBlockSize), zstream.CurrentSizeUnit)
 	f.maxBlkNum, f.nonZeroBlkNum = stored, stored
 	f.indexSegNum, f.bitmapSegNum = uint32(ceilDiv(stored, entriesPerSeg)), uint32(ceilDiv(stored, bitsPerSeg))
 	f.indexSize, f.bitmapSize = f.indexSegNum*indexSegSize, f.bitmapSegNum*bitmapSegSize
 	f.indexLBA = 1 << 45
 	f.bitmapLBA = f.indexLBA + uint64(f.indexSize)
-	f.checksum = footerSum(f.encode())
+	f.Checksum = zstream.Sum(f.encode())
 	at := int64(f.bitmapLBA) + int64(f.bitmapSize)
 	src := formattest.Sparse{Bytes: at + unit, Parts: []formattest.Part{{Off: at, Data: f.encode()}}}
 	_, err := newDriver().Open(t.Context(), src, formats.OpenOptions{})
@@ -172,7 +173,7 @@ func TestUnsealedFooter(t *testing.T) {
 		{"checksum", func(b []byte) []byte { b[at+64] ^= 1; return b }, []string{"checksum", "truncated", "6 whole chunks"}},
 		{"covered byte", func(b []byte) []byte { b[at+300] ^= 1; return b }, []string{"checksum", "6 whole chunks"}},
 		{"cut in the bitmap", func(b []byte) []byte { return b[:at-1] }, []string{"truncated", "6 whole chunks"}},
-		{"cut behind the copy", func(b []byte) []byte { return b[:438272] }, []string{"checksum", "truncated", "6 whole chunks"}},
+		{"cut after the copy", func(b []byte) []byte { return b[:438272] }, []string{"checksum", "truncated", "6 whole chunks"}},
 		{"cut before the copy", func(b []byte) []byte { return b[:434176] }, []string{"truncated", "6 whole chunks"}},
 		{"cut in a chunk", func(b []byte) []byte { return b[:368640+53248-1] }, []string{"truncated", "2 whole chunks"}},
 		{"cut in the first", func(b []byte) []byte { return b[:4200] }, []string{"truncated", "0 whole chunks"}},
@@ -230,9 +231,9 @@ func TestHostileTables(t *testing.T) {
 		change func(b []byte)
 		words  []string
 	}{
-		{"offset behind the data", func(b []byte) { le.PutUint64(b[tinyIndex+16:], tinyIndex) }, []string{"index entry 1", "block 1", "outside the data area"}},
+		{"offset after the data", func(b []byte) { le.PutUint64(b[tinyIndex+16:], tinyIndex) }, []string{"index entry 1", "block 1", "outside the data area"}},
 		{"odd offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1) }, []string{"index entry 1", "multiples of 4096"}},
-		{"offset behind the file", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<40) }, []string{"index entry 1", "outside"}},
+		{"offset after the file", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<40) }, []string{"index entry 1", "outside"}},
 		{"offset that overflows", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<64-4096) }, []string{"index entry 1", "outside"}},
 		{"negative offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 1<<63) }, []string{"index entry 1", "outside"}},
 		{"no offset", func(b []byte) { le.PutUint64(b[tinyIndex+16:], 0) }, []string{"index entry 1", "no chunk"}},
@@ -247,7 +248,7 @@ func TestHostileTables(t *testing.T) {
 		{"bit too many", func(b []byte) { b[tinyBitmap] |= 1 << 3 }, []string{"bitmap", "7 bits", "non_zero_blk_num is 6"}},
 		{"bit too few", func(b []byte) { b[tinyBitmap] &^= 1 << 7 }, []string{"bitmap", "5 bits"}},
 		{"bit moved", func(b []byte) { b[tinyBitmap] ^= 1<<3 | 1<<4 }, []string{"index entry 3", "block number is 4, must be 3"}},
-		{"bit behind the disk", func(b []byte) { b[tinyBitmap+1] |= 1 }, []string{"bitmap", "block 8", "max_blk_num is 8"}},
+		{"bit after the disk", func(b []byte) { b[tinyBitmap+1] |= 1 }, []string{"bitmap", "block 8", "max_blk_num is 8"}},
 		{"last bit of the segment", func(b []byte) { b[tinyBitmap+4095] |= 0x80 }, []string{"bitmap", "block 32767"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -294,7 +295,7 @@ func TestHostileChunks(t *testing.T) {
 	}
 	replace := func(b, compressed []byte) {
 		clear(b[at : at+unit])
-		copy(b[at:], encodeChunk(append(make([]byte, chunkHeaderSize), compressed...), 4))
+		copy(b[at:], zstream.EncodeChunk(append(make([]byte, zstream.ChunkHeaderSize), compressed...), 4))
 	}
 	for _, c := range []struct {
 		name   string
@@ -309,11 +310,11 @@ func TestHostileChunks(t *testing.T) {
 		{"compressed size 2^32-1", func(b []byte) { le.PutUint32(b[at+12:], 1<<32-1) }, []string{"compressed size is 4294967295"}},
 		{"block number", func(b []byte) { le.PutUint32(b[at+16:], 5) }, []string{"block number is 5, must be 4"}},
 		{"trailer", func(b []byte) { b[at+unit-1] = 1 }, []string{"last four bytes"}},
-		{"not a frame", func(b []byte) { b[at+chunkHeaderSize] ^= 1 }, []string{"zstd"}},
-		{"shorter frame", func(b []byte) { replace(b, frame(1<<20)) }, []string{"1048576 bytes where 2097152"}},
-		{"longer frame", func(b []byte) { replace(b, frame(2<<20+1)) }, []string{"2097153 bytes where 2097152"}},
-		{"bomb", func(b []byte) { replace(b, frame(32<<20)) }, []string{"33554432 bytes where 2097152"}},
-		{"two frames", func(b []byte) { replace(b, append(frame(2<<20), frame(2<<20)...)) }, []string{"more than the 2097152"}},
+		{"not a frame", func(b []byte) { b[at+zstream.ChunkHeaderSize] ^= 1 }, []string{"zstd"}},
+		{"shorter frame", func(b []byte) { replace(b, frame(1<<20)) }, []string{"1048576 bytes, must be 2097152"}},
+		{"longer frame", func(b []byte) { replace(b, frame(2<<20+1)) }, []string{"2097153 bytes, must be 2097152"}},
+		{"bomb", func(b []byte) { replace(b, frame(32<<20)) }, []string{"33554432 bytes, must be 2097152"}},
+		{"two frames", func(b []byte) { replace(b, append(frame(2<<20), frame(2<<20)...)) }, []string{"more than 2097152"}},
 		{"compressed flag", func(b []byte) { b[at+20] = 0xFF }, nil},
 		{"original size", func(b []byte) { le.PutUint32(b[at+24:], 1<<32-1) }, nil},
 		{"reserved", func(b []byte) { copy(b[at+28:at+48], bytes.Repeat([]byte{0xFF}, 20)) }, nil},

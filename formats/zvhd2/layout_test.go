@@ -3,6 +3,8 @@ package zvhd2
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // TestFieldTableAgreesWithTheCodec changes each byte of a footer and wants the field that holds it to change, and
@@ -10,44 +12,21 @@ import (
 func TestFieldTableAgreesWithTheCodec(t *testing.T) {
 	end := 0
 	for _, f := range fields {
-		if f.off != end {
-			t.Fatalf("field %s starts at %d, the one before ends at %d", f.name, f.off, end)
+		if f.Off != end {
+			t.Fatalf("field %s starts at %d, the one before ends at %d", f.Name, f.Off, end)
 		}
-		end += f.size
+		end += f.Size
 	}
 	if end != footerSize {
 		t.Fatalf("the fields end at %d of %d", end, footerSize)
 	}
 	b := make([]byte, unit)
-	for i := range b[:fieldOffset("reserved")] {
+	for i := range b[:zstream.FieldOffset(fields, "reserved")] {
 		b[i] = byte(i + 1)
 	}
 	f := decodeFooter(b)
 	if got := f.encode(); string(got) != string(b) {
 		t.Errorf("encode gives\n%x, want\n%x", got[:footerSize], b[:footerSize])
-	}
-}
-
-// TestGeometry holds rows of VHD's appendix: one for each of its branches. The golden files add the real ones.
-func TestGeometry(t *testing.T) {
-	for _, c := range []struct {
-		size uint64
-		want string
-	}{
-		{512, "0/4/17"},
-		{9438720, "271/4/17"},
-		{16 << 20, "481/4/17"},
-		{100 << 20, "1003/12/17"},
-		{200 << 20, "825/16/31"},
-		{256 << 20, "520/16/63"},
-		{1 << 30, "2080/16/63"},
-		{40 << 30, "20560/16/255"},
-		{136899993600, "65535/16/255"},
-		{1 << 40, "65535/16/255"},
-	} {
-		if got := formatGeometry(geometry(c.size)); got != c.want {
-			t.Errorf("geometry(%d) = %s, want %s", c.size, got, c.want)
-		}
 	}
 }
 

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"iter"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
-// seals are the two footers by which a file is known: the header at 0 and the final footer in the last unit. A
-// footer with a fault is not to be believed.
+// seals are the two footers of a file: the header at 0 and the final footer in the last unit. A
+// footer with a fault must not be used.
 type seals struct {
 	header, final           footer
 	headerFault, finalFault string
@@ -44,10 +43,9 @@ func readSeal(ctx context.Context, src formats.Source, at int64) (f footer, faul
 	if err := src.ReadAt(ctx, b, at); err != nil {
 		return f, "", fmt.Errorf("zvhd2: footer at %#x: %w", at, err)
 	}
-	return decodeFooter(b), checkSeal(b), nil
+	return decodeFooter(b), zstream.Fault(b, cookie), nil
 }
 
-// Open is the formats.Driver method.
 func (d *Driver) Open(ctx context.Context, src formats.Source, opts formats.OpenOptions) (formats.Image, error) {
 	if err := formats.NoSnapshot(name, opts); err != nil {
 		return nil, err
@@ -110,7 +108,8 @@ func truncated(whole int64) string {
 	return fmt.Sprintf("the file is truncated or its end is damaged; its header is good and %d whole chunks are present", whole)
 }
 
-// walk yields the whole chunks that follow the header one upon another, without the index, as far as they go.
+// walk yields the whole chunks that follow the header one upon another, without the index, as far
+// as they go.
 func walk(ctx context.Context, src formats.Source, header *footer) iter.Seq2[ref, error] {
 	return func(yield func(ref, error) bool) {
 		largest := maxChunkSize(maxBlockSize)
@@ -131,45 +130,39 @@ func walk(ctx context.Context, src formats.Source, header *footer) iter.Seq2[ref
 	}
 }
 
-// readRef looks whether a whole chunk, header to trailer, stands at the offset.
+// readRef reports whether a whole chunk, header to trailer, is at the offset.
 func readRef(ctx context.Context, src formats.Source, at, largest int64) (r ref, whole bool, err error) {
-	var b [chunkHeaderSize]byte
+	var b [zstream.ChunkHeaderSize]byte
 	if err := src.ReadAt(ctx, b[:], at); err != nil {
 		return r, false, fmt.Errorf("zvhd2: chunk at %#x: %w", at, err)
 	}
-	h, problem := decodeChunkHead(b[:])
-	if problem != "" || h.size() > largest || at+h.size() > src.Size() {
+	h, problem := zstream.DecodeChunkHead(b[:])
+	if problem != "" || h.Size() > largest || at+h.Size() > src.Size() {
 		return r, false, nil
 	}
-	r = ref{off: at, block: h.block, size: uint32(h.size())}
-	trailer := b[:len(chunkTrailer)]
+	r = ref{off: at, block: h.Block, size: uint32(h.Size())}
+	trailer := b[:len(zstream.ChunkTrailer)]
 	if err := src.ReadAt(ctx, trailer, r.end()-int64(len(trailer))); err != nil {
 		return r, false, fmt.Errorf("zvhd2: end of the chunk at %#x: %w", at, err)
 	}
-	return r, string(trailer) == chunkTrailer, nil
+	return r, string(trailer) == zstream.ChunkTrailer, nil
 }
 
 // info describes an image by its verified final footer.
 func (f *footer) info() formats.Info {
 	return formats.Info{
 		Format:      name,
-		Size:        int64(f.currentSize),
+		Size:        int64(f.CurrentSize),
 		ClusterSize: int64(f.blockSize),
 		Allocated:   int64(f.nonZeroBlkNum) * int64(f.blockSize),
 		Compression: f.codecName(),
-		Details: []formats.Detail{
-			{Key: "creator_app", Value: strings.Trim(strconv.QuoteToASCII(string(f.creatorApp[:3])), `"`)}, // hostile bytes escaped
-			{Key: "creator_version", Value: formatVersion(f.creatorVersion)},
-			{Key: "timestamp", Value: time.Unix(secondsTo2000+int64(f.timestamp), 0).UTC().Format(time.RFC3339)},
-			{Key: "uuid", Value: formatUUID(f.uuid)},
-			{Key: "original_size", Value: strconv.FormatUint(f.originalSize, 10)},
-			{Key: "geometry", Value: formatGeometry(f.geometry)},
+		Details: append(f.Details(), []formats.Detail{
 			{Key: "block_size", Value: strconv.FormatUint(uint64(f.blockSize), 10)},
 			{Key: "max_blk_num", Value: strconv.FormatUint(uint64(f.maxBlkNum), 10)},
 			{Key: "non_zero_blk_num", Value: strconv.FormatUint(uint64(f.nonZeroBlkNum), 10)},
 			{Key: "index_contains_zero_blk", Value: strconv.Itoa(int(f.indexContainsZeroBlk))},
 			{Key: "compress_method", Value: f.codecName()},
-		},
+		}...),
 	}
 }
 

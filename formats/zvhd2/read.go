@@ -16,18 +16,19 @@ type image struct {
 	scratch sync.Pool // *[]byte of one block, for reads of parts of a block
 }
 
+var _ formats.Image = (*image)(nil)
+
 func newImage(d *Driver, src formats.Source, f footer, t *tables) *image {
 	return &image{info: f.info(), tables: t, chunks: d.chunks(src, f.compressMethod)}
 }
 
-// Info is the formats.Image method.
 func (m *image) Info() formats.Info {
 	info := m.info
 	info.Details = slices.Clone(info.Details)
 	return info
 }
 
-// Extent is the formats.Image method. The run is maximal and costs no read of the source.
+// Extent is maximal and costs no read of the source.
 func (m *image) Extent(_ context.Context, off, n int64) (formats.Extent, error) {
 	size := m.info.ClusterSize
 	block := off / size
@@ -40,7 +41,6 @@ func (m *image) Extent(_ context.Context, off, n int64) (formats.Extent, error) 
 	return e, nil
 }
 
-// ReadAt is the formats.Image method.
 func (m *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	size := m.info.ClusterSize
 	for len(p) > 0 {

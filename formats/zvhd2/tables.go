@@ -11,15 +11,17 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// tables are the bitmap and the index in memory: for each block whether it is stored, and where its chunk is.
+// tables are the bitmap and the index in memory: for each block whether it is stored, and where its
+// chunk is.
 type tables struct {
 	blocks int64    // max_blk_num; blocks from there on are zeros
 	bitmap []uint64 // bit n%64 of word n/64: block n is stored
-	rank   []uint32 // for each word, the number of bits set in front of it
+	rank   []uint32 // for each word, the number of bits set before it
 	refs   []ref    // one for every stored block, in the blocks' order
 }
 
-// tableBytes is what tables take in memory, at most: words with their ranks, and the index's entries.
+// tableBytes is what tables take in memory, at most: words with their ranks, and the index's
+// entries.
 func tableBytes(maxBlkNum uint32, entries uint64) uint64 {
 	words := ceilDiv(uint64(maxBlkNum), bitsPerSeg) * bitmapSegSize / 8
 	return words*(8+4) + entries*entrySize
@@ -54,7 +56,7 @@ func (t *tables) runEnd(block, limit int64) int64 {
 			break
 		}
 	}
-	if !stored && block >= t.blocks { // behind the bitmap all blocks are zeros
+	if !stored && block >= t.blocks { // past the bitmap all blocks are zeros
 		return limit
 	}
 	return min(block, limit)
@@ -105,8 +107,9 @@ func (t *tables) mask(i int) uint64 {
 	return 0
 }
 
-// loadIndex reads the index of a verified footer into t.refs and reports every entry that breaks a rule or
-// contradicts the bitmap; such entries are left out. Whether chunks overlap is left to overlap.
+// loadIndex reads the index of a verified footer into t.refs and reports every entry that breaks a
+// rule or contradicts the bitmap; such entries are left out. Overlaps of chunks are left to
+// overlap.
 func (t *tables) loadIndex(ctx context.Context, src formats.Source, f *footer, report report) error {
 	t.refs = make([]ref, 0, f.nonZeroBlkNum)
 	seg := make([]byte, min(f.entries()*entrySize, indexSegSize))
@@ -138,8 +141,8 @@ func (t *tables) expect(f *footer, i, prev int64) int64 {
 	return t.nextStored(prev + 1)
 }
 
-// entry decodes the index entry in b, which must be that of the given block. The result is empty for a block
-// of zeros, which has an entry if index_contains_zero_blk is set.
+// entry decodes the index entry in b, which must be that of the given block. The result is empty
+// for a block of zeros, which has an entry if index_contains_zero_blk is set.
 func (t *tables) entry(f *footer, b []byte, block int64) (ref, string) {
 	off, size := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[12:])
 	r := ref{off: int64(off), block: binary.LittleEndian.Uint32(b[8:]), size: size}

@@ -1,15 +1,15 @@
-// Package zvhd2 reads, checks and writes ZVHD2, Huawei Cloud's image format for lazily loaded images:
-// blocks compressed on their own, each in a chunk, and an index behind them, so that any block is read
-// without the others. docs/formats/zvhd2.md describes every byte; the names here are the format's own, where a
-// block is the cluster of the rest of the project.
+// Package zvhd2 reads, checks and writes ZVHD2, Huawei Cloud's image format for lazily loaded
+// images: blocks compressed on their own, each in a chunk, and an index after them, so that any
+// block is read without the others. docs/formats/zvhd2.md describes every byte; the names here are
+// the format's own, where a block is the cluster of the rest of the project.
 //
-// layout.go holds the structures as bytes, verify.go what a footer must say, tables.go the bitmap and the
-// index, chunk.go one chunk. On these stand open.go and read.go (the image), check.go and create.go.
+// layout.go decodes the structures, verify.go has the rules for a footer, tables.go the bitmap and
+// the index, chunk.go reads one chunk. open.go and read.go (the image), check.go and create.go use
+// them.
 package zvhd2
 
 import (
 	"context"
-	"sync"
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
@@ -21,7 +21,7 @@ const name = "zvhd2"
 type Driver struct {
 	zstd    *codec.Zstd
 	zlib    *codec.Zlib
-	buffers sync.Pool // *[]byte of a chunk, for all images: pools of their own would each keep the most they ever needed
+	buffers codec.Buffers // of a chunk, for all images
 }
 
 var (
@@ -33,11 +33,10 @@ var (
 // New makes a driver that decodes with z, which may serve others too.
 func New(z *codec.Zstd) *Driver { return &Driver{zstd: z, zlib: codec.NewZlib()} }
 
-// Name is the formats.Driver method.
 func (d *Driver) Name() string { return name }
 
-// Probe claims a source with the format's cookie in front or in its last unit: a damaged header does not
-// keep a file from being read, and a truncated one has nothing but its header.
+// Probe claims a source with the format's cookie at the start or in its last unit: a file with a
+// damaged header can be read, and a truncated one has only its header.
 func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	size := src.Size()
 	for _, at := range []int64{0, size - unit} {
@@ -55,7 +54,7 @@ func (d *Driver) Probe(ctx context.Context, src formats.Source) (bool, error) {
 	return false, nil
 }
 
-// decoder gives the codec of a compress_method that verify let through.
+// decoder returns the codec of a compress_method that verify accepted.
 func (d *Driver) decoder(method uint8) decoder {
 	if method == methodZlib {
 		return d.zlib

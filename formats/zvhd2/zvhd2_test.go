@@ -13,6 +13,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/codec"
 	"github.com/imsfs/imsfs/formats/formattest"
+	"github.com/imsfs/imsfs/formats/zstream"
 )
 
 // goldenFiles were written by the vendor's own tool; the second column is the file of what they must read as.
@@ -186,20 +187,20 @@ func TestConformance(t *testing.T) {
 func ourCase(t testing.TB) formattest.Case {
 	t.Helper()
 	disk := formattest.Disk{Bytes: 3 << 30, Parts: []formattest.Part{
-		{Off: 1 << 20, Data: pattern(1<<20, 3<<20)},
-		{Off: 1<<30 - 512, Data: pattern(1<<30-512, 1024)},
-		{Off: 3<<30 - 4096, Data: pattern(3<<30-4096, 4096)},
+		{Off: 1 << 20, Data: formattest.Pattern(1<<20, 3<<20)},
+		{Off: 1<<30 - 512, Data: formattest.Pattern(1<<30-512, 1024)},
+		{Off: 3<<30 - 4096, Data: formattest.Pattern(3<<30-4096, 4096)},
 	}}
 	image := writeImage(t, disk, formats.CreateOptions{})
 	c := formattest.Case{Name: "ours", Image: image, Disk: disk, Maximal: true}
 	last := int64(len(image)) - unit
 	c.Checked = append(c.Checked, formattest.Range{Off: last, End: last + footerSize})
 	for _, r := range refsOf(t, image) {
-		h, problem := decodeChunkHead(image[r.off:])
+		h, problem := zstream.DecodeChunkHead(image[r.off:])
 		if problem != "" {
 			t.Fatal(problem)
 		}
-		c.Checked = append(c.Checked, formattest.Range{Off: r.off + chunkHeaderSize, End: r.off + chunkHeaderSize + int64(h.compressed)})
+		c.Checked = append(c.Checked, formattest.Range{Off: r.off + zstream.ChunkHeaderSize, End: r.off + zstream.ChunkHeaderSize + int64(h.Compressed)})
 	}
 	return c
 }

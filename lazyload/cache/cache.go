@@ -1,10 +1,11 @@
-// Package cache keeps decoded clusters within a bound of bytes, least recently used first out, and lets any
-// number of readers of one cluster share one decode.
+// Package cache keeps decoded clusters within a bound of bytes. The least recently used cluster
+// leaves first, and all readers of one cluster share one decode.
 //
-// Two things set it apart from a cache library. Its memory is counted and recycled by reference counts, because a
-// cluster is handed to the kernel without a copy and must stay until that is done. And what was decoded ahead of a
-// sequential reader is always admitted: a frequency-based admission (W-TinyLFU) throws just that away when the
-// cache is full, measured in docs/performance.md.
+// It differs from a cache library in two ways. Its memory is recycled by reference counts, because
+// a cluster is handed to the kernel without a copy and must stay until the kernel is done. And a
+// cluster that was decoded ahead of a sequential reader is always admitted: frequency-based
+// admission (W-TinyLFU) throws away exactly those when the cache is full. The measurement is in
+// docs/performance.
 package cache
 
 import (
@@ -16,38 +17,38 @@ import (
 	"sync"
 )
 
-// Key names a cluster: the disk, by a number that is never used twice, and its offset in the disk.
+// Key names a cluster by its disk, a number that is never used twice, and its offset in the disk.
 type Key struct {
 	Disk uint64
 	Off  int64
 }
 
-// Decoder makes the clusters of one disk. It is an interface, not a function, so that asking for a cluster that
-// is there allocates nothing.
+// Decoder makes the clusters of one disk. It is an interface and not a function, so that Get
+// allocates nothing for a cached cluster.
 type Decoder interface {
-	// Decode fills dst with the cluster at off, all of it, or returns an error.
+	// Decode fills all of dst with the cluster at off, or returns an error.
 	Decode(dst []byte, off int64) error
-	// Done is called when the load of the cluster at off is over and its readers have been told, also if it came to no
-	// Decode; err is its failure.
+	// Done is called after the load of the cluster at off has ended and its readers have the
+	// result, even if Decode was never called. err is the load's failure.
 	Done(off int64, err error)
 }
 
 // Cache is safe for concurrent use.
 type Cache struct {
 	limit int64
-	slots chan struct{} // holds a token a load that has its memory
+	slots chan struct{} // has a token for each load that has its memory
 
 	mu      sync.Mutex
 	entries map[Key]*entry
-	lru     *list.List        // of *entry, loaded ones only, the latest used in front
-	mapped  int64             // bytes of all buffers: cached, being loaded, held by readers, free
+	lru     *list.List        // of *entry, loaded ones only, the last used first
+	mapped  int64             // bytes of all buffers: cached, loading, held by readers, free
 	free    map[int][]*Buffer // by size
 	stats   Stats
 }
 
-// Stats counts since the cache was made.
+// Stats are counts since the cache was made.
 type Stats struct {
-	Hits, Joins, Loads int64 // reads served from memory, by another's load, by a load of their own
+	Hits, Joins, Loads int64 // reads served from memory, by another reader's load, by their own
 	Used, Limit        int64 // bytes of memory mapped now, and the bound
 }
 
@@ -58,21 +59,27 @@ type entry struct {
 	elem *list.Element // nil while loading
 	done chan struct{} // closed when loaded, or failed with err
 	err  error
-	// waiting is the number of readers that will be given a reference when the load is done.
+	// waiting is the number of readers that get a reference when the load is done.
 	waiting int32
 }
 
-// New makes a cache of at most limit bytes, which runs so many loads at once; more of them wait for their turn.
-// Clusters that are being loaded or read at the moment count, but are never refused: with a limit smaller than they
-// are, the cache holds just those.
+// New returns a cache of at most limit bytes that runs at most loads loads at once; others wait for
+// their turn. Clusters that are being loaded or read count towards limit, but are never refused: if
+// they exceed it, the cache holds only them.
 func New(limit int64, loads int) *Cache {
-	return &Cache{limit: limit, slots: make(chan struct{}, loads), entries: map[Key]*entry{}, lru: list.New(), free: map[int][]*Buffer{}}
+	return &Cache{
+		limit:   limit,
+		slots:   make(chan struct{}, loads),
+		entries: map[Key]*entry{},
+		lru:     list.New(),
+		free:    map[int][]*Buffer{},
+	}
 }
 
-// Get returns the cluster of n bytes, by d if it is not there. Concurrent calls for one key share one load, which
-// runs on its own goroutine and to its end even if every waiter's ctx is over. led tells that this call started
-// the load: then, and only then, d is called. A failed load is the error of all who waited for it, and the
-// next Get tries again.
+// Get returns the cluster of n bytes, loaded by d if it is not cached. Concurrent calls for one key
+// share one load. The load runs on its own goroutine and to its end, even if every waiter's ctx is
+// done. led reports whether this call started the load; only then is d used. A failed load fails
+// all its waiters, and the next Get tries again.
 func (c *Cache) Get(ctx context.Context, key Key, n int, d Decoder) (b *Buffer, led bool, err error) {
 	c.mu.Lock()
 	e, ok := c.entries[key]
@@ -101,8 +108,9 @@ func (c *Cache) Get(ctx context.Context, key Key, n int, d Decoder) (b *Buffer, 
 	}
 }
 
-// Ahead loads a cluster that nobody waits for, on the caller's goroutine, unless it is there or on its way: led
-// tells whether d was called. A failure is met again, and told, by the reader that needs the cluster.
+// Ahead loads a cluster that no reader waits for, on the caller's goroutine, unless it is cached or
+// being loaded. led reports whether d was used. A failure is dropped, because the reader that needs
+// the cluster will meet it again.
 func (c *Cache) Ahead(key Key, n int, d Decoder) (led bool) {
 	c.mu.Lock()
 	if _, ok := c.entries[key]; ok {
@@ -115,7 +123,7 @@ func (c *Cache) Ahead(key Key, n int, d Decoder) (led bool) {
 	return true
 }
 
-// Peek returns a cluster that is there, or nil, and counts for nothing: not as a hit, nor as a use.
+// Peek returns a cached cluster, or nil. It counts neither as a hit nor as a use.
 func (c *Cache) Peek(key Key) *Buffer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -127,7 +135,7 @@ func (c *Cache) Peek(key Key) *Buffer {
 	return e.buf
 }
 
-// begin makes the entry of a load; the caller holds mu.
+// begin adds the entry of a load. The caller must hold mu.
 func (c *Cache) begin(key Key, n int) *entry {
 	c.stats.Loads++
 	e := &entry{key: key, n: n, done: make(chan struct{})}
@@ -135,8 +143,8 @@ func (c *Cache) begin(key Key, n int) *entry {
 	return e
 }
 
-// run loads when it is the entry's turn, and publishes: the entry's references, one for the cache and one for each
-// waiter, are all made here, so that no waiter can find its buffer gone.
+// run waits for the entry's turn, loads it and publishes the result. It makes all references of the
+// buffer, one for the cache and one for each waiter, so that no waiter can find its buffer gone.
 func (c *Cache) run(e *entry, d Decoder) {
 	c.slots <- struct{}{}
 	defer func() { <-c.slots }()
@@ -157,7 +165,8 @@ func (c *Cache) run(e *entry, d Decoder) {
 	e.buf, e.elem = buf, c.lru.PushFront(e)
 }
 
-// load decodes the entry's cluster into memory that it takes. Only now: what waits for its turn has none.
+// load decodes the entry's cluster. It takes the memory only now, so that loads that wait for their
+// turn have none.
 func (c *Cache) load(e *entry, d Decoder) (*Buffer, error) {
 	c.mu.Lock()
 	buf, err := c.take(e.n)
@@ -168,7 +177,8 @@ func (c *Cache) load(e *entry, d Decoder) (*Buffer, error) {
 	return buf, guarded(d, buf.data, e.key.Off)
 }
 
-// guarded turns a panic of a decoder into an error of that cluster: other disks and their virtual machines go on.
+// guarded turns a panic of a decoder into an error of that cluster, so that other disks and their
+// virtual machines go on.
 func guarded(d Decoder, dst []byte, off int64) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -178,7 +188,7 @@ func guarded(d Decoder, dst []byte, off int64) (err error) {
 	return d.Decode(dst, off)
 }
 
-// leave takes back a waiter whose ctx is over.
+// leave removes a waiter whose ctx is done.
 func (c *Cache) leave(e *entry) {
 	c.mu.Lock()
 	if e.elem == nil && e.err == nil {
@@ -188,12 +198,12 @@ func (c *Cache) leave(e *entry) {
 	}
 	b := e.buf
 	c.mu.Unlock()
-	if b != nil { // loaded in the meantime: the reference was ours
+	if b != nil { // loaded meanwhile, with a reference for this waiter
 		b.Release()
 	}
 }
 
-// Drop forgets all clusters of a disk that is closed: none of its loads may be running.
+// Drop forgets all clusters of a closed disk. None of its loads may be running.
 func (c *Cache) Drop(disk uint64) {
 	c.mu.Lock()
 	var dropped []*Buffer
@@ -208,7 +218,7 @@ func (c *Cache) Drop(disk uint64) {
 	}
 }
 
-// Stats tells how the cache does.
+// Stats returns the cache's counters.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -217,7 +227,7 @@ func (c *Cache) Stats() Stats {
 	return s
 }
 
-// Close unmaps the memory; all buffers must have been given back.
+// Close unmaps the memory. All buffers must have been released.
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

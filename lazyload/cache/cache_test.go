@@ -12,12 +12,12 @@ import (
 	"testing/synctest"
 )
 
-// stamped decodes clusters whose every word names the cluster.
+// stamped decodes clusters in which every word is the cluster's offset.
 type stamped struct {
 	calls atomic.Int64
-	over  atomic.Int64 // loads that are over
+	over  atomic.Int64 // loads that have ended
 	fail  func(off int64) error
-	gate  chan struct{} // if not nil, a decode waits for it
+	gate  chan struct{} // if not nil, Decode waits for it
 }
 
 func (s *stamped) Decode(dst []byte, off int64) error {
@@ -38,7 +38,7 @@ func (s *stamped) Decode(dst []byte, off int64) error {
 
 func (s *stamped) Done(int64, error) { s.over.Add(1) }
 
-// loads at once is enough for tests that are about something else.
+// loads is the number of loads at once in tests of other behaviour.
 const loads = 4
 
 func intact(b []byte, off int64) bool {
@@ -59,7 +59,7 @@ func mustGet(t *testing.T, c *Cache, off int64, n int, d Decoder) *Buffer {
 		t.Fatal(err)
 	}
 	if len(b.Bytes()) != n || !intact(b.Bytes(), off) {
-		t.Fatalf("Get(%d) gave another cluster's bytes", off)
+		t.Fatalf("Get(%d) returned another cluster's bytes", off)
 	}
 	return b
 }
@@ -76,7 +76,7 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 		mustGet(t, c, off, 64*kib, d).Release()
 	}
 	if n := d.calls.Load(); n != 4 {
-		t.Errorf("a cluster other than the least recently used was given up")
+		t.Errorf("a cluster other than the least recently used was evicted")
 	}
 	mustGet(t, c, 2, 64*kib, d).Release()
 	if n := d.calls.Load(); n != 5 {
@@ -246,8 +246,9 @@ func TestDropForgetsOneDisk(t *testing.T) {
 	}
 }
 
-// Random clusters of three sizes from many goroutines: bytes are always the right ones, memory stays within the
-// bound and what the goroutines hold, and comes back to it.
+// TestManyReadersWithinTheBound reads random clusters of three sizes on many goroutines. Their
+// bytes must be right, and memory must stay within the bound plus the buffers that the goroutines
+// hold.
 func TestManyReadersWithinTheBound(t *testing.T) {
 	const limit, readers = 128 * kib, 8
 	sizes := []int{kib, 4 * kib, 16 * kib}
@@ -289,7 +290,7 @@ func TestManyReadersWithinTheBound(t *testing.T) {
 	}
 }
 
-// Loads that wait for their turn have no memory yet, however many they are.
+// TestLoadsTakeTurns: loads that wait for their turn have no memory, however many there are.
 func TestLoadsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const at, readers = 3, 20

@@ -2,8 +2,9 @@ package cache
 
 import "fmt"
 
-// take returns a buffer of n bytes with unknown content, making room first; the caller holds mu. When nothing
-// can be given up (all is being read or loaded) the bound is exceeded by this buffer rather than a reader stopped.
+// take makes room and returns a buffer of n bytes with any content. The caller must hold mu. If no
+// memory can be freed, because all clusters are being read or loaded, the buffer exceeds the bound,
+// so that no reader has to wait.
 func (c *Cache) take(n int) (*Buffer, error) {
 	for len(c.free[n]) == 0 && c.mapped+int64(n) > c.limit && (c.unmapOther(n) || c.evict()) {
 	}
@@ -20,11 +21,12 @@ func (c *Cache) take(n int) (*Buffer, error) {
 	return &Buffer{data: data, c: c}, nil
 }
 
-// evict gives up the least recently used cluster that nobody reads; the caller holds mu.
+// evict frees the least recently used cluster without a reader, and reports whether there was one.
+// The caller must hold mu.
 func (c *Cache) evict() bool {
 	for elem := c.lru.Back(); elem != nil; elem = elem.Prev() {
 		e := elem.Value.(*entry)
-		// References are only ever added under mu, so a count of one, the cache's own, stays one.
+		// References are only added under mu, so a count of one, the cache's own, stays one.
 		if e.buf.refs.Load() == 1 {
 			b := c.remove(e)
 			b.refs.Store(0)
@@ -35,22 +37,23 @@ func (c *Cache) evict() bool {
 	return false
 }
 
-// remove takes a loaded entry out and returns its buffer with the cache's reference; the caller holds mu.
+// remove removes a loaded entry and returns its buffer with the cache's reference. The caller must
+// hold mu.
 func (c *Cache) remove(e *entry) *Buffer {
 	delete(c.entries, e.key)
 	c.lru.Remove(e.elem)
 	return e.buf
 }
 
-// reclaim is where a buffer goes after its last Release.
+// reclaim recycles a buffer after its last Release.
 func (c *Cache) reclaim(b *Buffer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.recycle(b)
 }
 
-// recycle keeps the memory for the next cluster of its size, or gives it back to the system while the bound is
-// exceeded; the caller holds mu.
+// recycle keeps the memory for the next cluster of its size, or unmaps it while the bound is
+// exceeded. The caller must hold mu.
 func (c *Cache) recycle(b *Buffer) {
 	if c.mapped > c.limit {
 		c.mapped -= int64(len(b.data))
@@ -60,7 +63,8 @@ func (c *Cache) recycle(b *Buffer) {
 	c.free[len(b.data)] = append(c.free[len(b.data)], b)
 }
 
-// unmapOther gives free memory of another size than n back to the system; the caller holds mu.
+// unmapOther unmaps a free buffer of a size other than n, and reports whether there was one. The
+// caller must hold mu.
 func (c *Cache) unmapOther(n int) bool {
 	for size := range c.free {
 		if size != n && c.unmapFree(size) {
@@ -70,6 +74,8 @@ func (c *Cache) unmapOther(n int) bool {
 	return false
 }
 
+// unmapFree unmaps a free buffer of n bytes, and reports whether there was one. The caller must
+// hold mu.
 func (c *Cache) unmapFree(n int) bool {
 	list := c.free[n]
 	if len(list) == 0 {

@@ -66,7 +66,7 @@ func (c *Chain) open(ctx context.Context, location string, cfg Config) error {
 		return err
 	}
 	c.sources = append(c.sources, top)
-	driver, err := cfg.Formats.Find(ctx, top, cfg.Format)
+	driver, err := cfg.Formats.FindFile(ctx, top, cfg.Format, top.at.Base())
 	if err != nil {
 		return fmt.Errorf("%s: %w", top.at, err)
 	}

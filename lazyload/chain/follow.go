@@ -105,7 +105,7 @@ func backingFormat(ctx context.Context, set formats.Set, src formats.Source, nam
 		return "", err
 	}
 	if set.Fallback != nil && driver.Name() == set.Fallback.Name() {
-		return "", source.Refuse("its content tells no format, and a %s backing must be named %s", driver.Name(), driver.Name())
+		return "", source.Refuse("its content is of no known format, and the image does not name one: if it is a %s disk, say so (backing format %s)", driver.Name(), driver.Name())
 	}
 	return driver.Name(), nil
 }

@@ -59,7 +59,7 @@ func TestBackingFormat(t *testing.T) {
 		{"backing base\nformat raw", "", "scri", ""},
 		{"backing plain\nformat raw", "", "pppp", ""},
 		{"backing plain", "raw", "pppp", ""},
-		{"backing plain", "", "", "must be named raw"},
+		{"backing plain", "", "", "backing format raw"},
 		{"backing plain\nformat script", "", "", "the script says"},
 		{"backing base\nformat luks", "", "", `unknown format "luks"`},
 		{"backing base\nformat luks", "script", "bbbb", ""},

@@ -3,6 +3,8 @@ package overlay
 import (
 	"errors"
 	"fmt"
+	"io"
+	iofs "io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -62,6 +64,26 @@ func (d Dir) Remove(n uint64) error {
 		errs = append(errs, removed(d.file(n, suffix)))
 	}
 	return errors.Join(errs...)
+}
+
+// Untouched reports whether nothing was ever written to a delta: what there is of its files has no data, apart from the
+// header.
+func (d Dir) Untouched(n uint64) bool {
+	for suffix, from := range map[string]int64{dataSuffix: 0, bitmapSuffix: pagesAt} {
+		f, err := os.Open(d.file(n, suffix))
+		if errors.Is(err, iofs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false
+		}
+		_, err = osFile{f}.NextData(from)
+		f.Close()
+		if !errors.Is(err, io.EOF) {
+			return false
+		}
+	}
+	return true
 }
 
 // List returns the numbers of the deltas that are there, in order, also of halves.

@@ -1,6 +1,7 @@
-// Package output makes files that appear whole: what is written goes to a file without a name, or with a hidden one in the
-// same directory, which takes its own name once it is complete and on stable storage. So no half file ever bears the name,
-// whatever ends the program. The commands on image files and the daemon's exports write in this way.
+// Package output makes files that appear whole. Bytes are written to a file without a name, or with a
+// hidden one in the same directory, which takes its own name once it is complete and on stable storage.
+// So an incomplete file never has the name, however the program ends. The commands on image files and
+// the daemon's exports write in this way.
 package output
 
 import (
@@ -16,18 +17,20 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// File is a file that takes its name only once it is complete: until then it has none, so that nothing is left of it whatever
-// happens, or where the file system cannot do that, one that is hidden. It is a formats.Target.
+// File is a file that takes its name only once it is complete: until then it has none, so that
+// nothing is left of it whatever happens, or where the file system cannot do that, one that is
+// hidden. It is a formats.Target.
 type File struct {
 	*os.File
 	path   string
 	hidden string // its name meanwhile, "" if it has none
-	force  bool   // replace what has the name
+	force  bool   // replace a file of that name
 	done   bool
 }
 
-// Create prepares writing path. What exists is kept (iofs.ErrExist) unless force is given, and even then if it is one of
-// the sources or no regular file: a rename would put a file in a device's place.
+// Create prepares writing path. A file that exists is replaced only with force (iofs.ErrExist), and
+// never if it is one of the sources, not a regular file, or another user's bait: see
+// destination.go.
 func Create(path string, sources []string, force bool) (*File, error) {
 	path, err := followLinks(path)
 	if err != nil {
@@ -69,7 +72,7 @@ func (o *File) openHidden() (err error) {
 	o.hidden = hiddenName(o.path)
 	o.File, err = os.OpenFile(o.hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	var at *iofs.PathError
-	if errors.As(err, &at) { // the hidden name says nothing to anybody
+	if errors.As(err, &at) { // without the hidden name, which means nothing to the user
 		return fmt.Errorf("%s: %w", o.path, at.Err)
 	}
 	return err
@@ -79,51 +82,8 @@ func hiddenName(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text())
 }
 
-// followLinks makes sure that a link's target is replaced and not the link.
-func followLinks(path string) (string, error) {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&iofs.ModeSymlink == 0 {
-		return path, nil // what is wrong with it shows in what comes next
-	}
-	target, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: a symbolic link that leads nowhere: %w", path, err)
-	}
-	return target, nil
-}
-
-func replaceable(path string, sources []string, force bool) error {
-	info, err := os.Stat(path)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	for _, source := range sources {
-		src, err := os.Stat(source)
-		switch {
-		case errors.Is(err, iofs.ErrNotExist): // an image that the daemon has all of may have lost it
-		case err != nil:
-			return fmt.Errorf("%s: %w", source, err)
-		case os.SameFile(info, src) && source == sources[0]:
-			return fmt.Errorf("%s: is the source itself", path)
-		case os.SameFile(info, src):
-			return fmt.Errorf("%s: is a file that the source is based on", path)
-		}
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: is not a regular file", path)
-	case !force:
-		return fmt.Errorf("%s: %w", path, iofs.ErrExist)
-	}
-	return nil
-}
-
 var _ formats.Preallocator = (*File)(nil)
 
-// Allocate is the formats.Preallocator method.
 func (o *File) Allocate(off, n int64) error {
 	for {
 		err := unix.Fallocate(int(o.Fd()), 0, off, n)
@@ -150,7 +110,7 @@ func (o *File) Commit() error {
 	return syncDir(filepath.Dir(o.path))
 }
 
-// takeName never replaces what has the name, unless it may.
+// takeName replaces a file of that name only with force.
 func (o *File) takeName() error {
 	if o.hidden == "" {
 		name := o.path
@@ -184,7 +144,7 @@ func (o *File) Discard() {
 		return
 	}
 	if o.hidden != "" {
-		os.Remove(o.hidden) // what is wrong with it has no bearing on why it is discarded
+		os.Remove(o.hidden) // its error would hide why the file is discarded
 	}
 	o.Close()
 }
@@ -198,7 +158,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Settle brings what was written to stable storage and out of the page cache, so that who reads it back sees what is stored.
+// Settle brings the file to stable storage and out of the page cache, so that a later read shows the
+// stored bytes.
 func (o *File) Settle() error {
 	if err := o.Sync(); err != nil {
 		return err
@@ -206,7 +167,7 @@ func (o *File) Settle() error {
 	return os.NewSyscallError("fadvise", unix.Fadvise(int(o.Fd()), 0, 0, unix.FADV_DONTNEED))
 }
 
-// Free is what the file's file system has to spare for this process; -1 if it does not say.
+// Free returns the free bytes of the file's file system for this process; -1 if it does not say.
 func (o *File) Free() (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(o.Fd()), &st); err != nil {

@@ -9,17 +9,19 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// NoRoom is the error about a file that its file system has no space for, ENOSPC (errors.Is) before anything is written.
+// NoRoom is the error about a file that its file system has no space for, ENOSPC (errors.Is) before
+// anything is written.
 type NoRoom struct{ Need, Free int64 } // bytes
 
 func (e *NoRoom) Error() string {
 	return fmt.Sprintf("the file takes %d bytes if none of the data are zeros, and its file system has %d to spare", e.Need, e.Free)
 }
 
-// Is makes it what a full file system's error is.
+// Is makes it the same as a full file system's error.
 func (e *NoRoom) Is(target error) bool { return target == unix.ENOSPC }
 
-// CheckRoom refuses to begin what there is no space for. What compression will save is not known, so that then nothing is refused.
+// CheckRoom returns an error if there is not enough space for the file. A compressed file is never
+// refused, because its size is not known.
 func (o *File) CheckRoom(ctx context.Context, img formats.Image, enc formats.Encoder) error {
 	free, err := o.Free()
 	if err != nil || free < 0 {

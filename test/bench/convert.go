@@ -19,8 +19,8 @@ const (
 // conversion is one program's way of encoding or decoding the data to a file.
 type conversion func(ctx context.Context, dst string) *exec.Cmd
 
-// convert measures encoding and decoding on one core and on two, and the peer's and zstd's beside. The target is in
-// memory if there is room, as the disk is not what is measured.
+// convert measures encoding and decoding on one core and on two, beside the peer and zstd. The
+// target is in memory if there is room, because the disk should not be measured.
 func (b *bench) convert(ctx context.Context) (err error) {
 	parent := b.convertParent()
 	dir, err := os.MkdirTemp(parent, "imsfs-bench-")
@@ -63,7 +63,8 @@ type converter struct {
 	dst string
 }
 
-// scaling measures our conversion, args without the target, with one core and with two, and the others.
+// scaling measures our conversion, args without the target, with one core and with two, and the
+// others.
 func (c converter) scaling(ctx context.Context, what, peerWhat, src string, args []string, peer, zstd conversion) error {
 	if err := warm(src); err != nil {
 		return err
@@ -110,8 +111,8 @@ func (c converter) cores(n int, args []string) conversion {
 	}
 }
 
-// pinned is a conversion that has one processor. GOMAXPROCS=1 alone does not do that: while one thread writes, in the
-// kernel, another goes on decoding on the other processor.
+// pinned is a conversion that has one processor. GOMAXPROCS=1 alone does not do that: while one
+// thread writes, in the kernel, another goes on decoding on the other processor.
 func (c converter) pinned(args []string) conversion {
 	return func(ctx context.Context, dst string) *exec.Cmd {
 		one := c.cores(1, args)(ctx, dst)

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/imsfs/imsfs/lifecycle"
+	verbs "github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // usualCache is the cache size that is measured with; see memory.go for another.
@@ -94,7 +94,7 @@ func (d *daemon) write(ctl string, words ...string) error {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteString(lifecycle.Quote(words...)); err != nil {
+	if _, err := f.WriteString(verbs.Quote(words...)); err != nil {
 		answer, _ := io.ReadAll(f)
 		return fmt.Errorf("%w: %s", err, answer)
 	}

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// diskSize is that of the disk which is read: a whole GiB, so that all its forms have the same size.
+// diskSize is that of the disk which is read: a whole GiB, so that all its forms have the same
+// size.
 const diskSize = 1 << 30
 
 // dataset is one disk in three forms.
@@ -19,7 +20,8 @@ type dataset struct {
 	real              int64 // bytes of it that are files; the rest is zeros
 }
 
-// make writes what is not there yet: real files, in an order that does not depend on the directories' own.
+// make writes the files that are missing: a tar of real files, in an order that does not depend on
+// that of the directories.
 func (d *dataset) make(ctx context.Context, b *bench) error {
 	d.raw, d.zvhd2, d.qcow2 = filepath.Join(d.dir, "data.raw"), filepath.Join(d.dir, "data.zvhd2"), filepath.Join(d.dir, "data.qcow2")
 	d.real = diskSize
@@ -58,7 +60,8 @@ func missing(path string) bool {
 	return err != nil
 }
 
-// tarTo writes the first diskSize bytes of a tar of dir, or all of it and zeros, and returns how many there were.
+// tarTo writes the first diskSize bytes of a tar of dir, or all of it and zeros, and returns how
+// many there were.
 func tarTo(ctx context.Context, path, dir string) (n int64, err error) {
 	f, err := os.Create(path)
 	if err != nil {

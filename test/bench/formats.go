@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// What is wanted of reading a whole image, beside qemu-img.
+// The wanted ratios of reading a whole image, beside qemu-img.
 const (
 	plainWanted      = 0.9
 	compressedWanted = 1.2
@@ -21,7 +21,7 @@ type layout struct {
 	format string   // ours
 	peer   string   // qemu-img's name for it; "" if it has none
 	opts   []string // of qemu-img convert, that make it; none: our convert makes it
-	wanted float64  // 0 for what is only told
+	wanted float64  // 0 if nothing is wanted
 }
 
 func layouts() []layout {
@@ -53,8 +53,8 @@ func (b *bench) packedFormats(ctx context.Context) error {
 	return b.formats(ctx, func(l layout) bool { return l.wanted != plainWanted })
 }
 
-// formats measures how fast the whole disk is read from each format, written as raw to memory, beside qemu-img. Images lie
-// there one at a time, unless they are kept.
+// formats measures how fast the whole disk is read from each format, written as raw to memory,
+// beside qemu-img. Images lie there one at a time, unless they are kept.
 func (b *bench) formats(ctx context.Context, chosen func(layout) bool) (err error) {
 	parent := b.dir
 	if free, err := freeSpace(memoryDir); err == nil && free > convertRoom {

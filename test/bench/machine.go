@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe tells what the figures were measured on, when, and what of.
+// describe returns the machine, time and data of the figures.
 func describe(ctx context.Context) ([]fact, error) {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {

@@ -1,17 +1,20 @@
-// Command bench measures imsfs beside a peer, qemu-storage-daemon's FUSE export of the same data as zstd-compressed
-// qcow2, and prints one table: what, ours, the peer's, their ratio, what is wanted of it, and whether it was met.
+// Command bench measures imsfs beside a peer, qemu-storage-daemon's FUSE export of the same data as
+// a zstd-compressed qcow2. It prints one table: the measurement, our figure, the peer's, their
+// ratio, the wanted ratio, and whether it was met.
 //
 //	go run ./test/bench                     everything, a few minutes
 //	go run ./test/bench -only seq,rand      parts of it
-//	go run ./test/bench -markdown FILE      the table, with machine, date and commit, for docs/performance.md
+//	go run ./test/bench -markdown FILE      the table, with machine, date and commit, for docs/performance
 //
-// The two take turns within one run, a round each after the other, and a ratio is the median of the rounds' ratios: on a
-// machine that is faster or slower from one minute to the next, only what was measured side by side can be compared.
-// It needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
+// The two take turns within one run, a round each, and a ratio is the median of the rounds' ratios.
+// The machine may be faster or slower from one minute to the next, so only figures of one round can
+// be compared. The command needs root, /dev/fuse, tar, dd, zstd, qemu-img and qemu-storage-daemon.
 //
-// Rooms: data.go makes what is read; daemon.go and peer.go start and stop those who serve it; sequential.go, random.go,
-// register.go, memory.go, convert.go, written.go, many.go, formats.go, zvhd.go, opening.go and volume.go with those that begin like it are the measurements, a section below or
-// two; sample.go and table.go are numbers and how they are shown.
+//	data.go               the data that is read
+//	daemon.go, peer.go    start and stop the servers
+//	sample.go, table.go   numbers, and how they are printed
+//
+// All other files are measurements, one or two sections of the table each.
 package main
 
 import (
@@ -145,7 +148,7 @@ func choose(opts options) ([]section, error) {
 	return chosen, nil
 }
 
-// needed is the room for the data, its three forms and what convert writes when there is no room in memory.
+// needed is the space for the data, its three forms, and converted files if they do not fit in memory.
 const needed = 5 << 30
 
 // workIn makes the directory to work in and returns what cleans up.
@@ -198,7 +201,7 @@ func (b *bench) run(ctx context.Context, chosen []section, markdown string, stdo
 		err := s.measure(b, ctx)
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err() // what it made of the others' errors is of no interest
+			return ctx.Err() // the other errors only follow from it
 		case err != nil:
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -11,7 +11,7 @@ import (
 
 const manyImages = 1000
 
-// many tells what a store with a thousand images costs: to fill, to start, and while nothing is read.
+// many measures a store with a thousand images: registering, starting, and memory while idle.
 func (b *bench) many(ctx context.Context) error {
 	image := filepath.Join(b.dir, "small.raw")
 	if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {

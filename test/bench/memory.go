@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// besides is what a daemon may occupy beyond its cache.
+// besides is the memory that a daemon may have besides its cache.
 const besides = 64 << 20
 
-// peaks is the most memory that any daemon of this run had resident, by the size of its cache: VmHWM of
-// /proc/PID/status, in which mapped files count.
+// peaks is the most memory that any daemon of this run had resident, by the size of its cache:
+// VmHWM of /proc/PID/status, in which mapped files count.
 type peaks map[int64]int64
 
 func (p peaks) note(cache, resident int64) { p[cache] = max(p[cache], resident) }
@@ -28,10 +28,11 @@ func (p peaks) rows() (rows []row) {
 	return rows
 }
 
-// smallCache is a fraction of what is read, and little more than what is decoded at once.
+// smallCache is a fraction of the data, and little more than the clusters that are decoded at once.
 const smallCache = 64 << 20
 
-// memory makes daemons with either cache work hard, for the peaks: readers of everything at once, from everywhere.
+// memory makes daemons with either cache work hard, for the peaks: readers of everything at once,
+// from everywhere.
 func (b *bench) memory(ctx context.Context) error {
 	for _, cache := range []int64{usualCache, smallCache} {
 		store, err := os.MkdirTemp(b.dir, "store-")
@@ -49,8 +50,8 @@ func (b *bench) memory(ctx context.Context) error {
 	return nil
 }
 
-// crowd reads one disk from its beginning to its end, and then two with 32 readers of long pieces and four of small ones
-// at the same time.
+// crowd reads one disk from its beginning to its end, and then two with 32 readers of long pieces
+// and four of small ones at the same time.
 func (b *bench) crowd(ctx context.Context, d *daemon) error {
 	const crowds = 2 // disks, each with half of the readers
 	var disks []string

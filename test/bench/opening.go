@@ -16,8 +16,8 @@ const (
 	openingSize = 1 << 40
 )
 
-// opening measures what imsfs info takes longer than imsfs version, which opens nothing, on an empty disk of 1 TiB in each format: the tables of some are as large as
-// those of a full one.
+// opening measures what imsfs info takes longer than imsfs version, which opens nothing, on an
+// empty disk of 1 TiB in each format: the tables of some are as large as those of a full one.
 func (b *bench) opening(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp(b.dir, "opening-")
 	if err != nil {

@@ -26,7 +26,7 @@ func (b *bench) peer(ctx context.Context, image string) (served, error) {
 		"--export", "writable=off")
 }
 
-// export serves the node q of what the arguments describe; the last of them is how it is exported.
+// export serves the node q that the arguments describe. The last argument describes the export.
 func (b *bench) export(ctx context.Context, args ...string) (served, error) {
 	dir, err := os.MkdirTemp(b.dir, "peer-")
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 // patience is how long a process that was asked to end may take, before it is killed.
 const patience = 20 * time.Second
 
-// command prepares a child that ends with ctx. It is in a process group of its own: what is typed at the terminal must
-// not reach it past this program, which has mounts to take away first.
+// command prepares a child that ends with ctx. It has a process group of its own, so that Ctrl-C
+// reaches only this program, which must unmount first.
 func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -29,7 +29,7 @@ func command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// output runs a child to its end and returns what it printed. Its complaints are in the error.
+// output runs a child to its end and returns its stdout. Its stderr is in the error.
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -46,7 +46,7 @@ func timed(cmd *exec.Cmd) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// usage is what a child that has ended took.
+// usage is the time and memory that a child took.
 type usage struct {
 	resident  int64 // bytes, at most
 	processor time.Duration
@@ -57,7 +57,7 @@ func usageOf(cmd *exec.Cmd) usage {
 	return usage{s.SysUsage().(*syscall.Rusage).Maxrss << 10, s.UserTime() + s.SystemTime()}
 }
 
-// terminate ends the process behind a pidfd, which need not be a child, and waits until it is gone.
+// terminate ends the process of a pidfd, which need not be a child, and waits until it has ended.
 func terminate(pidfd int) error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGTERM, nil, 0); err != nil {
 		if err == unix.ESRCH {
@@ -95,14 +95,15 @@ func statusBytes(pid int, key string) (int64, error) {
 	return procBytes(path, key)
 }
 
-// processorTime is what a process has used up so far, in the kernel's ticks of 10 ms.
+// processorTime returns the processor time of a process so far, in the kernel's ticks of 10 ms.
 func processorTime(pid int) (time.Duration, error) {
 	path := filepath.Join("/proc", strconv.Itoa(pid), "stat")
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	// The second field, the name in parentheses, may hold anything: count from its end. User is the 14th, system the 15th.
+	// The second field, the name in parentheses, may hold anything: count from its end. User is the
+	// 14th, system the 15th.
 	fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, fmt.Errorf("%s has but %d fields", path, len(fields))

@@ -18,8 +18,8 @@ const (
 // small is the latencies of one rival's small reads in one round, a sample of reads each.
 type small struct{ cold, again, others sample }
 
-// random reads 4 KiB here and there, one after the other: the first time, the same places again, and then other places,
-// whose clusters have mostly been decoded for the first.
+// random reads 4 KiB here and there, one after the other: the first time, the same places again,
+// and then other places, whose clusters have mostly been decoded for the first.
 func (b *bench) random(ctx context.Context) error {
 	ours, peer := b.rivals()
 	var o, p rounds
@@ -57,7 +57,7 @@ func (r *rounds) measure(ctx context.Context, who rival) error {
 	})
 }
 
-// latencies keeps what is shown of the reads of each round.
+// latencies adds a round's reads to the samples that are printed.
 type latencies struct{ sums, p50, p99 sample }
 
 func (l *latencies) add(reads sample) {

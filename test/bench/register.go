@@ -74,7 +74,8 @@ func (b *bench) registerRows(ctx context.Context, nearlyEmpty, qcow2, full strin
 	return nil
 }
 
-// firstBytes registers an image again and again, each time under a new name, reads the first byte, and deletes it.
+// firstBytes registers an image again and again, each time under a new name, reads the first byte,
+// and deletes it.
 func (d *daemon) firstBytes(ctx context.Context, image string, prepare func(string) error) (sample, error) {
 	var s sample
 	for range registers {
@@ -186,8 +187,8 @@ func filled() []byte {
 	return p
 }
 
-// fullIndex makes a ZVHD2 image of 1 TiB that says of every block that it is stored, by the driver itself: what an image
-// is opened with, its tables, is complete, and of the chunks there is the first, while the others are holes.
+// fullIndex makes a ZVHD2 image of 1 TiB, by the driver, whose tables list every block as stored. The
+// tables, which opening reads, are complete. The first chunk is there, and the others are holes.
 func fullIndex(ctx context.Context, path string) (err error) {
 	driver, err := all.Formats().Named("zvhd2")
 	if err != nil {
@@ -221,7 +222,8 @@ func fullIndex(ctx context.Context, path string) (err error) {
 	return errors.Join(enc.Finish(ctx, f), f.Sync())
 }
 
-// warmIndex reads the end of a file, where the tables are: reading all its holes would only take time.
+// warmIndex reads the end of a file, where the tables are: reading all its holes would only take
+// time.
 func warmIndex(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -38,7 +38,7 @@ func (s sample) over(other sample) sample {
 	return q
 }
 
-// ratioText shows the median and between what it lies.
+// ratioText prints the median, and the least and greatest ratio.
 func (s sample) ratioText() string {
 	return fmt.Sprintf("%.2f (%.2f–%.2f)", s.median(), slices.Min(s), slices.Max(s))
 }

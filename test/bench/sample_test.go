@@ -24,7 +24,8 @@ func TestQuantiles(t *testing.T) {
 	}
 }
 
-// A ratio is the median of the rounds' ratios, not the ratio of medians: a slow minute slows both of a round.
+// A ratio is the median of the rounds' ratios, not the ratio of medians: a slow minute slows both
+// of a round.
 func TestRatiosAreOfRounds(t *testing.T) {
 	ours, peer := sample{1, 10, 2}, sample{2, 20, 2}
 	if got := peer.over(ours).median(); got != 2 {

@@ -16,9 +16,9 @@ func (b *bench) rivals() (ours, peer rival) {
 	return rival{b.ours, b.data.zvhd2}, rival{b.peer, b.data.qcow2}
 }
 
-// with runs a measurement on what a rival serves. The daemon and the mount are new, so neither the kernel nor the
-// daemon has anything of the disk, while the image file itself is in the host's page cache: what is measured is finding,
-// decoding and delivering, not the machine's storage.
+// with runs a measurement on a rival's disk. Daemon and mount are new, so neither the kernel nor
+// the daemon has any of the disk. The image file is in the host's page cache, so that the
+// measurement is of finding, decoding and delivering, and not of the machine's storage.
 func (r rival) with(ctx context.Context, measure func(served) error) error {
 	if err := warm(r.image); err != nil {
 		return err
@@ -30,10 +30,11 @@ func (r rival) with(ctx context.Context, measure func(served) error) error {
 	return errors.Join(measure(s), s.stop())
 }
 
-// sequential reads the whole disk twice: cold, and then from the kernel's page cache, or whatever the rival has.
+// sequential reads the whole disk twice: cold, and then from the kernel's page cache, or whatever
+// the rival has.
 func (b *bench) sequential(ctx context.Context) error {
 	ours, peer := b.rivals()
-	for _, r := range []rival{ours, peer} { // what is served wrongly need not be fast
+	for _, r := range []rival{ours, peer} { // first check the bytes
 		if err := r.with(ctx, func(s served) error { return b.equal(ctx, s.disk) }); err != nil {
 			return err
 		}
@@ -85,7 +86,7 @@ func dd(ctx context.Context, disk string) (time.Duration, error) {
 	return timed(command(ctx, "dd", "if="+disk, "of=/dev/null", "bs=1M", "status=none"))
 }
 
-// equal tells whether a disk is the data that was put in.
+// equal returns an error if a disk's bytes are not the data.
 func (b *bench) equal(ctx context.Context, disk string) error {
 	_, err := output(command(ctx, "cmp", disk, b.data.raw))
 	return err

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a machine on which qemu-img writes a zstd qcow2 at 540 MB/s with all its threads is to hydrate at, as a share of that.
+// The wanted rates of hydrate as shares of qemu-img's, from a machine on which qemu-img writes a zstd
+// qcow2 at 540 MB/s with all its threads.
 const (
 	hydrateRaw   = 400.0 / 540
 	hydrateQcow2 = 300.0 / 540
@@ -22,10 +23,10 @@ const (
 	crowdReaders = 4
 )
 
-// stocked is a store that has the whole disk, and nobody serves.
+// stocked is a store with the whole disk, which is not served.
 type stocked struct{ dir string }
 
-// storeBench measures the block store: filling it, what it takes, and reading from it with all caches empty.
+// storeBench measures the block store: filling it, its size, and reading from it with empty caches.
 func (b *bench) storeBench(ctx context.Context) error {
 	var fills fills
 	for range b.rounds {
@@ -54,7 +55,7 @@ func (f *fills) measure(ctx context.Context, b *bench) error {
 	if err := warm(b.data.raw); err != nil {
 		return err
 	}
-	unix.Sync() // nobody waits for what was written before
+	unix.Sync() // so that no measurement waits for earlier writes
 	took, err := timed(command(ctx, "qemu-img", "convert", "-W", "-m", "16", "-c", "-f", "raw", "-O", "qcow2", "-o", "compression_type=zstd", b.data.raw, target))
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// row is one measurement; an empty field does not apply. Wanted is empty for what is only told.
+// row is one measurement. An empty field does not apply.
 type row struct{ what, ours, peer, ratio, wanted, met string }
 
 var head = row{"what", "ours", "peer", "ratio", "wanted", "met"}

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is wanted of volumes, beside a qcow2 overlay. Both lie over the same raw file, which is the best that a peer can have.
+// The wanted ratios of volumes, beside a qcow2 overlay. Both lie over the same raw file, which is the
+// best case for the peer.
 const (
 	writesSpeed   = 1.0
 	syncedSpeed   = 0.8
@@ -28,7 +29,7 @@ func (b *bench) volume(ctx context.Context) error {
 	return nil
 }
 
-// writable is a disk to write to, and where the host has what is written.
+// writable is a disk to write to, and the host's directory with its bytes.
 type writable struct {
 	served
 	delta string

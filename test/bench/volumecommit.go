@@ -53,7 +53,8 @@ func (b *bench) commit(ctx context.Context, size int64) (took time.Duration, err
 	return d.jobDone(ctx, d.volume("one", "job"), start)
 }
 
-// changedVolume is a volume "one" of a disk of that size, of which 256 MiB were written, by a daemon and a store of its own.
+// changedVolume is a volume "one" of a disk of that size, of which 256 MiB were written, by a
+// daemon and a store of its own.
 func (b *bench) changedVolume(ctx context.Context, size int64) (*storeDaemon, func() error, error) {
 	d, stop, err := b.fresh(ctx)
 	if err != nil {
@@ -76,7 +77,8 @@ func (b *bench) changedVolume(ctx context.Context, size int64) (*storeDaemon, fu
 	return d, stop, nil
 }
 
-// change writes real data, at a place where no image has it, so that the store has none of its blocks.
+// change writes real data, at a place where no image has it, so that the store has none of its
+// blocks.
 func (b *bench) change(ctx context.Context, disk string, size int64) (err error) {
 	src, err := os.Open(b.data.raw)
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 	cloneTime = 0.010 // seconds
 )
 
-// volumeReads reads what was never written: a volume's own way beside the image's, in turn, place by place.
+// volumeReads reads unwritten ranges of a volume beside the same ranges of its image, in turn.
 func (b *bench) volumeReads(ctx context.Context) error {
 	w, err := b.ourVolume(ctx)
 	if err != nil {
@@ -46,7 +46,8 @@ func (b *bench) volumeReads(ctx context.Context) error {
 	return nil
 }
 
-// readInTurn reads the same places of two disks past the kernel's cache, and sums up what each took.
+// readInTurn reads the same places of two disks past the kernel's cache, and sums up what each
+// took.
 func readInTurn(ctx context.Context, a, b string) (tookA, tookB time.Duration, err error) {
 	var files [2]*os.File
 	for i, path := range []string{a, b} {

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// commitStall is the longest that a writer may wait while a commit freezes what it writes to, in seconds.
+// commitStall is the longest time, in seconds, that a writer may wait for a commit to freeze its
+// disk.
 const commitStall = 50e-3
 
-// volumeStall is what a commit of 256 MiB does to somebody who goes on writing 4 KiB here and there, as fast as he can, beside what such
-// writes take without one.
+// volumeStall measures a writer of random 4 KiB, as fast as it can, during a commit of 256 MiB and
+// without one.
 func (b *bench) volumeStall(ctx context.Context) error {
 	var before, during pace
 	for range b.rounds {

@@ -15,7 +15,7 @@ const (
 	writers      = 4
 	syncedWrites = 200
 	streamed     = 256 << 20
-	costed       = 1000 // first writes of which the cost is told
+	costed       = 1000 // first writes whose space is measured
 )
 
 // volumeWrites writes to a new volume each round, ours and the peer's in turn.
@@ -128,7 +128,8 @@ func writeEach(ctx context.Context, f *os.File, places []int, synced bool) (err 
 	return nil
 }
 
-// writeMany is writeEach by several writers at once, who share the file: a volume has one writer.
+// writeMany is writeEach by several goroutines at once. They share the open file, because a volume
+// has one writer.
 func writeMany(ctx context.Context, f *os.File, places []int) error {
 	errs := make([]error, writers)
 	var all sync.WaitGroup

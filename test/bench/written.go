@@ -137,8 +137,8 @@ func (c converter) plain(ctx context.Context) error {
 	return nil
 }
 
-// sparse is a TiB without data, and one with a MiB in every fourth GiB: time and memory must depend on the data, never on a
-// disk's size.
+// sparse is a TiB without data, and one with a MiB in every fourth GiB: time and memory must depend
+// on the data, never on a disk's size.
 func (c converter) sparse(ctx context.Context) error {
 	src := filepath.Join(c.dir, "sparse.raw")
 	if err := writeFile(src, func(w io.Writer) error { return w.(*os.File).Truncate(terabyte) }); err != nil {

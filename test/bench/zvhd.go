@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// zvhdWanted is how many times longer than in a ZVHD2 a random read may take in a ZVHD that has its index.
+// zvhdWanted is how many times longer than in a ZVHD2 a random read may take in a ZVHD that has its
+// index.
 const zvhdWanted = 1.5
 
-// zvhd measures 4 KiB reads of a ZVHD that has its index, beside those of a ZVHD2 of the same data, both cold.
+// zvhd measures 4 KiB reads of a ZVHD that has its index, beside those of a ZVHD2 of the same data,
+// both cold.
 func (b *bench) zvhd(ctx context.Context) (err error) {
 	image, err := converter{bench: b}.image(ctx, layout{name: "zvhd", format: "zvhd"})
 	if err != nil {

@@ -1,0 +1,67 @@
+package tree
+
+import (
+	"context"
+
+	"github.com/imsfs/imsfs/lifecycle"
+	"github.com/imsfs/imsfs/lifecycle/command"
+)
+
+// volumes lists all volumes. Their keys are their numbers.
+func volumes(reg *lifecycle.Registry, is Thing) Dir {
+	return Dir{
+		Thing: is,
+		List: func() []Entry {
+			all := reg.Volumes()
+			entries := make([]Entry, len(all))
+			for i, v := range all {
+				entries[i] = Entry{v.Name(), KindDir, is.Key.Numbered(v.ID())}
+			}
+			return entries
+		},
+		Find: func(name string) (Node, bool) {
+			v, err := reg.Volume(name)
+			if err != nil {
+				return nil, false
+			}
+			return volumeDir(v, is.Key), true
+		},
+	}
+}
+
+func volumeDir(v *lifecycle.Volume, volumes Key) Dir {
+	is := Thing{volumes.Numbered(v.ID()), v.Created()}
+	return fixed(is, v, volumeRows(), func() bool { return !v.Deleted() })
+}
+
+func volumeRows() []row[*lifecycle.Volume] {
+	return []row[*lifecycle.Volume]{
+		{"ctl", KindControl, func(v *lifecycle.Volume, is Thing) Node { return Control{is, v} }},
+		{"disk", KindDisk, func(v *lifecycle.Volume, is Thing) Node {
+			return Disk{Thing: is, Name: v.Name(), File: volumeFile{v}}
+		}},
+		{"error", KindText, lines((*lifecycle.Volume).LastError)},
+		{"job", KindText, lines((*lifecycle.Volume).Job)},
+		{"meta", KindDir, func(v *lifecycle.Volume, is Thing) Node { return attributes(v, is) }},
+		{"status", KindText, text((*lifecycle.Volume).Status)},
+	}
+}
+
+// volumeFile is a volume as a WritableFile.
+type volumeFile struct{ *lifecycle.Volume }
+
+func (f volumeFile) Open(ctx context.Context) (OpenDisk, error) {
+	h, err := f.Volume.Open(ctx)
+	if err != nil {
+		return nil, err // not h: a nil handle in the interface would not be nil
+	}
+	return h, nil
+}
+
+func (f volumeFile) OpenWriter(ctx context.Context, by command.Process) (WritableDisk, error) {
+	h, err := f.Volume.OpenWriter(ctx, by)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
