@@ -27,9 +27,9 @@ func web(t *testing.T, dir string) (url string, requests *atomic.Int64) {
 func TestRemoteImage(t *testing.T) {
 	p := newPlace(t)
 	m := makeModel(t, p.file("base.raw"), 8*mib, 5)
-	do(t, program, "convert", "-O", "qcow2", m.path, p.file("base.qcow2"))
+	mustRun(t, program, "convert", "-O", "qcow2", m.path, p.file("base.qcow2"))
 	want, err := os.ReadFile(m.path)
-	check(t, err)
+	must(t, err)
 	url, requests := web(t, p.dir)
 	d := p.serve(t, "--allow-url", url+"/base.qcow2")
 
@@ -49,17 +49,17 @@ func TestRemoteImage(t *testing.T) {
 
 	p.register(t, "web", url+"/base.qcow2")
 	got, err := os.ReadFile(p.disk("web"))
-	check(t, err)
+	must(t, err)
 	if !bytes.Equal(got, want) {
 		t.Error("the disk is not that of the source")
 	}
-	do(t, program, "hydrate", "web", "--mount", p.mnt)
+	p.mustImsfs(t, "hydrate", "web")
 	d.stop(t)
 
 	before := requests.Load()
 	p.serve(t)
 	got, err = os.ReadFile(p.disk("web"))
-	check(t, err)
+	must(t, err)
 	if n := requests.Load() - before; n != 0 || !bytes.Equal(got, want) {
 		t.Errorf("a disk that is complete in the store took %d requests", n)
 	}

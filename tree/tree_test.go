@@ -17,6 +17,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 	"github.com/imsfs/imsfs/lifecycle"
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
@@ -29,6 +31,7 @@ func newStore(t *testing.T) (Dir, *lifecycle.Registry) {
 	loader := lazyload.New(lazyload.Config{})
 	reg, err := lifecycle.Open(t.Context(), db, lifecycle.Config{
 		Formats: formats.Set{Fallback: raw.Driver{}},
+		Sources: source.Opener{Kinds: []source.Kind{file.Kind{}}},
 		Loader:  loader,
 		Volumes: t.TempDir(),
 	})

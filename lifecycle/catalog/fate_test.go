@@ -79,7 +79,7 @@ func full(t *testing.T) Image {
 			case reflect.Bool:
 				v.SetBool(true)
 			case reflect.Struct: // an identity
-				v.Field(0).SetUint(7)
+				v.Field(0).SetInt(7)
 			default:
 				t.Fatalf("the test has no value for %s, a %s", name, v.Type())
 			}
