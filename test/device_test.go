@@ -44,15 +44,13 @@ func TestConvertToADevice(t *testing.T) {
 	}
 
 	mustRun(t, "mkfs.ext4", "-q", large)
-	if err := os.Mkdir(at("mnt"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Mkdir(at("mnt"), 0o700))
 	mustRun(t, "mount", large, at("mnt"))
 	t.Cleanup(func() { mustRun(t, "umount", at("mnt")) })
 	refused("is in use", "--force", "-O", "raw", at("disk.qcow2"), large)
 }
 
-// TestConvertToDevStdout: it is standard output, which is not a file to be replaced.
+// TestConvertToDevStdout: /dev/stdout is standard output, and not a file to be replaced.
 func TestConvertToDevStdout(t *testing.T) {
 	dir := t.TempDir()
 	raw := filepath.Join(dir, "disk.raw")

@@ -24,6 +24,7 @@ var (
 	heading   = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
 	link      = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	command   = regexp.MustCompile(`(?m)(?:^\$ |[|&;] |^sudo |^)imsfs ([a-z]+)(?: ([a-z]+))?`)
+	layoutRow = regexp.MustCompile("(?m)^\\| (`[a-z][^|]*) \\|")
 	helpRow   = regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z]`)
 )
 
@@ -116,27 +117,43 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
+// TestDocsLayout checks that CONTRIBUTING.md says of each package what it is for.
+func TestDocsLayout(t *testing.T) {
+	text := string(readFile(t, "../CONTRIBUTING.md"))
+	var rows []string // patterns
+	for _, m := range layoutRow.FindAllStringSubmatch(text, -1) {
+		for _, name := range strings.Split(m[1], ", ") {
+			rows = append(rows, strings.ReplaceAll(strings.Trim(name, "`"), "NAME", "*"))
+		}
+	}
+	if len(rows) < 20 {
+		t.Fatalf("the layout has %d rows", len(rows))
+	}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		known := func(row string) bool { return match(row, name) }
+		if !strings.HasPrefix(name, "test/") && !slices.ContainsFunc(rows, known) {
+			t.Errorf("%s is not in the layout", name)
+		}
+	}
+}
+
 // readPages returns the Markdown files at the top and in docs.
 func readPages(t *testing.T) []page {
 	t.Helper()
 	var pages []page
 	add := func(path string) {
 		t.Helper()
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := page{name: strings.TrimPrefix(path, "../"), text: codeBlock.ReplaceAllString(string(b), "")}
-		p.code = strings.Join(codeBlock.FindAllString(string(b), -1), "\n")
+		b := read(t, path)
+		p := page{name: strings.TrimPrefix(path, "../"), text: codeBlock.ReplaceAllString(b, "")}
+		p.code = strings.Join(codeBlock.FindAllString(b, -1), "\n")
 		for _, m := range heading.FindAllStringSubmatch(p.text, -1) {
 			p.slugs = append(p.slugs, slug(m[1]))
 		}
 		pages = append(pages, p)
 	}
 	top, err := filepath.Glob("../*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, path := range top {
 		add(path)
 	}
@@ -146,9 +163,7 @@ func readPages(t *testing.T) []page {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return pages
 }
 

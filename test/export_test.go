@@ -42,7 +42,7 @@ func TestExports(t *testing.T) {
 	for i, e := range exports {
 		t.Run(strings.TrimSpace(e.format+" "+e.choices), func(t *testing.T) {
 			dir := t.TempDir()
-			dest, converted := filepath.Join(dir, "out"), filepath.Join(t.TempDir(), "out") // of one name, which a VMDK records
+			dest, converted := filepath.Join(dir, "out"), filepath.Join(t.TempDir(), "out") // a VMDK records the name
 			flags := []string{"-O", e.format}
 			if e.choices != "" {
 				flags = append(flags, "-o", e.choices)
@@ -75,40 +75,47 @@ func TestExportsAreRefused(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), 9*mib, 32)
 	d.register(t, "web", m.path)
-	small, fixed := d.file("small"), d.file("fixed")
+	mustRun(t, "truncate", "-s", "3T", d.file("large.raw"))
+	d.register(t, "large", d.file("large.raw"))
+	small, fixed, out := d.file("small"), d.file("fixed"), d.file("out")
 	for at, options := range map[string]string{small: "size=2m", fixed: "ro,size=1m"} {
 		mustRun(t, "mkdir", at)
 		mustRun(t, "mount", "-t", "tmpfs", "-o", options, "none", at)
 		t.Cleanup(func() { mustRun(t, "umount", at) })
 	}
-	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw").refused(t, small, "the file takes", "its file system has 2097152 to spare")
-	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "-o", "preallocation=full").refused(t, "takes 9437184 bytes")
-	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "raw", "--no-space-check").refused(t, small, "no space left")
-	d.imsfs(t, "export", "web", filepath.Join(small, "out"), "-O", "qcow2", "-o", "compression_type=zstd").refused(t, "no space left")
-	d.imsfs(t, "export", "web", filepath.Join(fixed, "out"), "-O", "raw").refused(t, "read-only file system")
-	d.imsfs(t, "export", "web", d.path("out"), "-O", "raw").refused(t, "this tree itself")
-	d.imsfs(t, "export", "web", small, "-O", "raw", "--force").refused(t, small, "not a regular file")
-	d.imsfs(t, "export", "web", d.file("missing/out"), "-O", "raw").refused(t, "missing/out", "no such file or directory")
-	d.imsfs(t, "export", "web", m.path+"/out", "-O", "raw").refused(t, m.path, "not a directory")
-	d.imsfs(t, "export", "web", d.file(strings.Repeat("n", 256)), "-O", "raw").refused(t, "file name too long")
-	d.imsfs(t, "export", "web", filepath.Join(d.store, "out"), "-O", "raw").refused(t, "in the store")
-	d.imsfs(t, "export", "web", m.path, "-O", "raw", "--force").refused(t, `the image "web" is read from`)
-	d.imsfs(t, "export", "web", d.file("out"), "-O", "qcow2", "-o", "colour=red").refused(t, "colour", "cluster_size")
-	d.imsfs(t, "export", "web", d.file("out"), "-O", "qed").refused(t, "does not write it")
-	mustRun(t, "truncate", "-s", "3T", d.file("large.raw"))
-	d.register(t, "large", d.file("large.raw"))
-	d.imsfs(t, "export", "large", d.file("out"), "-O", "vhd").refused(t, "2040 GiB", "hold it", "qcow2")
-	d.imsfs(t, "export", "web", d.file("out")).failed(t, 2, "-O FMT")
-	d.imsfs(t, "export", "nobody", d.file("out"), "-O", "raw").refused(t, `no image "nobody"`)
-	if err := d.command("web", "export raw "+m.path); err == nil || !strings.Contains(err.Error(), "file exists") {
-		t.Errorf("export to what exists: %v", err)
+	for _, c := range []struct {
+		name, image, dest, flags string
+		words                    []string
+	}{
+		{"a disk that does not fit", "web", small + "/out", "-O raw", []string{small, "the file takes", "its file system has 2097152 to spare"}},
+		{"a preallocated disk that does not fit", "web", small + "/out", "-O raw -o preallocation=full", []string{"takes 9437184 bytes"}},
+		{"a file system that is full in the end", "web", small + "/out", "-O raw --no-space-check", []string{small, "no space left"}},
+		{"a compressed file that does not fit", "web", small + "/out", "-O qcow2 -o compression_type=zstd", []string{"no space left"}},
+		{"a read-only file system", "web", fixed + "/out", "-O raw", []string{"read-only file system"}},
+		{"a file of the tree", "web", d.path("out"), "-O raw", []string{"this tree itself"}},
+		{"a directory", "web", small, "-O raw --force", []string{small, "not a regular file"}},
+		{"a missing directory", "web", d.file("missing/out"), "-O raw", []string{"missing/out", "no such file or directory"}},
+		{"a file as a directory", "web", m.path + "/out", "-O raw", []string{m.path, "not a directory"}},
+		{"a long name", "web", d.file(strings.Repeat("n", 256)), "-O raw", []string{"file name too long"}},
+		{"a file of the store", "web", filepath.Join(d.store, "out"), "-O raw", []string{"in the store"}},
+		{"the source of an image", "web", m.path, "-O raw --force", []string{`the image "web" is read from`}},
+		{"an unknown option", "web", out, "-O qcow2 -o colour=red", []string{"colour", "cluster_size"}},
+		{"a format that is not written", "web", out, "-O qed", []string{"does not write it"}},
+		{"a disk that is too large for the format", "large", out, "-O vhd", []string{"2040 GiB", "hold it", "qcow2"}},
+		{"an unknown image", "nobody", out, "-O raw", []string{`no image "nobody"`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d.imsfs(t, append([]string{"export", c.image, c.dest}, strings.Fields(c.flags)...)...).refused(t, c.words...)
+		})
 	}
+	t.Run("no format", func(t *testing.T) { d.imsfs(t, "export", "web", out).failed(t, 2, "-O FMT") })
+	t.Run("a file that exists", func(t *testing.T) { d.refused(t, "web", "export raw "+m.path, unix.EEXIST) })
 	for _, dir := range []string{small, fixed} {
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 			t.Errorf("%v, %v is left in %s", err, entries, dir)
 		}
 	}
-	if _, err := os.Stat(d.file("out")); err == nil {
+	if _, err := os.Stat(out); err == nil {
 		t.Error("a refused export left a file")
 	}
 }

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Other people's programs on the files of a tree.
+// Common programs on the files of a tree.
 
-// TestProgramsFillAVolume: the commands with which people write to a disk open it with O_TRUNC. A
-// volume keeps its size, as a block device does.
+// TestProgramsFillAVolume: common commands open a disk with O_TRUNC. A volume keeps its size, as a
+// block device does.
 func TestProgramsFillAVolume(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("half.raw"), mib, 41)
@@ -133,8 +133,8 @@ func TestFreeSpace(t *testing.T) {
 	opened.stop(t)
 }
 
-// TestQemuOnAnOddSize: QEMU with cache=none finds out by trying that a disk takes single sectors, and so can use
-// one whose size is no multiple of 4096.
+// TestQemuOnAnOddSize: QEMU with cache=none finds out by trying that a disk takes single sectors,
+// and so can use one whose size is no multiple of 4096.
 func TestQemuOnAnOddSize(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("odd.raw"), mib+3*512, 44)

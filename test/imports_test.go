@@ -13,7 +13,8 @@ import (
 
 const module = "github.com/imsfs/imsfs"
 
-// room is a package of the house, or several by a pattern, and which others it knows: CONTRIBUTING.md, "Layout".
+// room is a package of the house, or several by a pattern, and which others it knows:
+// CONTRIBUTING.md, "Layout".
 type room struct {
 	pattern string
 	knows   []string
@@ -93,7 +94,8 @@ var guests = []guest{
 	{"C", nil, "the program is built without a C compiler"},
 }
 
-// standard is what anybody may import: the standard library, but for the guests above. Its packages have no dot in their first element.
+// standard is what anybody may import: the standard library, but for the guests above. Its packages
+// have no dot in their first element.
 func standard(imported string) bool { return !strings.Contains(strings.Split(imported, "/")[0], ".") }
 
 // pkg is what the go command tells of a package.
@@ -121,7 +123,8 @@ func packages(t *testing.T) []pkg {
 	}
 }
 
-// TestImportsGoDown checks every import against the tables, and that the tables allow nothing that is not used.
+// TestImportsGoDown checks every import against the tables, and that the tables allow nothing that
+// is not used.
 func TestImportsGoDown(t *testing.T) {
 	used := map[string]bool{}
 	for _, p := range packages(t) {

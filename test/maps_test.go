@@ -16,8 +16,8 @@ const (
 	// mapsPresence compares all but present, because QEMU calls a hole present in formats without
 	// backing files.
 	mapsPresence
-	// mapsBlocks compares as mapsPresence, but QEMU takes a whole block for data, where the program
-	// sees the holes in it.
+	// mapsBlocks compares as mapsPresence, but QEMU reports a whole block as data, and the program the
+	// holes in it as zeros.
 	mapsBlocks
 	// mapsNothing compares nothing, because QEMU reports all of the disk as data.
 	mapsNothing
@@ -93,7 +93,7 @@ func readMap(t *testing.T, how mapping, text string) []mapExtent {
 	return joined
 }
 
-// withoutHoles returns map a with the zeros that lie in data of map b as data.
+// withoutHoles returns map a with those zeros as data that lie in data of map b.
 func withoutHoles(a, b []mapExtent) []mapExtent {
 	var joined []mapExtent
 	for _, e := range a {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestKilledWhileMounting: a server that is killed in the moment in which it mounts its tree ends, and the next one takes
-// its place.
+// TestKilledWhileMounting: a server that is killed while it mounts its tree ends, and the next one
+// serves the tree.
 func TestKilledWhileMounting(t *testing.T) {
 	p := newPlace(t)
 	for round := range 40 {
@@ -39,7 +39,7 @@ func TestKilledWhileMounting(t *testing.T) {
 	}
 }
 
-// TestServerThatDoesNotAnswer: the next server says so in time.
+// TestServerThatDoesNotAnswer: serve over the tree of a stopped server fails in time.
 func TestServerThatDoesNotAnswer(t *testing.T) {
 	d := serve(t)
 	d.signal(t, syscall.SIGSTOP)
@@ -47,8 +47,8 @@ func TestServerThatDoesNotAnswer(t *testing.T) {
 	imsfs(t, "serve", d.mnt, "--store", d.file("another")).refused(t, d.mnt, "does not answer", "umount -f")
 }
 
-// inAnotherNamespace starts a process that has all that is mounted now in a mount namespace of its own, as a container
-// has, and returns what ends it.
+// inAnotherNamespace starts a process with all current mounts in a mount namespace of its own, as a
+// container has. end ends it.
 func inAnotherNamespace(t *testing.T) (end func()) {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 1000")

@@ -146,7 +146,7 @@ func TestRebuildWithoutTheCommitted(t *testing.T) {
 
 	d = p.serve(t)
 	d.log.expect("a volume is damaged")
-	wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror what it rests on", "lost")
+	wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror the disk it rests on", "lost")
 	out := p.file("out")
 	p.imsfs(t, "export", "one", out, "-O", "raw").failed(t, 1, "salvage")
 	p.mustImsfs(t, "export", "one", out, "-O", "raw", "--salvage")

@@ -21,9 +21,7 @@ func TestDiskUsageIsTheData(t *testing.T) {
 			mustRun(t, "qemu-img", "convert", "-f", "raw", "-O", format, raw, image)
 			p.openImage(t, image)
 			var st unix.Stat_t
-			if err := unix.Stat(p.path("disk"), &st); err != nil {
-				t.Fatal(err)
-			}
+			must(t, unix.Stat(p.path("disk"), &st))
 			if used := st.Blocks * 512; used < data || used > 2*data+1<<20 || st.Size < size {
 				t.Errorf("%d of %d bytes are used, want about %d", used, st.Size, data)
 			}

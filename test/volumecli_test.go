@@ -32,66 +32,61 @@ func TestSameNames(t *testing.T) {
 	d.imsfs(t, "rm", "volumes/both").refused(t, `there is no volume "both"`)
 }
 
-// TestSnapshotCommand: the image has the volume's bytes, and a revert goes back to the state before
-// it.
+// TestSnapshotCommand: the image has the volume's bytes, and a revert goes back to the state
+// before.
 func TestSnapshotCommand(t *testing.T) {
 	d := serve(t)
 	m := makeModel(t, d.file("disk.raw"), mib, 62)
 	d.register(t, "web", m.path)
 	d.run(t, "web", "clone one")
-	was := readFile(t, m.path)
-	now := bytes.Clone(was)
-	copy(now[5000:], "written")
-	must(t, os.WriteFile(d.file("now"), now, 0o600))
-	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
-	must(t, err)
-	_, err = f.WriteAt([]byte("written"), 5000)
-	must(t, err)
-	d.imsfs(t, "snapshot", "one", "early", "--quiesce").refused(t, "open for writing")
-	d.mustImsfs(t, "snapshot", "one", "early", "os=linux")
-	must(t, f.Close())
-	mustRun(t, "cmp", d.file("now"), d.disk("early"))
-	if got := read(t, d.path("images", "early", "meta", "os")); got != "linux\n" {
-		t.Errorf("os %q", got)
-	}
-	d.imsfs(t, "snapshot", "one", "early").refused(t, "early", "taken")
-	sameContent(t, d.place, "one", now)
-	d.mustImsfs(t, "revert", "one")
-	sameContent(t, d.place, "one", was)
+	v := &tracked{t: t, p: d.place, name: "one", want: readFile(t, m.path)}
+	v.open()
+	v.write(5000, 7)
+	t.Run("quiesce refuses while the disk is open for writing", func(t *testing.T) {
+		d.imsfs(t, "snapshot", "one", "early", "--quiesce").refused(t, "open for writing")
+	})
+	t.Run("the image has the bytes of a disk that is in use, and the attributes given", func(t *testing.T) {
+		d.mustImsfs(t, "snapshot", "one", "early", "os=linux")
+		if got := readFile(t, d.disk("early")); !bytes.Equal(got, v.want) {
+			t.Errorf("the image differs at %d", firstDifference(got, v.want))
+		}
+		if got := read(t, d.path("images", "early", "meta", "os")); got != "linux\n" {
+			t.Errorf("os is %q", got)
+		}
+	})
+	v.close()
+	t.Run("a name that is taken is refused", func(t *testing.T) {
+		d.imsfs(t, "snapshot", "one", "early").refused(t, "early", "taken")
+		v.same()
+	})
+	t.Run("a revert goes back to the state before the snapshot", func(t *testing.T) {
+		d.mustImsfs(t, "revert", "one")
+		v.want = readFile(t, m.path)
+		v.same()
+	})
 }
 
 // TestSalvageCommand: a damaged volume is exported only with --salvage, and unreadable ranges are
 // zeros.
 func TestSalvageCommand(t *testing.T) {
-	const page = 63 * mib // docs/overlay.md
 	d := serve(t)
-	d.run(t, "", "create one size="+strconv.Itoa(2*page))
+	d.run(t, "", "create one size="+strconv.Itoa(2*pageSpan))
 	f, err := os.OpenFile(d.volume("one", "disk"), os.O_RDWR, 0)
 	must(t, err)
 	for i := range int64(2) {
-		_, err = f.WriteAt(binary.LittleEndian.AppendUint64(nil, uint64(i+7)), i*page)
+		_, err = f.WriteAt(binary.LittleEndian.AppendUint64(nil, uint64(i+7)), i*pageSpan)
 		must(t, err)
 	}
 	must(t, f.Close())
 	d.stop(t)
-	bitmaps, err := filepath.Glob(filepath.Join(d.store, "volumes", "*.bitmap"))
-	if must(t, err); len(bitmaps) != 1 {
-		t.Fatalf("bitmaps %q", bitmaps)
-	}
-	b, err := os.OpenFile(bitmaps[0], os.O_RDWR, 0)
-	must(t, err)
-	for slot := range int64(2) { // of the second page
-		_, err := b.WriteAt([]byte("damage"), 8192+8192+slot*4096+100)
-		must(t, err)
-	}
-	must(t, b.Close())
+	d.damagePage(t, 1)
 	d = d.place.serve(t)
 	d.log.expect("a volume is damaged")
 	out := d.file("out")
 	d.imsfs(t, "export", "one", out, "-O", "raw").refused(t, "salvage")
 	d.mustImsfs(t, "export", "one", out, "-O", "raw", "--salvage")
 	got := readFile(t, out)
-	if len(got) != 2*page || got[0] != 7 || got[page] != 0 {
+	if len(got) != 2*pageSpan || got[0] != 7 || got[pageSpan] != 0 {
 		t.Errorf("%d bytes", len(got))
 	}
 	wantWords(t, "error", read(t, d.volume("one", "error")), "could not be read", "zeros")

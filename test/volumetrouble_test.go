@@ -12,10 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestVolumeDamaged: with a damaged page of the bitmap, that page's range is unreadable, the rest
-// can be read, and nothing can be written.
+const (
+	pageSpan  = 63 * mib // of a disk, that one page of the bitmap describes: docs/overlay.md
+	pageSlot  = 4096     // bytes of one of a page's two slots
+	pageSlots = 8192     // both; the first page's begin here, too
+)
+
+// TestVolumeDamaged: with a damaged page of the bitmap, that page's range is unreadable, and the
+// volume can only be read.
 func TestVolumeDamaged(t *testing.T) {
-	const pageSpan, page, slots = 63 * mib, 4096, 8192 // docs/overlay.md
 	p := newPlace(t)
 	d := p.serve(t)
 	d.run(t, "", "create one size="+strconv.Itoa(3*pageSpan))
@@ -27,23 +32,59 @@ func TestVolumeDamaged(t *testing.T) {
 	}
 	must(t, f.Close())
 	d.stop(t)
+	p.damagePage(t, 1)
 
-	damaged := 0
-	files, err := filepath.Glob(filepath.Join(p.store, "volumes", "*"))
+	d = p.serve(t)
+	d.log.expect("a volume is damaged")
+	d.log.expect("reading the disk")
+	damaged := func(t *testing.T) {
+		t.Helper()
+		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+	}
+	f, err = os.Open(p.volume("one", "disk"))
 	must(t, err)
-	for _, name := range files {
+	t.Run("the status reports it before the first read", damaged)
+	buf := make([]byte, 6)
+	t.Run("ranges of whole pages are read", func(t *testing.T) {
+		for _, i := range []int64{0, 2} {
+			_, err := f.ReadAt(buf, i*pageSpan)
+			if want := fmt.Sprintf("page %d", i); err != nil || string(buf) != want {
+				t.Errorf("page %d reads %q, %v", i, buf, err)
+			}
+		}
+	})
+	t.Run("the damaged page's range is an error", func(t *testing.T) {
+		if _, err := f.ReadAt(buf, pageSpan); !errors.Is(err, unix.EIO) {
+			t.Errorf("it reads %q, %v, want EIO", buf, err)
+		}
+		damaged(t)
+	})
+	t.Run("opening it for writing is refused", func(t *testing.T) {
+		if g, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0); !errors.Is(err, unix.EROFS) {
+			g.Close()
+			t.Errorf("%v, want EROFS", err)
+		}
+	})
+	t.Run("a commit is refused", func(t *testing.T) { d.refused(t, "volumes/one", "commit next", unix.EBUSY) })
+	must(t, f.Close())
+	t.Run("it can be deleted", func(t *testing.T) { d.run(t, "volumes/one", "delete") })
+}
+
+// damagePage changes a byte in the used slots of a page of the only volume's bitmap.
+func (p place) damagePage(t *testing.T, page uint64) {
+	t.Helper()
+	bitmaps, err := filepath.Glob(filepath.Join(p.store, "volumes", "*.bitmap"))
+	must(t, err)
+	damaged := 0
+	for _, name := range bitmaps {
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
 		must(t, err)
 		defer b.Close()
-		head := make([]byte, 16)
-		_, err = b.ReadAt(head, 0)
-		if must(t, err); string(head[4:]) != "imsfs delta\n" {
-			continue
-		}
 		for slot := range int64(2) {
-			at := slots + slots + slot*page
+			head := make([]byte, 16)
+			at := pageSlots + int64(page)*pageSlots + slot*pageSlot
 			_, err := b.ReadAt(head, at)
-			if must(t, err); binary.LittleEndian.Uint64(head[8:]) == 1 {
+			if must(t, err); binary.LittleEndian.Uint64(head[8:]) == page { // zeros were never written
 				_, err = b.WriteAt([]byte{0x55}, at+1000)
 				must(t, err)
 				damaged++
@@ -51,41 +92,13 @@ func TestVolumeDamaged(t *testing.T) {
 		}
 	}
 	if damaged == 0 {
-		t.Fatal("no slot of the page was found")
+		t.Fatalf("no slot of page %d was found", page)
 	}
-
-	d = p.serve(t)
-	wantWords(t, "status before the first open", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
-	d.log.expect("a volume is damaged")
-	d.log.expect("reading the disk")
-	f, err = os.Open(p.volume("one", "disk"))
-	must(t, err)
-	defer f.Close()
-	buf := make([]byte, 6)
-	for _, i := range []int64{0, 2} {
-		_, err := f.ReadAt(buf, i*pageSpan)
-		if want := fmt.Sprintf("page %d", i); err != nil || string(buf) != want {
-			t.Errorf("whole page %d reads %q, %v", i, buf, err)
-		}
-	}
-	if _, err := f.ReadAt(buf, pageSpan); !errors.Is(err, unix.EIO) {
-		t.Errorf("the damaged page reads %q, %v, want EIO", buf, err)
-	}
-	wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
-	if g, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0); !errors.Is(err, unix.EROFS) {
-		g.Close()
-		t.Errorf("opening it for writing: %v, want EROFS", err)
-	}
-	if err := d.command("volumes/one", "commit next"); err == nil {
-		t.Error("a damaged volume is committed")
-	}
-	must(t, f.Close())
-	d.run(t, "volumes/one", "delete")
 }
 
-// TestVolumeOnFullDisk: a write without room fails with ENOSPC, and flushed bytes stay.
-func TestVolumeOnFullDisk(t *testing.T) {
-	p := newPlace(t)
+// onSmallDisk puts the place's store on a file system of 96 MiB.
+func (p *place) onSmallDisk(t *testing.T) {
+	t.Helper()
 	small, at := p.file("small.img"), p.file("small")
 	mustRun(t, "truncate", "-s", "96M", small)
 	mustRun(t, "mkfs.ext4", "-q", "-m", "0", small)
@@ -93,6 +106,12 @@ func TestVolumeOnFullDisk(t *testing.T) {
 	mustRun(t, "mount", "-o", "loop", small, at)
 	t.Cleanup(func() { mustRun(t, "umount", at) })
 	p.store = filepath.Join(at, "store")
+}
+
+// TestVolumeOnFullDisk: a write without room fails with ENOSPC, and flushed bytes stay.
+func TestVolumeOnFullDisk(t *testing.T) {
+	p := newPlace(t)
+	p.onSmallDisk(t)
 	d := p.serve(t, "--free-floor", "1MiB")
 	d.run(t, "", "create one size="+strconv.Itoa(256*mib))
 	f, err := os.OpenFile(p.volume("one", "disk"), os.O_RDWR, 0)

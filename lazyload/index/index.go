@@ -1,10 +1,10 @@
-// Package index keeps the indexes of images that have no random access of their own (formats.Indexed), so that each is made
-// by one pass over its source and never again.
+// Package index keeps the indexes of images without random access of their own (formats.Indexed), so
+// that each is made by one pass over its source and never again.
 //
-// An index is a file in a directory of the store, called after the number of the image. It appears whole or not at all: it is written
-// under another name, synced and renamed. Nothing depends on it but speed, so who opens one that is damaged or is of
-// something else drops it and makes it again. Which image has which number, and when a pass is made, is for
-// others to know.
+// An index is a file in a directory of the store, named by the image's number. It is written under
+// another name, synced and renamed, so it appears whole or not at all. Only speed depends on it: a
+// caller that finds an index damaged, or another image's, removes it and makes it again. The caller
+// also decides the images' numbers, and when a pass is made.
 package index
 
 import (
@@ -24,13 +24,14 @@ import (
 
 const (
 	ending     = ".index"
-	unfinished = ".new" // behind the ending
+	unfinished = ".new" // follows the ending
 )
 
-// Dir is a directory of indexes. It is safe for concurrent use; an index is made by one at a time.
+// Dir is a directory of indexes. It is safe for concurrent use, but an index must not be made twice
+// at once.
 type Dir struct{ path string }
 
-// Open returns the directory at path, which it makes if there is none. There must be no other Dir of it.
+// Open returns the directory at path, and makes it if it is missing. There must be no other Dir of it.
 func Open(path string) (*Dir, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, iofs.ErrExist) {
 		return nil, fmt.Errorf("indexes: %w", err)
@@ -42,14 +43,14 @@ func (d *Dir) file(image uint64) string {
 	return filepath.Join(d.path, strconv.FormatUint(image, 10)+ending)
 }
 
-// Has tells whether there is an index of an image. Whether it is good shows when it is used.
+// Has reports whether an image has an index. Only Use shows whether the index is good.
 func (d *Dir) Has(image uint64) bool {
 	info, err := os.Stat(d.file(image))
 	return err == nil && info.Mode().IsRegular()
 }
 
-// Use makes an image use its index, which is to be closed after it. iofs.ErrNotExist if there is none, ErrCorrupt if there
-// was none of this image's.
+// Use makes an image use its index. The caller must close the index after the image. It returns
+// iofs.ErrNotExist if the image has none, and formats.ErrCorrupt after it removed a bad one.
 func (d *Dir) Use(ctx context.Context, image uint64, img formats.Indexed) (io.Closer, error) {
 	f, err := file.Open(ctx, d.file(image))
 	if err != nil {
@@ -65,7 +66,7 @@ func (d *Dir) Use(ctx context.Context, image uint64, img formats.Indexed) (io.Cl
 	return f, nil
 }
 
-// Make makes the index of an image, by a pass over its source. One that there is already is replaced.
+// Make makes the index of an image by a pass over its source, and replaces an old one.
 func (d *Dir) Make(ctx context.Context, image uint64, img formats.Indexed) error {
 	path := d.file(image)
 	if err := d.write(ctx, path+unfinished, img); err != nil {
@@ -87,7 +88,7 @@ func (d *Dir) write(ctx context.Context, path string, img formats.Indexed) (err 
 	err = img.BuildIndex(ctx, func(p []byte) error {
 		off := at
 		at += int64(len(p))
-		if formats.IsZero(p) { // most of an index is room for what might have been
+		if formats.IsZero(p) { // most of an index is unused room
 			return nil
 		}
 		_, err := f.WriteAt(p, off)
@@ -102,10 +103,10 @@ func (d *Dir) write(ctx context.Context, path string, img formats.Indexed) (err 
 	return f.Sync()
 }
 
-// Remove deletes the index of an image, if there is one. Who uses it goes on doing so.
+// Remove deletes the index of an image, if there is one. An image that uses it goes on.
 func (d *Dir) Remove(image uint64) error { return remove(d.file(image)) }
 
-// Sweep deletes what is not the index of an image that is known, of those that a kill left unfinished too.
+// Sweep deletes all files but the indexes of known images: also those that a kill left unfinished.
 func (d *Dir) Sweep(known func(image uint64) bool) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
