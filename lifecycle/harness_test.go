@@ -27,9 +27,6 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// files opens files.
-func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
-
 // flat is a format for tests: the word FLAT, then the disk's bytes.
 type flat struct {
 	gate func(ctx context.Context) error            // called by Open, if not nil
@@ -81,6 +78,9 @@ func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
 	}
 	return i.src.ReadAt(ctx, p, off+4)
 }
+
+// files opens files.
+func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
 
 // house is a registry with all it stands on.
 type house struct {

@@ -54,7 +54,7 @@ func TestRemoteImage(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Error("the disk is not that of the source")
 	}
-	p.mustImsfs(t, "hydrate", "web")
+	mustRun(t, program, "hydrate", "web", "--mount", p.mnt)
 	d.stop(t)
 
 	before := requests.Load()

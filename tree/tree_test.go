@@ -30,8 +30,8 @@ func newStore(t *testing.T) (Dir, *lifecycle.Registry) {
 	must(t, err)
 	loader := lazyload.New(lazyload.Config{})
 	reg, err := lifecycle.Open(t.Context(), db, lifecycle.Config{
-		Formats: formats.Set{Fallback: raw.Driver{}},
 		Sources: source.Opener{Kinds: []source.Kind{file.Kind{}}},
+		Formats: formats.Set{Fallback: raw.Driver{}},
 		Loader:  loader,
 		Volumes: t.TempDir(),
 	})

@@ -23,8 +23,8 @@ func TestCommandsReadURLs(t *testing.T) {
 		path, url := filepath.Join(dir, "disk."+format), server.URL+"/disk."+format
 		t.Run(format, func(t *testing.T) {
 			for _, args := range [][]string{{"map", "-f", format}, {"digest", "-f", format}, {"check", "-f", format}} {
-				if args[0] == "map" && (format == "raw" || format == "vhdx") || args[0] == "check" && format == "raw" {
-					continue // a file system knows holes in them, and a raw disk has nothing to check
+				if format == "raw" && args[0] != "digest" || format == "vhdx" && args[0] == "map" {
+					continue // a file system knows holes, a web server does not; a raw disk has nothing to check
 				}
 				c := newConsole()
 				c.expect(t, 0, append(args, path)...)

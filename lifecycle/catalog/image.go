@@ -136,15 +136,6 @@ func (s Source) Unchanged(ctx context.Context, sources source.Opener) error {
 	return nil
 }
 
-// FileName returns the last element of the source's location.
-func (s Source) FileName() string {
-	at, err := source.Parse(s.Path)
-	if err != nil {
-		return s.Path
-	}
-	return at.Base()
-}
-
 // Created returns the time that formats record by default, the source's, so that a disk exported
 // twice gives the same bytes. Seconds since 1970.
 func (s Source) Created() int64 { return s.Identity.ModTime / int64(time.Second) }

@@ -37,7 +37,7 @@ import (
 // Config is what a pool works with.
 type Config struct {
 	Formats formats.Set
-	Sources source.Opener // where images may be
+	Sources source.Opener
 	Loader  *lazyload.Loader
 	Store   blockstore.Store // nil: every disk is read through
 	Indexes *index.Dir       // nil: there are none
@@ -285,7 +285,7 @@ func (pr *Probe) Discard() error {
 // newOrigin returns the origin of a disk, not opened.
 func (p *Pool) newOrigin(id uint64, src catalog.Source) *origin {
 	return &origin{id: id, pool: p, path: src.Path, cfg: chain.Config{
-		Formats: p.cfg.Formats, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true, Sources: p.cfg.Sources,
+		Formats: p.cfg.Formats, Sources: p.cfg.Sources, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true,
 	}}
 }
 
