@@ -121,19 +121,29 @@ func (p *Pool) Open(ctx context.Context, base catalog.Base, s *Slot) (*Handle, e
 	if err != nil {
 		return nil, err
 	}
+	later := complete
 	if !complete {
-		if err := base.Unchanged(ctx, p.cfg.Sources); err != nil {
+		err := base.Unchanged(ctx, p.cfg.Sources)
+		if err != nil && !p.readable(base, err) {
 			return nil, err
 		}
+		later = err != nil
 	}
-	return p.handle(ctx, s, func() (*disk, error) { return p.open(ctx, base, complete) })
+	return p.handle(ctx, s, func() (*disk, error) { return p.open(ctx, base, later) })
 }
 
-// open makes a disk that is in no slot. The source is opened unless the store has all of the disk.
-func (p *Pool) open(ctx context.Context, base catalog.Base, complete bool) (*disk, error) {
+// readable reports whether a disk is of use although its source cannot be opened: a host that is
+// down may come back, and until then the blocks in the store are read.
+func (p *Pool) readable(base catalog.Base, err error) bool {
+	return p.cfg.Store != nil && base.Stored() && errors.Is(err, source.ErrUnavailable)
+}
+
+// open makes a disk that is in no slot. The source is opened unless later is set:
+// then the first read that needs it opens it.
+func (p *Pool) open(ctx context.Context, base catalog.Base, later bool) (*disk, error) {
 	o := p.newOrigin(base.ID, base.Source)
 	o.expect = &base
-	if !complete {
+	if !later {
 		if _, err := o.open(ctx); err != nil {
 			return nil, err
 		}
