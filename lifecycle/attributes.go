@@ -49,3 +49,9 @@ func allAttributes(meta map[string]string) []Attribute {
 	}
 	return all
 }
+
+// volumeOptions are what set changes of a volume: its attributes, and shared.
+func volumeOptions() []command.Option {
+	return append(attributeOptions(),
+		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
+}

@@ -144,7 +144,7 @@ func (s *saving) did(n, data int64) {
 	defer s.mu.Unlock()
 	s.done += n
 	s.data += data
-	s.job.Progress(share(s.done, s.total), s.data)
+	s.job.Progress(job.Share(s.done, s.total), s.data)
 }
 
 // maxZeroRun is how many zeros are entered at once.

@@ -105,7 +105,7 @@ func (e *export) run(ctx context.Context, j *job.Job, disk formats.Image) error 
 	var total int64
 	cfg.Progress = func(done, data int64) {
 		total = data
-		j.Progress(share(done, total*parts), done)
+		j.Progress(job.Share(done, total*parts), done)
 	}
 	if !e.anyRoom {
 		if err := e.dst.CheckRoom(ctx, disk, e.enc); err != nil {
@@ -120,7 +120,7 @@ func (e *export) run(ctx context.Context, j *job.Job, disk formats.Image) error 
 	}
 	if e.verify {
 		err := e.readBack(ctx, func(done int64) {
-			part := share(done, e.rec.Size)
+			part := job.Share(done, e.rec.Size)
 			j.Progress((1+part)/2, total+int64(part*float64(total)))
 		})
 		if err != nil {

@@ -31,6 +31,9 @@ type Image struct {
 	trouble string        // why the disk could not be opened the last time, "" if it could
 }
 
+// registerVerb is the verb whose job makes the image active.
+const registerVerb = "register"
+
 // adoptImage makes the image of a number known to the registry. It can be looked up once the catalog
 // has its record.
 func (r *Registry) adoptImage(id uint64) *Image {
@@ -175,6 +178,20 @@ func (i *Image) set(_ context.Context, args *command.Args) (plan, error) {
 		return plan{}, err
 	}
 	return i.change(func(rec *catalog.Image) error { rec.Meta = catalog.With(rec.Meta, key, value); return nil }, nil), nil
+}
+
+// clone is the verb of an image.
+func (i *Image) clone(_ context.Context, args *command.Args) (plan, error) {
+	rec := i.record()
+	size := args.Int("size", rec.Size)
+	if size < rec.Size {
+		return plan{}, command.Refuse(iofs.ErrInvalid, "size=%d is less than the image's (%d bytes)", size, rec.Size)
+	}
+	base := rec.Base()
+	return i.reg.addVolume(catalog.Volume{
+		Name: args.Text("VOLUME"), Size: size, From: rec.Name, Base: &base,
+		About: catalog.About{Meta: catalog.With(rec.Meta, "protected", "")},
+	})
 }
 
 // Open returns a handle on the disk. The source must still be what was registered: one that is

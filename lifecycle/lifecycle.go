@@ -83,6 +83,10 @@ type Registry struct {
 // atOnce is how many sources are opened and checked at once; further registrations are queued.
 const atOnce = 4
 
+// patience is how long a register waits for its job before it leaves it to itself, and how long a
+// source that does not answer keeps another from being opened.
+const patience = 5 * time.Second
+
 // Open returns the registry that is in db. No source is read for it; registrations that were cut off
 // go on as jobs. The caller closes the database, after the Registry.
 func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {

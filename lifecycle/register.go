@@ -17,12 +17,6 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// patience is how long a register waits for its job before it leaves it to itself, and how long a
-// source that does not answer keeps another from being opened.
-const patience = 5 * time.Second
-
-const registerVerb = "register"
-
 // registration is one image on its way from queued to active.
 type registration struct {
 	reg      *Registry

@@ -148,20 +148,6 @@ func (v *Volume) update(to func(*catalog.Volume)) error {
 	return v.reg.catalog.Update(v.change(to).Apply)
 }
 
-// clone is the verb of an image.
-func (i *Image) clone(_ context.Context, args *command.Args) (plan, error) {
-	rec := i.record()
-	size := args.Int("size", rec.Size)
-	if size < rec.Size {
-		return plan{}, command.Refuse(iofs.ErrInvalid, "size=%d is less than the image's (%d bytes)", size, rec.Size)
-	}
-	base := rec.Base()
-	return i.reg.addVolume(catalog.Volume{
-		Name: args.Text("VOLUME"), Size: size, From: rec.Name, Base: &base,
-		About: catalog.About{Meta: catalog.With(rec.Meta, "protected", "")},
-	})
-}
-
 // create is the verb of the store.
 func (r *Registry) create(_ context.Context, args *command.Args) (plan, error) {
 	return r.addVolume(catalog.Volume{Name: args.Text("VOLUME"), Size: args.Int("size", 0)})

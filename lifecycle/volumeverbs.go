@@ -9,12 +9,6 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// volumeOptions are what set changes of a volume: its attributes, and shared.
-func volumeOptions() []command.Option {
-	return append(attributeOptions(),
-		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
-}
-
 // commitSpec is the verbs commit and snapshot.
 func commitSpec(name, help string) command.Spec {
 	return command.Spec{

@@ -21,6 +21,8 @@ type sourceFile struct {
 	text []byte
 	set  *token.FileSet
 	tree *ast.File
+
+	fields map[*ast.Ident]bool // names that are a field's, a method's or another package's; set by references
 }
 
 func (f *sourceFile) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }

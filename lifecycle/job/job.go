@@ -59,6 +59,9 @@ func (j *Job) Progress(share float64, bytes int64) {
 	j.share, j.bytes = min(max(share, 0), 1), bytes
 }
 
+// Share returns the share of work of which so much is done, for Progress.
+func Share(done, total int64) float64 { return float64(done) / float64(max(total, 1)) }
+
 func (j *Job) end(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
