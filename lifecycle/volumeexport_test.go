@@ -83,10 +83,14 @@ func TestExportSalvages(t *testing.T) {
 	}
 }
 
-// damagePage makes the second page of the topmost delta's bitmap one that cannot be read.
+// damagePage makes the second page of the topmost delta's bitmap one that cannot be read, and takes away what would mend it.
 func (h *house) damagePage(v *Volume) {
 	h.t.Helper()
-	bitmap := strings.TrimSuffix(h.deltaFile(v), ".delta") + ".bitmap"
+	delta := strings.TrimSuffix(h.deltaFile(v), ".delta")
+	if err := os.Remove(delta + ".sums"); err != nil {
+		h.t.Fatal(err)
+	}
+	bitmap := delta + ".bitmap"
 	f, err := os.OpenFile(bitmap, os.O_RDWR, 0)
 	if err != nil {
 		h.t.Fatal(err)

@@ -42,7 +42,7 @@ func TestFlippedBit(t *testing.T) {
 				defer mustClose(t, db)
 			}
 			refused := 0
-			for range flips(25) {
+			for range flips(15) {
 				copied := copyStore(t, dir)
 				where := flipOne(t, rnd, copied)
 				db, err := Open(copied, Options{})

@@ -240,3 +240,12 @@ func closed(err error) error {
 	}
 	return err
 }
+
+// Verify compares every block of the database's tables with its checksum. What is still in the log was checked when the
+// store was opened, and is in memory since.
+func (db *DB) Verify() error {
+	if err := db.badger.VerifyChecksum(); err != nil {
+		return fmt.Errorf("store %s: %w", db.dir, damaged("%v; %s", err, remedy))
+	}
+	return nil
+}

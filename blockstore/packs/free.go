@@ -44,8 +44,7 @@ func (sw *sweep) index() error {
 		if err != nil {
 			return err
 		}
-		if sw.alive(entry.kind, entry.id) {
-			sw.kept = append(sw.kept, extentOf(entry.loc))
+		if !sw.ofRound(entry.kind, entry.id) || sw.alive(entry.kind, entry.id) {
 			continue
 		}
 		if dead = append(dead, entry); len(dead) == atOnce {
@@ -69,9 +68,6 @@ func (sw *sweep) free(dead []indexed) error {
 			now, ok, err := lookUp(b.tx, e.kind, e.id)
 			if err != nil {
 				return err
-			}
-			if ok && now == e.loc && s.touched.has(e.kind, e.id) {
-				sw.kept = append(sw.kept, extentOf(e.loc))
 			}
 			if !ok || now != e.loc || s.touched.has(e.kind, e.id) {
 				continue
@@ -118,7 +114,7 @@ func (sw *sweep) quarantined() error {
 	sw.s.writer.Lock()
 	defer sw.s.writer.Unlock()
 	for _, id := range sw.s.quarantine.all() {
-		if sw.alive(blockKind, name(id)) || sw.s.touched.has(blockKind, name(id)) {
+		if !sw.ofRound(blockKind, name(id)) || sw.alive(blockKind, name(id)) || sw.s.touched.has(blockKind, name(id)) {
 			continue
 		}
 		if err := sw.s.write(op{quarantineKey(id), nil}); err != nil {
@@ -150,29 +146,59 @@ func (sw *sweep) orphans() error {
 	return nil
 }
 
-// punch gives back what lies between the records that stay, and packs that have none.
+// punch gives back what lies between the records that stay, and packs that have none. It reads the index once for each
+// group of packs, so that the places in memory are few.
 func (sw *sweep) punch() error {
-	slices.SortFunc(sw.kept, func(a, b extent) int {
-		return cmp.Or(cmp.Compare(a.pack, b.pack), cmp.Compare(a.begin, b.begin))
-	})
 	packs, err := sw.s.files.list()
 	if err != nil {
 		return err
 	}
-	first := func(pack uint32) int {
-		n, _ := slices.BinarySearchFunc(sw.kept, pack, func(e extent, pack uint32) int { return cmp.Compare(e.pack, pack) })
-		return n
-	}
-	for _, pack := range packs {
-		if err := sw.ctx.Err(); err != nil || pack > sw.pack {
-			return err
-		}
-		// Not all that is kept must lie in a pack that is there: one may be lost.
-		if err := sw.punchPack(pack, sw.kept[first(pack):first(pack+1)]); err != nil {
+	packs = slices.DeleteFunc(packs, func(pack uint32) bool { return pack > sw.pack })
+	for group := range slices.Chunk(packs, punchPacks) {
+		if err := sw.punchGroup(group); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// punchPacks is how many packs are punched at once: a pack has some 50,000 records, whose places take 12 bytes each.
+const punchPacks = 32
+
+func (sw *sweep) punchGroup(packs []uint32) error {
+	kept, err := sw.keptIn(packs[0], packs[len(packs)-1])
+	if err != nil {
+		return err
+	}
+	first := func(pack uint32) int {
+		n, _ := slices.BinarySearchFunc(kept, pack, func(e extent, pack uint32) int { return cmp.Compare(e.pack, pack) })
+		return n
+	}
+	for _, pack := range packs {
+		if err := sw.ctx.Err(); err != nil {
+			return err
+		}
+		// Not all that is kept must lie in a pack that is there: one may be lost.
+		if err := sw.punchPack(pack, kept[first(pack):first(pack+1)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keptIn returns the places of the records that the index names in packs, in order. Those that were appended since the
+// sweep began are left out: their place is past its end.
+func (sw *sweep) keptIn(first, last uint32) (kept []extent, err error) {
+	err = sw.s.eachIndexed(func(e indexed) {
+		late := e.loc.pack == sw.pack && e.loc.off >= sw.end
+		if e.loc.pack >= first && e.loc.pack <= last && !late {
+			kept = append(kept, extentOf(e.loc))
+		}
+	})
+	slices.SortFunc(kept, func(a, b extent) int {
+		return cmp.Or(cmp.Compare(a.pack, b.pack), cmp.Compare(a.begin, b.begin))
+	})
+	return kept, err
 }
 
 func (sw *sweep) punchPack(pack uint32, kept []extent) error {

@@ -41,7 +41,8 @@ type Options struct {
 	PackSize  int64 // bytes after which a new pack is begun; 0 is DefaultPackSize
 	MapCache  int64 // bytes of map segments kept in memory; 0 is DefaultMapCache
 
-	wrap func(file) file // tests put faults in here
+	wrap        func(file) file // tests put faults in here
+	sweepBlocks int64           // blocks in a round of a sweep; 0 is sweepBlocks
 }
 
 // The defaults.
@@ -93,6 +94,7 @@ type Store struct {
 // the caller's, who closes it after the store.
 func Open(dir string, db database, opts Options) (*Store, error) {
 	opts.FreeFloor = defaulted(opts.FreeFloor, DefaultFreeFloor)
+	opts.sweepBlocks = defaulted(opts.sweepBlocks, sweepBlocks)
 	opts.PackSize = min(defaulted(opts.PackSize, DefaultPackSize), maxPackSize)
 	opts.MapCache = defaulted(opts.MapCache, DefaultMapCache)
 	s, err := newStore(filepath.Join(dir, "packs"), db, opts)

@@ -17,7 +17,7 @@ type subject struct {
 }
 
 // small are options that make many packs and a cache that forgets.
-var small = Options{PackSize: 3 << 20, MapCache: 20 << 10, FreeFloor: 1 << 20}
+var small = Options{PackSize: 3 << 20, MapCache: 20 << 10, FreeFloor: 1 << 20, sweepBlocks: 20}
 
 func openIn(t testing.TB, dir string, opts Options) *subject {
 	t.Helper()

@@ -45,6 +45,7 @@ func (s *Store) Sweep(ctx context.Context) (blockstore.Freed, error) {
 func (s *Store) sweep(ctx context.Context) (blockstore.Freed, error) {
 	sw := &sweep{s: s, ctx: ctx, disks: map[uint64]bool{}, segments: map[blockstore.SegmentID]struct{}{}}
 	s.writer.Lock()
+	sw.rounds = 1 + uint64(max(s.counts.blocks, 0)/s.opts.sweepBlocks)
 	unlock := sync.OnceFunc(s.writer.Unlock)
 	defer unlock()
 	s.touched = &touched{names: map[uint64]struct{}{}}
@@ -58,7 +59,7 @@ func (s *Store) sweep(ctx context.Context) (blockstore.Freed, error) {
 	err := s.db.View(func(tx *kv.Tx) error {
 		unlock()
 		sw.tx = tx
-		for _, step := range []func() error{sw.mark, sw.index, sw.shared, sw.quarantined, sw.orphans, sw.punch} {
+		for _, step := range []func() error{sw.mark, sw.blocks, sw.shared, sw.orphans, sw.punch} {
 			if err := step(); err != nil {
 				return err
 			}
@@ -90,10 +91,16 @@ type sweep struct {
 	disks    map[uint64]bool // disks there are, and whether complete
 	orphaned []uint64        // disks that have map segments and no record
 	segments map[blockstore.SegmentID]struct{}
-	live     []uint64 // fingerprints of blocks that maps name, sorted
-	kept     []extent // records that stay
+	rounds   uint64
+	round    uint64   // blocks whose fingerprints have this remainder by rounds are looked at
+	live     []uint64 // fingerprints of blocks of the round that maps name, sorted
+	sorted   int      // how many of live are
 	freed    blockstore.Freed
 }
+
+// sweepBlocks is how many blocks a round looks at. It bounds the memory of a sweep: a store of many blocks is read in more
+// rounds. Each takes some 32 MiB.
+const sweepBlocks = 2 << 20
 
 // extent is a record's place, in 12 bytes.
 type extent struct{ pack, begin, end uint32 }
@@ -102,11 +109,77 @@ func extentOf(loc location) extent {
 	return extent{loc.pack, uint32(loc.off / align), uint32(loc.end() / align)}
 }
 
-// mark finds all that maps name.
+// mark finds the disks, and the shared segments that maps name.
 func (sw *sweep) mark() error {
 	if err := sw.markDisks(); err != nil {
 		return err
 	}
+	return sw.eachMap(func(m segmentOf) error {
+		if m.private == nil {
+			sw.segments[m.shared] = struct{}{}
+		}
+		return nil
+	})
+}
+
+// blocks frees, round by round, the records that nothing names.
+func (sw *sweep) blocks() error {
+	for sw.round = range sw.rounds {
+		sw.live, sw.sorted = sw.live[:0], 0
+		if err := sw.markRound(); err != nil {
+			return err
+		}
+		if err := sw.index(); err != nil {
+			return err
+		}
+		if err := sw.quarantined(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markRound finds the blocks of the round that maps name.
+func (sw *sweep) markRound() error {
+	err := sw.eachMap(func(m segmentOf) error {
+		if m.private != nil {
+			sw.markBlocks(m.private)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id := range sw.segments {
+		segment, err := readShared(sw.tx, id)
+		if err == nil {
+			err = sw.ctx.Err()
+		}
+		if err != nil { // what it named is not known: nothing may be freed
+			return err
+		}
+		sw.markBlocks(segment)
+	}
+	sw.sortLive()
+	return nil
+}
+
+func (sw *sweep) sortLive() {
+	slices.Sort(sw.live)
+	sw.live = slices.Compact(sw.live)
+	sw.sorted = len(sw.live)
+}
+
+// ofRound reports whether a block is looked at in this round. Other records are in the first.
+func (sw *sweep) ofRound(k kind, id name) bool {
+	if k != blockKind {
+		return sw.round == 0
+	}
+	return fingerprint(k, id)%sw.rounds == sw.round
+}
+
+// eachMap calls fn for each segment of a disk that there is.
+func (sw *sweep) eachMap(fn func(segmentOf) error) error {
 	for e, err := range sw.tx.Prefix([]byte(mapPrefix)) {
 		if err == nil {
 			err = sw.ctx.Err()
@@ -122,24 +195,10 @@ func (sw *sweep) mark() error {
 			sw.orphan(m.disk)
 			continue
 		}
-		if m.private != nil {
-			sw.markBlocks(m.private)
-		} else {
-			sw.segments[m.shared] = struct{}{}
-		}
-	}
-	for id := range sw.segments {
-		segment, err := readShared(sw.tx, id)
-		if err == nil {
-			err = sw.ctx.Err()
-		}
-		if err != nil { // what it named is not known: nothing may be freed
+		if err := fn(m); err != nil {
 			return err
 		}
-		sw.markBlocks(segment)
 	}
-	slices.Sort(sw.live)
-	sw.live = slices.Compact(sw.live)
 	return nil
 }
 
@@ -167,15 +226,18 @@ func (sw *sweep) markDisks() error {
 
 func (sw *sweep) markBlocks(segment blockstore.Segment) {
 	for _, e := range segment {
-		if e.State == blockstore.Data {
+		if e.State == blockstore.Data && sw.ofRound(blockKind, name(e.ID)) {
 			sw.live = append(sw.live, fingerprint(blockKind, name(e.ID)))
 		}
 	}
+	if len(sw.live) > 2*max(sw.sorted, sweepBlocks/2) { // disks that share blocks name them often
+		sw.sortLive()
+	}
 }
 
-// orphan notes a disk without a record; map keys come in order, so its keys come together.
+// orphan notes a disk without a record.
 func (sw *sweep) orphan(disk uint64) {
-	if n := len(sw.orphaned); n == 0 || sw.orphaned[n-1] != disk {
+	if !slices.Contains(sw.orphaned, disk) {
 		sw.orphaned = append(sw.orphaned, disk)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // Key names a cluster by its disk, a number that is never used twice, and its offset in the disk.
@@ -36,7 +38,8 @@ type Decoder interface {
 // Cache is safe for concurrent use.
 type Cache struct {
 	limit int64
-	slots chan struct{} // has a token for each load that has its memory
+	loads int64               // clusters of a usual size that are loaded at once
+	slots *semaphore.Weighted // of loads: a load that has its memory holds some
 
 	mu      sync.Mutex
 	entries map[Key]*entry
@@ -69,7 +72,8 @@ type entry struct {
 func New(limit int64, loads int) *Cache {
 	return &Cache{
 		limit:   limit,
-		slots:   make(chan struct{}, loads),
+		loads:   int64(loads),
+		slots:   semaphore.NewWeighted(int64(loads)),
 		entries: map[Key]*entry{},
 		lru:     list.New(),
 		free:    map[int][]*Buffer{},
@@ -146,8 +150,9 @@ func (c *Cache) begin(key Key, n int) *entry {
 // run waits for the entry's turn, loads it and publishes the result. It makes all references of the
 // buffer, one for the cache and one for each waiter, so that no waiter can find its buffer gone.
 func (c *Cache) run(e *entry, d Decoder) {
-	c.slots <- struct{}{}
-	defer func() { <-c.slots }()
+	weight := c.weight(e.n)
+	_ = c.slots.Acquire(context.Background(), weight) // a load goes to its end
+	defer c.slots.Release(weight)
 	buf, err := c.load(e, d)
 	defer func() { d.Done(e.key.Off, err) }()
 	c.mu.Lock()
@@ -163,6 +168,12 @@ func (c *Cache) run(e *entry, d Decoder) {
 	}
 	buf.refs.Store(1 + e.waiting)
 	e.buf, e.elem = buf, c.lru.PushFront(e)
+}
+
+// weight returns how many of the loads that may run at once a cluster of n bytes stands for.
+// Clusters that fill the cache are loaded one at a time.
+func (c *Cache) weight(n int) int64 {
+	return max(1, min(c.loads, int64(n)*c.loads/max(c.limit, 1)))
 }
 
 // load decodes the entry's cluster. It takes the memory only now, so that loads that wait for their

@@ -57,7 +57,7 @@ func cutOnce(t *testing.T, r *rand.Rand) {
 			}
 		}
 		f := x.files[0]
-		x.files[0] = Files{f.Name, f.Data.(*memory).cut(r, false), f.Bitmap.(*memory).cut(r, true)}
+		x.files[0] = cutFiles(f, r)
 		x.open()
 		for u := range may {
 			got := make([]byte, len(may[u][0]))

@@ -7,6 +7,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"math/bits"
+	"sync"
 	"sync/atomic"
 )
 
@@ -16,11 +17,18 @@ type delta struct {
 	header // size and limit are guarded by Disk.mu, the rest by Disk.flushing
 
 	pages    []atomic.Pointer[page] // nil: all absent
+	sums     *sums                  // nil: it has none
+	begun    atomic.Bool            // the header says that it is written to
 	dirty    atomic.Bool            // a page is
 	unsynced atomic.Bool            // data was written since the last flush began
 	units    atomic.Int64           // that are written
 	damage   error                  // what was found and got over
 	failed   error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
+
+	budget atomic.Int64 // bytes that may be written before the free space is looked at again
+
+	unsummed sync.Mutex
+	partial  map[int64]struct{} // units that lack a sum since a part of them was written; guarded by unsummed
 }
 
 // Create writes a delta without any content into two empty files, durably but for their names.
@@ -42,7 +50,7 @@ func Create(f Files, size, limit int64) error {
 }
 
 func (d *delta) broken(off int64, rule string) error {
-	return &DamagedError{d.Name + " (its bitmap)", off, rule}
+	return &DamagedError{File: d.Name + " (its bitmap)", Off: off, Rule: rule}
 }
 
 // openDelta reads a bitmap. With salvage, pages that cannot be read are lost, and damage says so.
@@ -52,36 +60,185 @@ func openDelta(f Files, salvage bool) (*delta, error) {
 		return nil, err
 	}
 	d.pages = make([]atomic.Pointer[page], pages(d.size))
-	found := func(err error) error {
-		var damage *DamagedError
-		if !salvage || !errors.As(err, &damage) {
-			return err
-		}
-		if d.damage == nil {
-			d.damage = err
-		}
-		return nil
-	}
-	if err := d.checkSizes(); found(err) != nil {
+	if err := d.found(d.checkBitmapSize()); err != nil {
 		return nil, err
 	}
-	if err := d.readPages(found); err != nil {
+	if err := d.readPages(); err != nil {
 		return nil, err
 	}
-	if sum := d.pagesSum(); d.clean && sum != d.sum && d.damage == nil {
-		err := d.broken(headerSum, fmt.Sprintf("the checksum of all pages is %#x, and must be %#x", sum, d.sum))
-		if found(err) != nil {
-			return nil, err
-		}
-		for i := range d.pages { // any page may be missing
-			d.pages[i].CompareAndSwap(nil, lost())
+	d.checkSum()
+	if err := d.readSums(); err != nil {
+		return nil, err
+	}
+	for _, check := range []func() error{d.checkDataSize, d.checkEnd} {
+		if err := d.found(check()); err != nil {
+			return nil, errors.Join(err, d.sums.close())
 		}
 	}
-	if err := d.checkEnd(); found(err) != nil {
-		return nil, err
+	if d.damage != nil && !salvage {
+		return nil, errors.Join(d.damage, d.sums.close())
 	}
 	return d, nil
 }
+
+// found notes damage, of which only the first counts, and returns every other error.
+func (d *delta) found(err error) error {
+	var damage *DamagedError
+	if !errors.As(err, &damage) {
+		return err
+	}
+	if d.damage == nil {
+		d.damage = err
+	}
+	return nil
+}
+
+// checkSum compares the pages of a clean delta with the sum in its header. A torn slot is harmless if they agree without it.
+func (d *delta) checkSum() {
+	sum := d.pagesSum()
+	if !d.clean || sum == d.sum || d.damage != nil {
+		return
+	}
+	d.damage = d.broken(headerSum, fmt.Sprintf("the checksum of all pages is %#x, and must be %#x", sum, d.sum))
+	anyTorn := false
+	for i := range d.pages {
+		if p := d.pages[i].Load(); p != nil && p.torn {
+			anyTorn = true
+			d.units.Add(-p.written())
+			gone := lost()
+			gone.seq, gone.sum = p.seq, p.sum
+			d.pages[i].Store(gone)
+		}
+	}
+	for i := range d.pages { // any page may be missing
+		if !anyTorn {
+			d.pages[i].CompareAndSwap(nil, lost())
+		}
+	}
+}
+
+// readSums opens the checksums. After a kill they say what was written since the last flush; and they know the states of a
+// bitmap that is damaged.
+func (d *delta) readSums() error {
+	if d.Sums == nil {
+		return nil
+	}
+	s, trusted, err := openSums(d.Sums, d.Boot, d)
+	if err := d.found(err); err != nil {
+		return fmt.Errorf("the checksums of %s: %w", d.Name, err)
+	}
+	d.sums = s
+	if s == nil || !trusted {
+		return nil
+	}
+	d.begun.Store(!d.clean)
+	if d.clean && d.damage == nil {
+		return nil
+	}
+	if d.damage != nil && !s.bare {
+		d.damage = nil
+		for i := range d.pages {
+			p := d.pages[i].Load()
+			if p != nil && p.isLost {
+				fresh := &page{seq: p.seq, sum: p.sum}
+				fresh.dirty.Store(true)
+				d.pages[i].Store(fresh)
+				d.dirty.Store(true)
+			}
+		}
+	}
+	return d.adopt()
+}
+
+// adopt takes over the states that the words tell.
+func (d *delta) adopt() error {
+	b := make([]byte, pageSize)
+	end := units(d.size)
+	for at := int64(sumsHead); ; at += pageSize {
+		next, err := d.Sums.NextData(at)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at = max(at, next/pageSize*pageSize)
+		n, err := d.Sums.ReadAt(b, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		first := (at - sumsHead) / wordSize
+		for i := range int64(n / wordSize) {
+			u, w := first+i, binary.LittleEndian.Uint64(b[i*wordSize:])
+			if w == 0 || u >= end {
+				continue
+			}
+			st, _, good := parseWord(u, w)
+			if !good {
+				st = damaged
+				rule := fmt.Sprintf("the word of unit %d is damaged", u)
+				if err := d.found(&DamagedError{File: d.Name + " (its checksums)", Off: at + i*wordSize, Rule: rule}); err != nil {
+					return err
+				}
+			}
+			if d.state(u) != st {
+				d.set(u, u+1, st)
+				d.wrote()
+			}
+		}
+	}
+}
+
+func (d *delta) hasPages() bool {
+	for i := range d.pages {
+		if d.pages[i].Load() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// lacksSum notes that a unit has no sum.
+func (d *delta) lacksSum(u int64) {
+	if d.sums == nil {
+		return
+	}
+	d.unsummed.Lock()
+	defer d.unsummed.Unlock()
+	if d.partial == nil {
+		d.partial = map[int64]struct{}{}
+	}
+	d.partial[u] = struct{}{}
+}
+
+// takePartial returns the units that have no sum, and forgets them.
+func (d *delta) takePartial() map[int64]struct{} {
+	d.unsummed.Lock()
+	defer d.unsummed.Unlock()
+	units := d.partial
+	d.partial = nil
+	return units
+}
+
+// begin makes the files say that the delta is written to, before anything of it changes. The caller holds Disk.flushing.
+func (d *delta) begin() error {
+	if d.begun.Load() {
+		return nil
+	}
+	if d.sums != nil {
+		if err := d.sums.writeHeader(0); err != nil {
+			return err
+		}
+		if err := d.unseal(); err != nil {
+			return err
+		}
+	}
+	d.begun.Store(true)
+	return nil
+}
+
+// Close also ends the mapping.
+func (d *delta) Close() error { return errors.Join(d.sums.close(), d.Files.Close()) }
 
 // readHeader takes the younger of the copies that are whole. They differ only if a kill came in between.
 func (d *delta) readHeader() error {
@@ -110,25 +267,28 @@ func (d *delta) readHeader() error {
 	return nil
 }
 
-// checkSizes compares the files' sizes with what the header says. After a kill the data's may differ.
-func (d *delta) checkSizes() error {
+// checkBitmapSize compares the bitmap's size with what the header says.
+func (d *delta) checkBitmapSize() error {
 	n, err := d.Bitmap.Size()
+	if err == nil && n < bitmapSize(d.size) {
+		err = d.broken(n, fmt.Sprintf("it ends there, and a disk of %d bytes needs %d", d.size, bitmapSize(d.size)))
+	}
+	return err
+}
+
+// checkDataSize does so for the data. After a kill its size may differ.
+func (d *delta) checkDataSize() error {
+	n, err := d.Data.Size()
 	if err != nil {
 		return err
 	}
-	if n < bitmapSize(d.size) {
-		return d.broken(n, fmt.Sprintf("it ends there, and a disk of %d bytes needs %d", d.size, bitmapSize(d.size)))
-	}
-	if n, err = d.Data.Size(); err != nil {
-		return err
-	}
 	if n != d.size && d.clean {
-		return &DamagedError{d.Name, min(n, d.size), fmt.Sprintf("the file has %d bytes, the disk %d", n, d.size)}
+		return &DamagedError{File: d.Name, Off: min(n, d.size), Rule: fmt.Sprintf("the file has %d bytes, the disk %d", n, d.size)}
 	}
 	return nil
 }
 
-func (d *delta) readPages(found func(error) error) error {
+func (d *delta) readPages() error {
 	end, err := d.Bitmap.Size()
 	if err != nil {
 		return err
@@ -154,10 +314,9 @@ func (d *delta) readPages(found func(error) error) error {
 		}
 		p, err := d.parsePage(slots, i)
 		if err != nil {
-			if found(err) != nil {
+			if err := d.found(err); err != nil {
 				return err
 			}
-			p = lost()
 		}
 		if p != nil {
 			d.pages[i].Store(p)
@@ -167,8 +326,9 @@ func (d *delta) readPages(found func(error) error) error {
 	return nil
 }
 
-// parsePage takes the younger of a page's two slots, nil if none was written. A slot that is broken is what a power cut left of
-// a flush that did not come to its end; but where the delta was closed, it is damage.
+// parsePage returns the younger of a page's two slots, nil if none was written. A slot that is broken is what a power cut
+// left of a flush that did not come to its end: the other one counts, and the page is written again. In a delta that was
+// closed, the sum of all pages tells whether the broken slot was the one that counts.
 func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
 	var seqs [2]uint64
 	broken := false
@@ -178,8 +338,8 @@ func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
 			continue
 		}
 		at := pagesAt + number*pageStride + int64(s)*pageSize
-		if d.clean || broken {
-			return nil, d.broken(at, fmt.Sprintf("page %d, slot %d: %s", number, s, why))
+		if broken {
+			return lost(), d.broken(at, fmt.Sprintf("page %d, slot %d: %s", number, s, why))
 		}
 		broken = true
 	}
@@ -187,10 +347,27 @@ func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
 	if seqs[1] > seqs[0] {
 		young = 1
 	}
+	if seqs[young] == 0 && broken {
+		return d.rewritten(), nil
+	}
 	if seqs[young] == 0 {
 		return nil, nil
 	}
-	return decode(slots[young*pageSize:][:pageSize], seqs[young]), nil
+	p := decode(slots[young*pageSize:][:pageSize], seqs[young])
+	if broken {
+		p.torn = true
+		p.dirty.Store(true)
+		d.dirty.Store(true)
+	}
+	return p, nil
+}
+
+// rewritten is a page without content whose broken slot is to be written again.
+func (d *delta) rewritten() *page {
+	p := &page{torn: true}
+	p.dirty.Store(true)
+	d.dirty.Store(true)
+	return p
 }
 
 // checkEnd refuses a data file that ends before what is written in it.
@@ -202,7 +379,7 @@ func (d *delta) checkEnd() error {
 	for u := n / Unit; u < units(d.size); {
 		s, run := d.run(u, units(d.size))
 		if s == written {
-			return &DamagedError{d.Name, n, fmt.Sprintf("the file ends there, and unit %d at %#x is written", u, u*Unit)}
+			return &DamagedError{File: d.Name, Off: n, Rule: fmt.Sprintf("the file ends there, and unit %d at %#x is written", u, u*Unit)}
 		}
 		u += run
 	}
@@ -257,8 +434,10 @@ func (d *delta) set(u, end int64, s state) {
 		p = at.Load()
 	}
 	first := u / pageUnits * pageUnits
-	d.units.Add(p.set(u-first, end-first, s))
-	d.dirty.Store(true)
+	if more, changed := p.set(u-first, end-first, s); changed {
+		d.units.Add(more)
+		d.dirty.Store(true)
+	}
 }
 
 // pagesSum is the checksum of what the file has: each page's number, sequence number and checksum.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Dir is a directory of deltas, each of them two files called after its number.
@@ -18,6 +20,7 @@ type Dir struct{ path string }
 const (
 	dataSuffix   = ".delta"
 	bitmapSuffix = ".bitmap"
+	sumsSuffix   = ".sums"
 )
 
 // OpenDir makes the directory exist.
@@ -54,13 +57,57 @@ func (d Dir) open(n uint64, flags int) (Files, error) {
 		return Files{}, errors.Join(err, data.Close())
 	}
 	files.Data, files.Bitmap = osFile{data}, osFile{bitmap}
+	if flags&os.O_CREATE != 0 {
+		return files, nil // the checksums are made when the delta is first opened
+	}
+	// Without this file, where it cannot be made, the delta works, but has no checksums.
+	if sums, err := os.OpenFile(d.file(n, sumsSuffix), flags|os.O_CREATE, 0o600); err == nil {
+		files.Sums = osFile{sums}
+	}
+	files.Free, files.Floor = d.free, Floor
+	boot, err := os.ReadFile(bootID)
+	if err == nil {
+		files.Boot = strings.TrimSpace(string(boot))
+	}
 	return files, nil
+}
+
+// Floor is what writes to deltas leave free on their file system, so that commands that free space, a stop and a start of
+// the daemon still work.
+const Floor = 40 << 20
+
+func (d Dir) free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.path, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", d.path, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// bootID is different after each start of the kernel.
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// Aside lists the directories that SetAside made, in order.
+func (d Dir) Aside() ([]string, error) {
+	return filepath.Glob(d.path + ".old-*")
+}
+
+// DropAside deletes a directory that SetAside made. It is the only way in which what was set aside is deleted.
+func (d Dir) DropAside(path string) error {
+	there, err := d.Aside()
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(there, path) {
+		return fmt.Errorf("%s: nothing was set aside there: %w", path, iofs.ErrNotExist)
+	}
+	return os.RemoveAll(path)
 }
 
 // Remove deletes a delta; one that is not there, or only half, is no error.
 func (d Dir) Remove(n uint64) error {
 	var errs []error
-	for _, suffix := range []string{bitmapSuffix, dataSuffix} {
+	for _, suffix := range []string{sumsSuffix, bitmapSuffix, dataSuffix} {
 		errs = append(errs, removed(d.file(n, suffix)))
 	}
 	return errors.Join(errs...)
@@ -69,7 +116,7 @@ func (d Dir) Remove(n uint64) error {
 // Untouched reports whether nothing was ever written to a delta: what there is of its files has no data, apart from the
 // header.
 func (d Dir) Untouched(n uint64) bool {
-	for suffix, from := range map[string]int64{dataSuffix: 0, bitmapSuffix: pagesAt} {
+	for suffix, from := range map[string]int64{dataSuffix: 0, bitmapSuffix: pagesAt, sumsSuffix: sumsHead} {
 		f, err := os.Open(d.file(n, suffix))
 		if errors.Is(err, iofs.ErrNotExist) {
 			continue
@@ -87,7 +134,7 @@ func (d Dir) Untouched(n uint64) bool {
 }
 
 // List returns the numbers of the deltas that are there, in order, also of halves.
-func (d Dir) List() ([]uint64, error) { return d.numbers(dataSuffix, bitmapSuffix) }
+func (d Dir) List() ([]uint64, error) { return d.numbers(dataSuffix, bitmapSuffix, sumsSuffix) }
 
 // numbers returns those of the files that end so.
 func (d Dir) numbers(suffixes ...string) ([]uint64, error) {

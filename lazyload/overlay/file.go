@@ -24,16 +24,22 @@ type File interface {
 	NextData(off int64) (int64, error)
 }
 
-// Files are the two of a delta.
+// Files are those of a delta.
 type Files struct {
 	Name         string // for errors; the bitmap's is Name.bitmap
 	Data, Bitmap File
+	Sums         File   // nil: the delta has no checksums, and a kill loses what was not flushed
+	Boot         string // identifies the run of the kernel: what it holds in memory survives a kill
+
+	// Free returns how many bytes the file system has left. Writes to new units stop at Floor; nil: they stop when it is full.
+	Free  func() (int64, error)
+	Floor int64
 }
 
-// Close closes both.
+// Close closes them.
 func (f Files) Close() error {
 	var errs []error
-	for _, one := range []File{f.Data, f.Bitmap} {
+	for _, one := range []File{f.Data, f.Bitmap, f.Sums} {
 		if one != nil {
 			errs = append(errs, one.Close())
 		}
@@ -46,6 +52,8 @@ type DamagedError struct {
 	File string
 	Off  int64
 	Rule string
+
+	sum bool // a unit does not match its checksum
 }
 
 func (e *DamagedError) Error() string {
@@ -74,6 +82,36 @@ func (f osFile) Punch(off, n int64) error {
 	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // the bitmap says zero; only the space stays
 		return &os.PathError{Op: "punch hole", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+func (f osFile) Map(size int64) ([]byte, error) {
+	if err := f.Truncate(size); err != nil {
+		return nil, err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, &os.PathError{Op: "mmap", Path: f.Name(), Err: err}
+	}
+	return b, nil
+}
+
+func (f osFile) Unmap(b []byte) error { return unix.Munmap(b) }
+
+func (f osFile) Release(b []byte) error { return unix.Madvise(b, unix.MADV_DONTNEED) }
+
+// Reserve writes what is there again where a file system cannot reserve.
+func (f osFile) Reserve(off, n int64) error {
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		b := make([]byte, n)
+		if _, err = f.ReadAt(b, off); err == nil {
+			_, err = f.WriteAt(b, off)
+		}
+	}
+	if err != nil {
+		return &os.PathError{Op: "reserve", Path: f.Name(), Err: err}
 	}
 	return nil
 }

@@ -46,13 +46,47 @@ func (d *Disk) flush() error {
 	if d.readOnly != nil {
 		return d.readOnly
 	}
+	if err := d.sumPartial(d.top()); err != nil {
+		return err
+	}
 	if d.pending != nil { // first, as what is on top may need it
+		if err := d.sumPartial(d.pending); err != nil {
+			return err
+		}
 		if err := d.pending.flushWritten(); err != nil {
 			return err
 		}
 		d.pending = nil
 	}
 	return d.top().flushWritten()
+}
+
+// sumPartial makes sums of the units that were written in part.
+func (d *Disk) sumPartial(one *delta) error {
+	buf := wholes.Get().(*[Unit]byte)
+	defer wholes.Put(buf)
+	for u := range one.takePartial() {
+		if err := d.sumUnit(one, u, buf[:]); err != nil {
+			one.lacksSum(u)
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Disk) sumUnit(one *delta, u int64, buf []byte) error {
+	if u >= units(one.size) {
+		return nil
+	}
+	defer d.lock(u * Unit).Unlock()
+	if one.state(u) != written {
+		return nil
+	}
+	buf = buf[:min(Unit, one.size-u*Unit)]
+	if err := one.readPlain(buf, u*Unit); err != nil {
+		return err
+	}
+	return one.sums.put(u, u+1, written, func(int64) uint32 { return sumOf(buf) })
 }
 
 // flushWritten flushes what was written since the last one began.
@@ -173,6 +207,16 @@ func (d *delta) seal() error {
 	if d.clean || d.failed != nil {
 		return d.failed
 	}
+	if d.sums != nil {
+		err := d.sums.writeHeader(d.seq + 1)
+		if err == nil {
+			err = d.sync(d.Sums)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	d.begun.Store(false)
 	h := d.header
 	h.clean, h.sum = true, d.pagesSum()
 	return d.writeHeader(h)
@@ -225,6 +269,9 @@ func (d *delta) resize(size int64) error {
 			return err
 		}
 	}
+	if err := d.unsumLast(size); err != nil {
+		return err
+	}
 	h := d.header
 	h.size, h.limit, h.clean, h.sum = size, min(h.limit, size), false, 0
 	if err := d.writeHeader(h); err != nil {
@@ -238,7 +285,25 @@ func (d *delta) resize(size int64) error {
 		grown[i].Store(d.pages[i].Load())
 	}
 	d.pages = grown
+	if err := d.sums.resize(size); err != nil {
+		return err
+	}
 	return d.flush(true)
+}
+
+// unsumLast takes the sums of the units that the old end or the new one cuts: they get other bytes.
+func (d *delta) unsumLast(size int64) error {
+	for _, end := range []int64{d.size, size} {
+		u := end / Unit
+		if end%Unit == 0 || u >= units(d.size) || d.state(u) != written {
+			continue
+		}
+		if err := d.sums.unsum(u, u+1); err != nil {
+			return err
+		}
+		d.lacksSum(u)
+	}
+	return nil
 }
 
 // lengthen makes the data file longer, durably, before the header says so: a unit that the old end cuts would lack bytes after a kill.

@@ -61,7 +61,10 @@ func (d *Disk) lowest() (upper, lower *delta, err error) {
 func (d *Disk) fit(lower, upper *delta) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := lower.mend() // what a kill left of a fold before this one
+	err := lower.begin()
+	if err == nil {
+		err = lower.mend() // what a kill left of a fold before this one
+	}
 	if err == nil {
 		err = lower.flush(false) // what is mended must not come back with a larger size
 	}
@@ -105,8 +108,9 @@ func (d *delta) takePage(ctx context.Context, from *delta, number int64, buf []b
 			n = min(n, int64(len(buf))/Unit)
 			err = d.takeData(ctx, from, u, n, buf)
 		case zero:
-			d.set(u, u+n, zero)
-			err = d.Data.Punch(u*Unit, min(n*Unit, d.size-u*Unit))
+			if err = d.takeZero(u, u+n); err == nil {
+				err = d.Data.Punch(u*Unit, min(n*Unit, d.size-u*Unit))
+			}
 		}
 		if err != nil {
 			return err
@@ -125,11 +129,31 @@ func (d *delta) takeData(ctx context.Context, from *delta, u, n int64, buf []byt
 		err = from.readData(buf, off)
 	}
 	if err == nil {
+		err = d.sums.reserve(u, u+n)
+	}
+	if err == nil {
+		err = d.sums.unsum(u, u+n)
+	}
+	if err == nil {
 		_, err = d.Data.WriteAt(buf, off)
+	}
+	if err == nil {
+		err = d.sums.put(u, u+n, written, sumsIn(buf, off))
 	}
 	if err != nil {
 		return err
 	}
 	d.set(u, u+n, written)
+	return nil
+}
+
+func (d *delta) takeZero(u, end int64) error {
+	if err := d.sums.reserve(u, end); err != nil {
+		return err
+	}
+	if err := d.sums.put(u, end, zero, none); err != nil {
+		return err
+	}
+	d.set(u, end, zero)
 	return nil
 }

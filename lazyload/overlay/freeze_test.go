@@ -32,7 +32,7 @@ func freezing(t *testing.T, sync func(d *Disk, n int)) (*Disk, Files, func() Fil
 	f := made()
 	var d *Disk
 	h := &hooked{f.Data.(*memory), 0, func(n int) { sync(d, n) }}
-	d, err := Open([]Files{{f.Name, h, f.Bitmap}}, nil, false)
+	d, err := Open([]Files{{Name: f.Name, Data: h, Bitmap: f.Bitmap, Sums: f.Sums, Boot: f.Boot}}, nil, false)
 	must(t, err)
 	return d, f, made
 }
@@ -104,7 +104,7 @@ func TestFreezeThatIsNotDurable(t *testing.T) {
 	r := seed(t)
 	var left []Files
 	for _, f := range []Files{above, below} {
-		left = append(left, Files{f.Name, f.Data.(*memory).cut(r, false), f.Bitmap.(*memory).cut(r, true)})
+		left = append(left, cutFiles(f, r))
 	}
 	d, err = Open(left, nil, false)
 	must(t, err)

@@ -17,11 +17,68 @@ type memory struct {
 	room  int                // writes that succeed until the disk is full; less than 0: all
 	bad   error              // what Sync returns
 	ops   int                // writes
+
+	mapped bool
+	synced []byte // of a mapping: as it was at the last sync
 }
 
 func newMemory() *memory { return &memory{past: map[int64][][]byte{}, room: -1} }
 
-func newFiles() Files { return Files{"test.delta", newMemory(), newMemory()} }
+func newFiles() Files {
+	return Files{Name: "test.delta", Data: newMemory(), Bitmap: newMemory(), Sums: newMemory(), Boot: "1"}
+}
+
+// bareFiles are files as an older imsfs made them.
+func bareFiles() Files { return Files{Name: "test.delta", Data: newMemory(), Bitmap: newMemory()} }
+
+// cutFiles is what a power cut leaves.
+func cutFiles(f Files, r *rand.Rand) Files {
+	after := Files{Name: f.Name, Data: inner(f.Data).cut(r, false), Bitmap: inner(f.Bitmap).cut(r, true), Boot: f.Boot + "1"}
+	if f.Sums != nil {
+		after.Sums = inner(f.Sums).cutWords(r)
+	}
+	return after
+}
+
+func inner(f File) *memory {
+	if l, ok := f.(limb); ok {
+		return l.memory
+	}
+	return f.(*memory)
+}
+
+// cutWords leaves each word of a mapping as it is, or as it was at the last sync.
+func (m *memory) cutWords(r *rand.Rand) *memory {
+	after := newMemory()
+	after.bytes = bytes.Clone(m.bytes)
+	piece := 512
+	for at := 0; at+piece <= min(len(after.bytes), len(m.synced)); at += piece {
+		if at == sumsHead {
+			piece = wordSize
+		}
+		if r.IntN(2) == 0 {
+			copy(after.bytes[at:at+piece], m.synced[at:])
+		}
+	}
+	return after
+}
+
+func (m *memory) Map(size int64) ([]byte, error) {
+	if err := m.Truncate(size); err != nil {
+		return nil, err
+	}
+	m.mapped = true
+	return m.bytes, nil
+}
+
+func (m *memory) Unmap([]byte) error   { return nil }
+func (m *memory) Release([]byte) error { return nil }
+func (m *memory) Reserve(off, n int64) error {
+	if m.room == 0 {
+		return syscall.ENOSPC
+	}
+	return nil
+}
 
 func (m *memory) page(i int64) []byte {
 	p := make([]byte, Unit)
@@ -111,6 +168,9 @@ func (m *memory) Sync() error {
 	defer m.mu.Unlock()
 	if m.bad == nil {
 		clear(m.past)
+	}
+	if m.mapped {
+		m.synced = bytes.Clone(m.bytes)
 	}
 	return m.bad
 }

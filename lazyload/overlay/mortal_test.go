@@ -77,7 +77,7 @@ func (x *exerciser) cut(at int, do func() error) error {
 	whole := x.files
 	x.files = nil
 	for _, f := range whole {
-		x.files = append(x.files, Files{f.Name, limb{f.Data.(*memory), m}, limb{f.Bitmap.(*memory), m}})
+		x.files = append(x.files, Files{Name: f.Name, Data: limb{f.Data.(*memory), m}, Bitmap: limb{f.Bitmap.(*memory), m}, Sums: f.Sums, Boot: f.Boot})
 	}
 	x.open()
 	m.left = at
@@ -87,7 +87,7 @@ func (x *exerciser) cut(at int, do func() error) error {
 	}
 	x.files = nil
 	for _, f := range whole {
-		x.files = append(x.files, Files{f.Name, f.Data.(*memory).cut(x.r, false), f.Bitmap.(*memory).cut(x.r, true)})
+		x.files = append(x.files, cutFiles(f, x.r))
 	}
 	return err
 }

@@ -71,18 +71,23 @@ func Open(deltas []Files, base Base, salvage bool) (d *Disk, err error) {
 	d = &Disk{stack: stack{base: base}}
 	defer func() {
 		if err != nil {
+			open := d.stack.deltas
+			d = nil
+			for _, one := range open {
+				err = errors.Join(err, one.sums.close())
+			}
 			for _, f := range deltas {
 				err = errors.Join(err, f.Close())
 			}
 		}
 	}()
 	if len(deltas) == 0 {
-		return nil, fmt.Errorf("a disk without a delta: %w", iofs.ErrInvalid)
+		return d, fmt.Errorf("a disk without a delta: %w", iofs.ErrInvalid)
 	}
 	for _, f := range deltas {
 		one, err := openDelta(f, salvage)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		if d.readOnly == nil {
 			d.readOnly = one.damage

@@ -40,6 +40,9 @@ type page struct {
 	words [pageWords]atomic.Uint64
 	dirty atomic.Bool // differs from what is in the file, or will
 
+	torn   bool // one of its slots is broken
+	isLost bool // both are
+
 	seq uint64 // of its slot in the file, 0 if it has none
 	sum uint32 // that slot's checksum
 }
@@ -96,7 +99,7 @@ func decode(slot []byte, seq uint64) *page {
 
 // lost is a page that cannot be read.
 func lost() *page {
-	p := &page{}
+	p := &page{isLost: true}
 	for i := range p.words {
 		p.words[i].Store(damaged.everywhere())
 	}
@@ -112,8 +115,9 @@ func (p *page) written() (n int64) {
 	return n
 }
 
-// set puts the units [u, end) of the page into a state, and returns how many more of them are written then.
-func (p *page) set(u, end int64, s state) (more int64) {
+// set puts the units [u, end) of the page into a state. It returns how many more of them are written then, and whether
+// anything changed.
+func (p *page) set(u, end int64, s state) (more int64, changed bool) {
 	for u < end {
 		n := min(wordUnits-u%wordUnits, end-u)
 		mask := ^uint64(0) >> (64 - 2*n) << (2 * (u % wordUnits))
@@ -122,15 +126,20 @@ func (p *page) set(u, end int64, s state) (more int64) {
 		now := old&^mask | s.everywhere()&mask
 		if now != old {
 			w.Store(now)
+			changed = true
 			more += int64(bits.OnesCount64(now&^(now>>1)&absentMask) - bits.OnesCount64(old&^(old>>1)&absentMask))
 		}
 		u += n
 	}
-	p.dirty.Store(true)
-	return more
+	if changed {
+		p.dirty.Store(true)
+	}
+	return more, changed
 }
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // slotSum is the checksum that a slot bears.
 func slotSum(slot []byte) uint32 { return binary.LittleEndian.Uint32(slot) }

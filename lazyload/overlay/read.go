@@ -16,10 +16,19 @@ type stack struct {
 	base   Base // nil: nothing
 }
 
-// ReadAt fills p with the bytes at off; at the disk's end it is short and returns io.EOF.
+// ReadAt fills p with the bytes at off; at the disk's end it is short and returns io.EOF. A unit that does not match its
+// checksum is a DamagedError.
 func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	d.mu.RLock()
-	defer d.mu.RUnlock()
+	n, err := d.stack.ReadAt(ctx, p, off)
+	d.mu.RUnlock()
+	var damage *DamagedError
+	if err == nil || !errors.As(err, &damage) || !damage.sum {
+		return n, err
+	}
+	// A write that goes on beside the read looks like damage. So it is read again while nobody writes.
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.stack.ReadAt(ctx, p, off)
 }
 
@@ -75,13 +84,76 @@ func (s stack) read(ctx context.Context, level int, p []byte, off int64) error {
 	return nil
 }
 
+// readData reads what is written in the delta, and compares each unit with its sum.
 func (d *delta) readData(p []byte, off int64) error {
+	if d.sums == nil {
+		return d.readPlain(p, off)
+	}
+	if head := off % Unit; head != 0 {
+		n, err := d.readPart(p, off)
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	n := int64(len(p))
+	if off+n < d.size {
+		n = n / Unit * Unit
+	}
+	if n > 0 {
+		if err := d.readUnits(p[:n], off); err != nil {
+			return err
+		}
+	}
+	if int64(len(p)) == n {
+		return nil
+	}
+	_, err := d.readPart(p[n:], off+n)
+	return err
+}
+
+// readPart reads from one unit, all of which is compared with its sum. It returns how much of p the unit has.
+func (d *delta) readPart(p []byte, off int64) (int, error) {
+	buf := wholes.Get().(*[Unit]byte)
+	defer wholes.Put(buf)
+	start := off / Unit * Unit
+	whole := buf[:min(Unit, d.size-start)]
+	if err := d.readUnits(whole, start); err != nil {
+		return 0, err
+	}
+	return copy(p, whole[off-start:]), nil
+}
+
+// readUnits reads whole units and compares them with their sums.
+func (d *delta) readUnits(p []byte, off int64) error {
+	if err := d.readPlain(p, off); err != nil {
+		return err
+	}
+	var sums [64]uint32
+	for u := off / Unit; len(p) > 0; {
+		n := min(units(int64(len(p))), int64(len(sums)))
+		if err := d.sums.get(u, sums[:n]); err != nil {
+			return err
+		}
+		for _, sum := range sums[:n] {
+			unit := p[:min(Unit, len(p))]
+			if sum != 0 && sum != sumOf(unit) {
+				return &DamagedError{File: d.Name, Off: u * Unit, Rule: "the checksum does not match", sum: true}
+			}
+			p, u = p[len(unit):], u+1
+		}
+	}
+	return nil
+}
+
+// readPlain reads from the data file.
+func (d *delta) readPlain(p []byte, off int64) error {
 	n, err := d.Data.ReadAt(p, off)
 	switch {
 	case n == len(p):
 		return nil
 	case errors.Is(err, io.EOF):
-		return &DamagedError{d.Name, off + int64(n), "the file ends there, before what is written in it"}
+		return &DamagedError{File: d.Name, Off: off + int64(n), Rule: "the file ends there, before what is written in it"}
 	}
 	return err
 }

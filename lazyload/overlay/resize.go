@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	iofs "io/fs"
 
@@ -20,6 +21,9 @@ func (d *Disk) Resize(size int64) error {
 	if err := d.flush(); err != nil {
 		return err
 	}
+	if err := d.top().begin(); err != nil {
+		return err
+	}
 	return d.top().resize(size)
 }
 
@@ -27,9 +31,17 @@ func (d *Disk) Resize(size int64) error {
 // then on; it is returned as a disk of its own. Writers wait for the exchange only: what was written is made durable behind it, before
 // anything that is written then. The files are the Disk's if a Frozen is returned; with an error beside it, it is not durable yet, and the
 // next Flush tries again.
-func (d *Disk) Freeze(f Files) (*Frozen, error) {
+func (d *Disk) Freeze(f Files) (frozen *Frozen, err error) {
 	top, err := openDelta(f, false)
 	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if frozen == nil {
+			err = errors.Join(err, top.sums.close())
+		}
+	}()
+	if err := top.begin(); err != nil { // now, as nobody waits for it yet
 		return nil, err
 	}
 	if err := d.Flush(); err != nil { // so that who flushes behind the exchange need not wait for all of it

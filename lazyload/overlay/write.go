@@ -2,19 +2,21 @@ package overlay
 
 import (
 	"context"
+	"fmt"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
-// WriteAt writes p at off; all of it must be inside the disk. What it returns is how much was written before an error. What is
-// written survives a kill or a power cut once Flush has returned.
+// WriteAt writes p at off; all of it must be inside the disk. It returns how much was written before an error. What is
+// written survives the end of the process at once, and a power cut once Flush has returned.
 func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.writable(off, int64(len(p))); err != nil || len(p) == 0 {
+	if err := d.lockToWrite(off, int64(len(p))); err != nil {
 		return 0, err
 	}
+	defer d.mu.RUnlock()
 	top := d.top()
-	if state, n := top.bytes(off, int64(len(p))); state == written && n == int64(len(p)) {
+	if state, n := top.bytes(off, int64(len(p))); top.sums == nil && state == written && n == int64(len(p)) {
 		n, err := top.Data.WriteAt(p, off)
 		top.wrote()
 		return n, err
@@ -31,11 +33,42 @@ func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-func (d *Disk) writable(off, n int64) error {
-	if d.readOnly != nil {
-		return d.readOnly
+// lockToWrite takes mu for reading, for a change of n bytes at off, when the top delta is ready for that.
+func (d *Disk) lockToWrite(off, n int64) error {
+	for {
+		d.mu.RLock()
+		err := d.readOnly
+		if err == nil {
+			err = d.inside(off, n)
+		}
+		if err == nil && d.top().begun.Load() {
+			return nil
+		}
+		d.mu.RUnlock()
+		if err == nil {
+			err = d.begin()
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return d.inside(off, n)
+}
+
+// begin makes the top delta ready to be written to.
+func (d *Disk) begin() error {
+	d.flushing.Lock()
+	defer d.flushing.Unlock()
+	d.mu.RLock()
+	top := d.top()
+	err := top.failed
+	if err == nil {
+		err = top.begin()
+	}
+	d.mu.RUnlock()
+	if err != nil {
+		d.giveUp()
+	}
+	return err
 }
 
 // lock locks the region at off.
@@ -72,13 +105,68 @@ func (d *Disk) writeUnits(ctx context.Context, p []byte, off int64) (int64, erro
 	if tail := (off + n) % Unit; tail != 0 && off+n < top.size && last > u && top.state(last) != written {
 		n -= tail
 	}
-	_, err := top.Data.WriteAt(p[:n], off)
-	top.wrote()
-	if err != nil {
+	if state, run := top.run(u, units(off+n)); state != written || run < units(off+n)-u {
+		if err := top.room(n); err != nil {
+			return 0, err
+		}
+	}
+	if err := d.writeData(p[:n], off); err != nil {
 		return 0, err
 	}
 	top.set(u, units(off+n), written)
 	return n, nil
+}
+
+// budgetStep is how much is written between two looks at the free space.
+const budgetStep = 1 << 20
+
+// room returns an error if the file system has no room for n more bytes of new units.
+func (d *delta) room(n int64) error {
+	if d.Free == nil || d.budget.Add(-n) >= 0 {
+		return nil
+	}
+	free, err := d.Free()
+	if err != nil {
+		return err
+	}
+	if free < d.Floor+n {
+		d.budget.Store(0)
+		return fmt.Errorf("write: %s: its file system has %d MiB free, and %d are kept for what frees space: %w",
+			d.Name, free>>20, d.Floor>>20, unix.ENOSPC)
+	}
+	d.budget.Store(min(budgetStep, free-d.Floor-n))
+	return nil
+}
+
+// writeData writes p and its units' words. Units that p covers partly are written already. The caller holds the region's lock.
+func (d *Disk) writeData(p []byte, off int64) error {
+	top, n := d.top(), int64(len(p))
+	first, end := off/Unit, units(off+n)
+	if err := top.sums.reserve(first, end); err != nil {
+		return err
+	}
+	// A process that dies in between leaves units without sums, not with wrong ones.
+	if err := top.sums.unsum(first, end); err != nil {
+		return err
+	}
+	_, err := top.Data.WriteAt(p, off)
+	top.wrote()
+	whole, wholeEnd := first, end
+	if off%Unit != 0 {
+		top.lacksSum(first)
+		whole++
+	}
+	if (off+n)%Unit != 0 && off+n < top.size && wholeEnd > whole {
+		top.lacksSum(end - 1)
+		wholeEnd--
+	}
+	if err != nil {
+		for u := whole; u < wholeEnd; u++ {
+			top.lacksSum(u)
+		}
+		return err
+	}
+	return top.sums.put(whole, wholeEnd, written, sumsIn(p, off))
 }
 
 // wholes are buffers of a unit.
@@ -94,9 +182,10 @@ func (d *Disk) makeWhole(ctx context.Context, u int64, p []byte, off int64) erro
 		return err
 	}
 	copy(whole[off-u*Unit:], p)
-	_, err := top.Data.WriteAt(whole, u*Unit)
-	top.wrote()
-	if err != nil {
+	if err := top.room(int64(len(whole))); err != nil {
+		return err
+	}
+	if err := d.writeData(whole, u*Unit); err != nil {
 		return err
 	}
 	top.set(u, u+1, written)

@@ -11,11 +11,10 @@ var zeros [Unit]byte
 
 // Zero makes n bytes at off zeros, and gives back what whole units of them take.
 func (d *Disk) Zero(ctx context.Context, off, n int64) error {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	if err := d.writable(off, n); err != nil {
+	if err := d.lockToWrite(off, n); err != nil {
 		return err
 	}
+	defer d.mu.RUnlock()
 	for n > 0 {
 		part := min(region-off%region, n)
 		if err := d.zeroRegion(ctx, off, part); err != nil {
@@ -77,9 +76,7 @@ func (d *Disk) zeroPart(ctx context.Context, off, n int64) error {
 	if d.top().state(off/Unit) != written {
 		return d.makeWhole(ctx, off/Unit, zeros[:n], off)
 	}
-	_, err = d.top().Data.WriteAt(zeros[:n], off)
-	d.top().wrote()
-	return err
+	return d.writeData(zeros[:n], off)
 }
 
 // zeroUnits makes whole units zeros, run by run. The state comes first: a unit that is zero is so whatever is in the file.
@@ -89,16 +86,32 @@ func (d *Disk) zeroUnits(ctx context.Context, off, end int64) error {
 		state, n := top.bytes(off, end-off)
 		switch {
 		case state == written:
-			top.set(off/Unit, units(off+n), zero)
+			if err := d.setZero(off/Unit, units(off+n)); err != nil {
+				return err
+			}
 			if err := top.Data.Punch(off, n); err != nil {
 				return err
 			}
 			top.wrote()
 		case state == absent && !d.nothingBelow(off):
-			top.set(off/Unit, units(off+n), zero)
+			if err := d.setZero(off/Unit, units(off+n)); err != nil {
+				return err
+			}
 		}
 		off += n
 	}
+	return nil
+}
+
+func (d *Disk) setZero(u, end int64) error {
+	top := d.top()
+	if err := top.sums.reserve(u, end); err != nil {
+		return err
+	}
+	if err := top.sums.put(u, end, zero, none); err != nil {
+		return err
+	}
+	top.set(u, end, zero)
 	return nil
 }
 
