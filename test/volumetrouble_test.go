@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -70,13 +71,15 @@ func TestVolumeDamaged(t *testing.T) {
 	t.Run("it can be deleted", func(t *testing.T) { d.run(t, "volumes/one", "delete") })
 }
 
-// damagePage changes a byte in the used slots of a page of the only volume's bitmap.
+// damagePage changes a byte in the used slots of a page of the only volume's bitmap, and removes its
+// checksums, which would mend the page.
 func (p place) damagePage(t *testing.T, page uint64) {
 	t.Helper()
 	bitmaps, err := filepath.Glob(filepath.Join(p.store, "volumes", "*.bitmap"))
 	must(t, err)
 	damaged := 0
 	for _, name := range bitmaps {
+		must(t, os.Remove(strings.TrimSuffix(name, ".bitmap")+".sums"))
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
 		must(t, err)
 		defer b.Close()
