@@ -22,8 +22,8 @@ type delta struct {
 	dirty    atomic.Bool            // a page is
 	unsynced atomic.Bool            // data was written since the last flush began
 	units    atomic.Int64           // that are written
-	damage   error                  // what was found and got over
-	failed   error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
+	damage   error                  // damage that a salvage opened the delta with
+	failed   error                  // of a sync: the files' content is unknown since; guarded by Disk.flushing
 
 	budget atomic.Int64 // bytes that may be written before the free space is looked at again
 
@@ -117,8 +117,8 @@ func (d *delta) checkSum() {
 	}
 }
 
-// readSums opens the checksums. After a kill they say what was written since the last flush; and they know the states of a
-// bitmap that is damaged.
+// readSums opens the checksums. After a kill they hold the states of units that were written since
+// the last flush. They also know the states of a damaged bitmap.
 func (d *delta) readSums() error {
 	if d.Sums == nil {
 		return nil
@@ -267,7 +267,7 @@ func (d *delta) readHeader() error {
 	return nil
 }
 
-// checkBitmapSize compares the bitmap's size with what the header says.
+// checkBitmapSize compares the bitmap's size with the header.
 func (d *delta) checkBitmapSize() error {
 	n, err := d.Bitmap.Size()
 	if err == nil && n < bitmapSize(d.size) {
@@ -326,9 +326,10 @@ func (d *delta) readPages() error {
 	return nil
 }
 
-// parsePage returns the younger of a page's two slots, nil if none was written. A slot that is broken is what a power cut
-// left of a flush that did not come to its end: the other one counts, and the page is written again. In a delta that was
-// closed, the sum of all pages tells whether the broken slot was the one that counts.
+// parsePage returns the younger of a page's two slots, nil if none was written. A power cut can
+// break the slot that was being written. Then the other slot counts, and the page is written
+// again. In a sealed delta the sum of all pages decides whether the broken slot was the one that
+// counted.
 func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
 	var seqs [2]uint64
 	broken := false
@@ -370,7 +371,7 @@ func (d *delta) rewritten() *page {
 	return p
 }
 
-// checkEnd refuses a data file that ends before what is written in it.
+// checkEnd rejects a data file that ends before a unit that is written.
 func (d *delta) checkEnd() error {
 	n, err := d.Data.Size()
 	if err != nil || n >= d.size {
@@ -430,7 +431,7 @@ func (d *delta) set(u, end int64, s state) {
 	at := &d.pages[u/pageUnits]
 	p := at.Load()
 	if p == nil {
-		at.CompareAndSwap(nil, &page{}) // who holds another region of it may be first
+		at.CompareAndSwap(nil, &page{}) // the holder of another region of the page may be first
 		p = at.Load()
 	}
 	first := u / pageUnits * pageUnits
@@ -440,7 +441,8 @@ func (d *delta) set(u, end int64, s state) {
 	}
 }
 
-// pagesSum is the checksum of what the file has: each page's number, sequence number and checksum.
+// pagesSum is the checksum over all pages in the file: number, sequence number and checksum of
+// each.
 func (d *delta) pagesSum() uint32 {
 	var b []byte
 	for i := range d.pages {

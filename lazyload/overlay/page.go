@@ -35,10 +35,10 @@ const (
 	pageMagic = "page"
 )
 
-// page is the states of pageUnits units. A word is changed by who holds the lock of its region.
+// page holds the states of pageUnits units. A word is changed under the lock of its region.
 type page struct {
 	words [pageWords]atomic.Uint64
-	dirty atomic.Bool // differs from what is in the file, or will
+	dirty atomic.Bool // the file has, or will have, an older version
 
 	torn   bool // one of its slots is broken
 	isLost bool // both are

@@ -16,10 +16,10 @@ import (
 )
 
 // sums is the third file of a delta: a word of 8 bytes for each unit, with its state and the CRC-32C of its bytes. The
-// file is mapped, so a word that was stored outlives the process. After a kill it says what the bitmap does not yet;
-// after a power cut, when parts of it may be older than others, all of it is dropped.
+// file is mapped, so a word that was stored outlives the process. After a kill it is newer than the bitmap. After a power
+// cut, when parts of it may be older than others, all of it is dropped.
 //
-// A word is 0 as long as nothing was said of its unit. Else its bits are, from the lowest: the sum (32; 0: none), the
+// A word is 0 until its unit is first written or zeroed. Else its bits are, from the lowest: the sum (32; 0: none), the
 // state and 1 (2), and a check of these and the unit's number (30).
 type sums struct {
 	file  File
@@ -302,7 +302,7 @@ func check(u int64, low uint64) uint64 {
 	return h >> 34
 }
 
-// parseWord returns what a word that is not 0 says; good is false if it is damaged.
+// parseWord splits a word that is not 0; good is false if it is damaged.
 func parseWord(u int64, w uint64) (st state, sum uint32, good bool) {
 	low := w & (1<<34 - 1)
 	st = state(low>>32) - 1
