@@ -40,7 +40,7 @@ func child(dir string) error {
 	if err != nil {
 		return err
 	}
-	r, err := Open(context.Background(), db, Config{Formats: formats.Set{Drivers: []formats.Driver{flat{}}}, Loader: lazyload.New(lazyload.Config{})})
+	r, err := Open(context.Background(), db, Config{Formats: formats.Set{Drivers: []formats.Driver{flat{}}}, Sources: files(), Loader: lazyload.New(lazyload.Config{})})
 	if err != nil {
 		return err
 	}

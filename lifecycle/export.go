@@ -144,7 +144,7 @@ func (e *export) readBack(ctx context.Context, progress func(done int64)) (err e
 	if known := e.digest(); known != "" && known != want.String() {
 		return fmt.Errorf("the disk was read with the digest %s, the store has it with %s", want, known)
 	}
-	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.reg.cfg.Formats, Format: e.format, Alone: true})
+	c, err := chain.Open(ctx, output.DescriptorPath(e.dst.File), chain.Config{Formats: e.reg.cfg.Formats, Sources: e.reg.cfg.Sources, Format: e.format, Alone: true})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
@@ -33,15 +34,25 @@ func (r *Registry) exportRequest(rec catalog.Image, args *command.Args) (exportR
 	if q.dest, err = r.checkDest(args.Text("DEST")); err != nil {
 		return q, err
 	}
+	q.opts.Name = filepath.Base(q.dest)
 	q.opts.Timestamp, q.opts.Level, q.opts.SectorSize = rec.Created(), int(args.Int("level", 0)), rec.SectorSize
 	if err := q.opts.Choose(q.format, creator.Options(), args.Others()); err != nil {
 		return q, command.Refuse(iofs.ErrInvalid, "%v; export itself has %s", err, "force, level, space_check, verify and, of a volume, salvage")
 	}
 	q.opts.Name = filepath.Base(q.dest)
 	if q.opts.UUID == [16]byte{} {
-		q.opts.UUID = formats.DeriveUUID(filepath.Base(rec.Path), rec.Identity.Size, rec.Size, q.opts.Timestamp)
+		q.opts.UUID = formats.DeriveUUID(sourceName(rec.Path), rec.Identity.Size, rec.Size, q.opts.Timestamp)
 	}
 	return q, nil
+}
+
+// sourceName returns the last element of a source's location.
+func sourceName(location string) string {
+	at, err := source.Parse(location)
+	if err != nil {
+		return filepath.Base(location)
+	}
+	return at.Base()
 }
 
 // checkDest refuses a path that is not for exports: the daemon's own files, and those that images and

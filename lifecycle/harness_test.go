@@ -20,6 +20,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/imsfs/imsfs/lifecycle/pool"
@@ -77,6 +79,9 @@ func (i flatImage) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return i.src.ReadAt(ctx, p, off+4)
 }
 
+// files opens files.
+func files() source.Opener { return source.Opener{Kinds: []source.Kind{file.Kind{}}} }
+
 // house is a registry with all it stands on.
 type house struct {
 	*Registry
@@ -133,6 +138,7 @@ func (h *house) open() {
 	}
 	cfg := Config{
 		Formats: formats.Set{Drivers: append([]formats.Driver{h.driver, h.slow}, h.writers...)},
+		Sources: files(),
 		Loader:  h.loader,
 		Store:   h.store,
 		Indexes: indexes,

@@ -61,7 +61,7 @@ var imageVerbs = []verb[*Image]{
 	{Spec: command.Spec{
 		Name: "clone", Help: "make a volume, a writable disk that begins as the image is",
 		Args:    []command.Option{nameArg("VOLUME", "the volume's name")},
-		Options: []command.Option{{Key: "size", Rule: command.DiskSize(blockstore.MaxDiskSize), Help: "the size of its disk in bytes, at least the image's"}},
+		Options: []command.Option{{Key: "size", Value: "N", Rule: command.DiskSize(blockstore.MaxDiskSize), Help: "the size of its disk in bytes, at least the image's"}},
 		In:      active, Role: command.Viewer,
 	}, Prepare: (*Image).clone},
 	{Spec: command.Spec{

@@ -38,6 +38,7 @@ import (
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
 	"github.com/imsfs/imsfs/lazyload/overlay"
+	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/imsfs/imsfs/lifecycle/job"
@@ -47,13 +48,12 @@ import (
 // Config is what a Registry works with.
 type Config struct {
 	Formats formats.Set
+	Sources source.Opener    // where images may be
 	Loader  *lazyload.Loader // to be closed after the Registry
 	Store   blockstore.Store // the Loader's, to be closed after it; nil: every image is read through
 	Indexes *index.Dir       // of images that need one; nil: none are made
 	Log     *slog.Logger     // nil is silent
 	Now     func() time.Time // nil is time.Now
-	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
-	AllowDirs []string
 	// Volumes is the directory of the deltas, an absolute path; "": there are no volumes.
 	Volumes string
 	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
@@ -104,7 +104,7 @@ func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 	}
 	r.runner = job.New(ctx, cfg.Now)
 	r.pool = pool.New(pool.Config{
-		Formats: cfg.Formats, AllowDirs: cfg.AllowDirs, Loader: cfg.Loader, Store: cfg.Store, Indexes: cfg.Indexes, Log: cfg.Log,
+		Formats: cfg.Formats, Sources: cfg.Sources, Loader: cfg.Loader, Store: cfg.Store, Indexes: cfg.Indexes, Log: cfg.Log,
 		Note: r.note, Go: r.runner.Go,
 	})
 	r.chain = command.Chain[*catalog.Tx]{

@@ -163,7 +163,7 @@ func (i *Image) evict(ctx context.Context, _ *command.Args) (plan, error) {
 	if rec.Committed {
 		return p, command.Refuse(errors.ErrUnsupported, "the image %q was committed: its changed blocks exist only in the store", rec.Name)
 	}
-	if err := rec.Unchanged(ctx); err != nil {
+	if err := rec.Unchanged(ctx, i.reg.cfg.Sources); err != nil {
 		return p, fmt.Errorf("the source cannot give again what would be evicted: %w", err)
 	}
 	return p, nil

@@ -257,13 +257,13 @@ func TestTrimSparesWhatHasNoSource(t *testing.T) {
 	h.work(gone, "prefetch")
 	h.work(stands, "prefetch")
 	os.Remove(filepath.Join(h.sources, "gone"))
-	if err := gone.record().Unchanged(t.Context()); !errors.Is(err, iofs.ErrNotExist) {
+	if err := gone.record().Unchanged(t.Context(), h.cfg.Sources); !errors.Is(err, iofs.ErrNotExist) {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(h.sources, "gone"), []byte("FLATother"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := gone.record().Unchanged(t.Context()); !errors.Is(err, source.ErrChanged) {
+	if err := gone.record().Unchanged(t.Context(), h.cfg.Sources); !errors.Is(err, source.ErrChanged) {
 		t.Fatal(err)
 	}
 	if _, err := h.trim(t.Context()); err != nil {

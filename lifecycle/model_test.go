@@ -84,7 +84,7 @@ func (w *world) open() {
 	}
 	w.loader = lazyload.New(lazyload.Config{CacheSize: 4 << 20, Store: w.store})
 	w.Registry, err = Open(w.t.Context(), w.db, Config{
-		Formats: formats.Set{Fallback: raw.Driver{}}, Loader: w.loader, Store: w.store, Log: slog.New(slog.DiscardHandler),
+		Formats: formats.Set{Fallback: raw.Driver{}}, Sources: files(), Loader: w.loader, Store: w.store, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		w.t.Fatal(err)

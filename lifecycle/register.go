@@ -6,13 +6,11 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/imsfs/imsfs/lifecycle/job"
@@ -70,11 +68,11 @@ func (r *Registry) requested(args *command.Args) (catalog.Image, error) {
 	rec.Snapshot = args.Text("snapshot")
 	rec.Meta = takeAttributes(args, nil)
 	var err error
-	if rec.Path, err = checkSource(args.Text("SOURCE")); err != nil {
+	if rec.Path, err = r.checkSource(args.Text("SOURCE")); err != nil {
 		return rec, err
 	}
 	if args.Has("backing") {
-		if rec.Backing, err = checkSource(args.Text("backing")); err != nil {
+		if rec.Backing, err = r.checkSource(args.Text("backing")); err != nil {
 			return rec, err
 		}
 	}
@@ -87,27 +85,12 @@ func (r *Registry) requested(args *command.Args) (catalog.Image, error) {
 }
 
 // checkSource checks the words of a source. Looking at it may take its time, so the job does.
-func checkSource(path string) (string, error) {
-	if err := source.Supported(path); err != nil {
-		return "", err
+func (r *Registry) checkSource(text string) (string, error) {
+	at, err := r.cfg.Sources.Absolute(text)
+	if err != nil {
+		return "", fmt.Errorf("source: %w", err)
 	}
-	if !filepath.IsAbs(path) {
-		return "", command.Refuse(iofs.ErrInvalid, "the source %q is relative: give its absolute path, which is the same for every caller", path)
-	}
-	return filepath.Clean(path), nil
-}
-
-// checkOutside refuses a source in the daemon's own tree: the open disk would keep the tree from
-// being unmounted.
-func (r *Registry) checkOutside(path string) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil { // the opening finds out what is wrong with the path
-		return nil
-	}
-	if within(r.cfg.Mountpoint, real) {
-		return command.Refuse(iofs.ErrInvalid, "the source %s lies in this tree itself", path)
-	}
-	return nil
+	return at.String(), nil
 }
 
 // begin starts the job of a queued image.
@@ -195,12 +178,6 @@ func (g *registration) probe(ctx context.Context, j *job.Job) (*pool.Probe, erro
 	g.img.saving = true
 	g.img.mu.Unlock()
 	rec := g.img.record()
-	if err := r.checkOutside(rec.Path); err != nil {
-		return nil, err
-	}
-	if _, err := source.Identify(ctx, rec.Path); err != nil {
-		return nil, err
-	}
 	return r.pool.Probe(ctx, rec.ID, rec.Source)
 }
 
@@ -232,6 +209,8 @@ func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
 // chooseLoad decides what of a disk the store keeps.
 func (r *Registry) chooseLoad(rec *catalog.Image) error {
 	switch {
+	case rec.Size == 0:
+		return command.Refuse(iofs.ErrInvalid, "the disk has 0 bytes")
 	case r.cfg.Store == nil || rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Lazy:
 		rec.Load = catalog.None
 	case rec.Size > blockstore.MaxDiskSize && rec.Load == catalog.Full:

@@ -32,7 +32,7 @@ var storeVerbs = []verb[*Registry]{
 	{Spec: command.Spec{
 		Name: "create", Help: "make an empty volume",
 		Args:    []command.Option{nameArg("VOLUME", "the volume's name")},
-		Options: []command.Option{{Key: "size", Rule: command.DiskSize(blockstore.MaxDiskSize), Required: true, Help: "the size of the disk in bytes, a multiple of 512"}},
+		Options: []command.Option{{Key: "size", Value: "N", Rule: command.DiskSize(blockstore.MaxDiskSize), Required: true, Help: "the size of the disk in bytes, a multiple of 512"}},
 		Role:    command.Editor,
 	}, Prepare: (*Registry).create},
 	{Spec: command.Spec{

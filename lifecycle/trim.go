@@ -122,7 +122,7 @@ func (r *Registry) unchangedSources(ctx context.Context, disks map[uint64]catalo
 		go func() {
 			defer waiting.Done()
 			defer r.answered(id)
-			err := base.Unchanged(ctx)
+			err := base.Unchanged(ctx, r.cfg.Sources)
 			mu.Lock()
 			defer mu.Unlock()
 			if !late {

@@ -35,7 +35,7 @@ func newBench(b *testing.B) *bench {
 	h.store = h.packs
 	h.loader = lazyload.New(lazyload.Config{Store: h.store})
 	h.Registry, err = Open(b.Context(), h.db, Config{
-		Formats: formats.Set{Fallback: raw.Driver{}}, Loader: h.loader, Store: h.store, Volumes: filepath.Join(h.dir, "volumes"),
+		Formats: formats.Set{Fallback: raw.Driver{}}, Sources: files(), Loader: h.loader, Store: h.store, Volumes: filepath.Join(h.dir, "volumes"),
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -40,7 +40,7 @@ func TestVolumeDamaged(t *testing.T) {
 	d.log.expect("reading the disk")
 	damaged := func(t *testing.T) {
 		t.Helper()
-		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "bitmap", "checksum")
+		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
 	}
 	f, err = os.Open(p.volume("one", "disk"))
 	must(t, err)
@@ -71,15 +71,14 @@ func TestVolumeDamaged(t *testing.T) {
 	t.Run("it can be deleted", func(t *testing.T) { d.run(t, "volumes/one", "delete") })
 }
 
-// damagePage changes a byte in the used slots of a page of the only volume's bitmap, and removes its
-// checksums, which would mend the page.
+// damagePage changes a byte in the used slots of a page of the only volume's bitmap.
 func (p place) damagePage(t *testing.T, page uint64) {
 	t.Helper()
 	bitmaps, err := filepath.Glob(filepath.Join(p.store, "volumes", "*.bitmap"))
 	must(t, err)
 	damaged := 0
 	for _, name := range bitmaps {
-		must(t, os.Remove(strings.TrimSuffix(name, ".bitmap")+".sums"))
+		must(t, os.Remove(strings.TrimSuffix(name, "bitmap")+"sums")) // it would mend the bitmap
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
 		must(t, err)
 		defer b.Close()

@@ -17,6 +17,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
+	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 	"github.com/imsfs/imsfs/lifecycle"
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
@@ -28,6 +30,7 @@ func newStore(t *testing.T) (Dir, *lifecycle.Registry) {
 	must(t, err)
 	loader := lazyload.New(lazyload.Config{})
 	reg, err := lifecycle.Open(t.Context(), db, lifecycle.Config{
+		Sources: source.Opener{Kinds: []source.Kind{file.Kind{}}},
 		Formats: formats.Set{Fallback: raw.Driver{}},
 		Loader:  loader,
 		Volumes: t.TempDir(),

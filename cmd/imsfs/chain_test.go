@@ -228,7 +228,7 @@ format specific information:
 		t.Errorf("info:\n%swant %s", &c.out, want)
 	}
 	c.expect(t, 0, "info", writeOverlay(t, filepath.Join(dir, "no text"), "b\xff\u202ease", "raw", "H"))
-	if want := `backing file: "b\xff\u202ease" (not followed: it has characters that are no text)`; !strings.Contains(c.out.String(), want) {
+	if want := `backing file: "b\xff\u202ease" (not followed: it has control characters or is not UTF-8)`; !strings.Contains(c.out.String(), want) {
 		t.Errorf("info:\n%swant %s", &c.out, want)
 	}
 }

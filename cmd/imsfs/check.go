@@ -59,7 +59,7 @@ func check(ctx context.Context, env *environment, opts checkOptions, path string
 	if err != nil {
 		return err
 	}
-	src, err := chain.OpenSource(ctx, path, allow)
+	src, err := chain.OpenSource(ctx, path, commandSources(allow))
 	if err != nil {
 		return err
 	}

@@ -107,5 +107,9 @@ func creationTime(env *environment, img *imageFile) (int64, error) {
 
 // derivedUUID returns a UUID that depends on facts known before the content is read.
 func derivedUUID(img *imageFile, created int64) [16]byte {
-	return formats.DeriveUUID(filepath.Base(img.path), img.file().Size(), img.Info().Size, created)
+	name := img.file().Base()
+	if img.path == standardStream {
+		name = standardStream // the file that keeps the stream has another name each time
+	}
+	return formats.DeriveUUID(name, img.file().Size(), img.Info().Size, created)
 }

@@ -41,6 +41,9 @@ func detach(ctx context.Context, opts serveOptions) error {
 	for _, dir := range opts.allowDirs {
 		args = append(args, "--allow-backing-dir", dir)
 	}
+	for _, prefix := range opts.allowURLs {
+		args = append(args, "--allow-url", prefix)
+	}
 	cmd := exec.Command(self, args...)
 	cmd.Dir = "/"
 	cmd.Stderr = log

@@ -57,10 +57,11 @@ func openImage(ctx context.Context, env *environment, path string, opts imageOpt
 }
 
 func openChain(ctx context.Context, path string, cfg chain.Config, allow []string) (*imageFile, error) {
-	var err error
-	if cfg.AllowDirs, err = absolutePaths(allow); err != nil {
+	dirs, err := absolutePaths(allow)
+	if err != nil {
 		return nil, err
 	}
+	cfg.Sources = commandSources(dirs)
 	c, err := chain.Open(ctx, path, cfg)
 	if err != nil {
 		return nil, err

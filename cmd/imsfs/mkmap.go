@@ -113,5 +113,5 @@ func lookThrough(ctx context.Context, env *environment, opts mkmapOptions, img *
 	if err := convert.NonZero(ctx, img, rawmap.BlockSize, cfg, m.Set); err != nil {
 		return nil, err
 	}
-	return m, img.Files()[0].Unchanged(ctx)
+	return m, img.Files()[0].Unchanged(ctx, commandSources(nil))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/imsfs/imsfs/fs"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/index"
+	remote "github.com/imsfs/imsfs/lazyload/source/http"
 	"github.com/imsfs/imsfs/lifecycle"
 	"github.com/imsfs/imsfs/tree"
 )
@@ -30,6 +31,8 @@ type serveOptions struct {
 	freeFloor  byteSize
 	allowOther bool
 	allowDirs  []string
+	allowURLs  []string
+	policy     remote.Policy // of allowURLs
 	daemon     bool
 	logFile    string
 	readyFD    int // where a detached process says that it serves; 0 is nowhere
@@ -70,6 +73,7 @@ the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 	flags.Var(&opts.freeFloor, "free-floor", "bytes that are left free on the store's file system")
 	flags.BoolVar(&opts.allowOther, "allow-other", false, "let other users read the tree; commands stay the daemon's and root's")
 	allowFlag(cmd, &opts.allowDirs)
+	allowURLFlag(cmd, &opts.allowURLs)
 	flags.BoolVar(&opts.daemon, "daemon", false, "detach once the tree is mounted")
 	flags.StringVar(&opts.logFile, "log-file", "", "append the log to this file instead of stderr (with --daemon: DIR.log)")
 	flags.IntVar(&opts.readyFD, "ready-fd", 0, "")
@@ -89,6 +93,9 @@ func (o *serveOptions) complete() error {
 		return err
 	}
 	if o.allowDirs, err = absolutePaths(o.allowDirs); err != nil {
+		return err
+	}
+	if o.policy, err = parsePolicy(o.allowURLs); err != nil {
 		return err
 	}
 	if o.daemon && o.logFile == "" {
@@ -133,12 +140,12 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	defer func() { err = errors.Join(err, loader.Close()) }()
 	reg, err := lifecycle.Open(context.Background(), db, lifecycle.Config{
 		Formats:    env.formats,
+		Sources:    daemonSources(opts, env.now),
 		Loader:     loader,
 		Store:      blocks,
 		Indexes:    indexes,
 		Log:        log,
 		Now:        env.now,
-		AllowDirs:  opts.allowDirs,
 		Volumes:    filepath.Join(opts.store, volumesDir),
 		Mountpoint: resolve(opts.mountpoint),
 		StoreDir:   resolve(opts.store),

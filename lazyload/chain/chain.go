@@ -1,15 +1,11 @@
 // Package chain opens an image with all that it is based on: the backing image that has the bytes it has not, the one that
 // has those, and so on. Seen from outside a Chain is one image; its layers are numbered from 0, the image itself.
 //
-// An image is hostile input, and so are the names in it: whoever can have an image registered must not read other files
-// of the host with it. So a name is only followed if it is relative, without "..", and leads, through whatever links, to a regular
-// file in the directory that the image is in; or into a directory that the operator allows, or to a file that the
-// operator names. What is refused is not opened. The same holds for the files an image consists of (formats.Files).
+// An image is hostile input, and so are the names in it. source.ParseName and the kinds of sources
+// have the rules by which a name is followed; they hold for backing images and for the files an
+// image consists of (formats.Files).
 //
-//	names.go   rules that a name breaks by its words
-//	find.go    where a name leads, link by link
-//	way.go     both together, for a name in an image
-//	source.go  a file, and the files beside it
+//	source.go  an image's file, and the files beside it
 //	follow.go  from an image to its backing image
 //	read.go    the layers as one disk
 //	rawmap.go  the map beside a raw image
@@ -22,26 +18,28 @@ import (
 	"slices"
 
 	"github.com/imsfs/imsfs/formats"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // MaxDepth is how many backing images there may be below an image.
 const MaxDepth = 16
 
-// Config says how a chain is opened. Formats must be set; for the rest the zero value is usable.
+// Config says how a chain is opened. Formats and Sources must be set; for the rest the zero value is
+// usable.
 type Config struct {
 	Formats  formats.Set
+	Sources  source.Opener
 	Format   string // the image's; "" tells it by its content
 	Snapshot string // the image's internal snapshot to read instead of its active state
 	// Alone opens the image without its backing image: what that has reads as zeros.
 	Alone bool
-	// Backing is the path of the backing image, in place of the name in the image. It may be anywhere.
+	// Backing is the location of the backing image, in place of the name in the image. It may be
+	// anywhere.
 	Backing string
 	// BackingFormat is that image's format, in place of the one that the image says.
 	BackingFormat string
 	// Maps uses the map beside a raw image (formats/rawmap), and believes it.
 	Maps bool
-	// AllowDirs are directories, absolute paths, that names in images may lead into besides the image's own.
-	AllowDirs []string
 }
 
 // Chain is an image and all that it is based on, open. It is safe for concurrent use.
@@ -53,42 +51,42 @@ type Chain struct {
 
 var _ formats.Image = (*Chain)(nil)
 
-// Open opens the image at path and what it is based on.
-func Open(ctx context.Context, path string, cfg Config) (*Chain, error) {
+// Open opens the image at a location and what it is based on.
+func Open(ctx context.Context, location string, cfg Config) (*Chain, error) {
 	c := &Chain{}
-	if err := c.open(ctx, path, cfg); err != nil {
+	if err := c.open(ctx, location, cfg); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Chain) open(ctx context.Context, path string, cfg Config) error {
-	top, err := OpenSource(ctx, path, cfg.AllowDirs)
+func (c *Chain) open(ctx context.Context, location string, cfg Config) error {
+	top, err := OpenSource(ctx, location, cfg.Sources)
 	if err != nil {
 		return err
 	}
 	c.sources = append(c.sources, top)
-	driver, err := cfg.Formats.FindFile(ctx, top, cfg.Format, path)
+	driver, err := cfg.Formats.FindFile(ctx, top, cfg.Format, top.at.Base())
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", top.at, err)
 	}
 	if cfg.Maps && driver.Name() == rawFormat {
-		top.findMap(ctx)
+		top.findMap(ctx, cfg.Sources)
 	}
 	img, err := cfg.Formats.Open(ctx, top, driver.Name(), formats.OpenOptions{Snapshot: cfg.Snapshot, Files: top})
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", top.at, err)
 	}
 	c.layers = append(c.layers, img)
 	if cfg.Alone {
 		return nil
 	}
 	if err := c.replaceBacking(cfg); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", top.at, err)
 	}
 	for c.last().Info().Backing != nil {
 		if err := c.follow(ctx, cfg); err != nil {
-			return fmt.Errorf("%s: layer %d, %w", path, len(c.layers), err)
+			return fmt.Errorf("%s: layer %d, %w", top.at, len(c.layers), err)
 		}
 	}
 	c.below = largestBelow(c.layers)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/raw"
+	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 )
 
 // script is a format for tests: a file of lines says what the disk is.
@@ -138,6 +140,11 @@ func testSet() formats.Set {
 	return formats.Set{Drivers: []formats.Driver{script{}}, Fallback: raw.Driver{}}
 }
 
+// onlyFiles opens files, and follows names into the given directories.
+func onlyFiles(allow ...string) source.Opener {
+	return source.Opener{Kinds: []source.Kind{file.Kind{AllowDirs: allow}}}
+}
+
 // files makes a directory of files by their names; a name that ends with -> is a link.
 func files(t *testing.T, contents map[string]string) string {
 	t.Helper()
@@ -161,12 +168,20 @@ func makeFile(path, content string) error {
 	return os.WriteFile(path, []byte(content), 0o600)
 }
 
-func open(t *testing.T, path string, cfg Config) *Chain {
-	t.Helper()
+// usable fills in what a test does not care about.
+func usable(cfg Config) Config {
 	if cfg.Formats.Drivers == nil {
 		cfg.Formats = testSet()
 	}
-	c, err := Open(t.Context(), path, cfg)
+	if cfg.Sources.Kinds == nil {
+		cfg.Sources = onlyFiles()
+	}
+	return cfg
+}
+
+func open(t *testing.T, path string, cfg Config) *Chain {
+	t.Helper()
+	c, err := Open(t.Context(), path, usable(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

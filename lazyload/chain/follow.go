@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
@@ -16,7 +15,7 @@ func (c *Chain) follow(ctx context.Context, cfg Config) error {
 	upper, b := c.sources[len(c.sources)-1], *c.last().Info().Backing
 	first := len(c.layers) == 1
 	if len(c.layers) > MaxDepth {
-		return refuse("backing file %s of %s: an image has at most %d backing images", quote(b.Paths), upper.path, MaxDepth)
+		return source.Refuse("backing file %s of %s: an image has at most %d backing images", quote(b.Paths), upper.at, MaxDepth)
 	}
 	src, err := c.openBacking(ctx, cfg, upper, b.Paths)
 	if err != nil {
@@ -28,7 +27,7 @@ func (c *Chain) follow(ctx context.Context, cfg Config) error {
 	}
 	img, err := c.openImage(ctx, cfg.Formats, src, b)
 	if err != nil {
-		return fmt.Errorf("backing file %s: %w", src.path, err)
+		return fmt.Errorf("backing file %s: %w", src.at, err)
 	}
 	c.layers = append(c.layers, img)
 	return nil
@@ -46,14 +45,14 @@ func (c *Chain) replaceBacking(cfg Config) error {
 // of the first name.
 func (c *Chain) openBacking(ctx context.Context, cfg Config, upper *Source, names []string) (*Source, error) {
 	if len(c.layers) == 1 && cfg.Backing != "" {
-		src, err := openGiven(ctx, cfg.Backing, upper.allowed)
+		src, err := OpenSource(ctx, cfg.Backing, cfg.Sources)
 		if err != nil {
 			return nil, fmt.Errorf("%q: %w", cfg.Backing, err)
 		}
 		return src, nil
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("without a name in %s: name one", upper.path)
+		return nil, fmt.Errorf("without a name in %s: name one", upper.at)
 	}
 	var failed error
 	for _, name := range names {
@@ -62,52 +61,17 @@ func (c *Chain) openBacking(ctx context.Context, cfg Config, upper *Source, name
 			return src, nil
 		}
 		if failed == nil {
-			failed = fmt.Errorf("%q of %s: %w", name, upper.path, err)
+			failed = fmt.Errorf("%q of %s: %w", name, upper.at, err)
 		}
 	}
 	return nil, failed
 }
 
-// openGiven opens a backing file that the operator named: anywhere, but a file.
-func openGiven(ctx context.Context, path string, allowed []*source.Dir) (*Source, error) {
-	if _, err := source.Identify(ctx, path); err != nil {
-		return nil, err
-	}
-	f, err := source.Open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	return newBacking(f, path, allowed, func(ctx context.Context) (*source.Dir, error) {
-		return source.OpenDir(ctx, filepath.Dir(path))
-	}), nil
-}
-
-// openBacking opens the file of a name in the image.
-func (s *Source) openBacking(ctx context.Context, name string) (*Source, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	w, err := s.locate(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	f, err := w.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newBacking(f, s.beside(name), s.allowed, w.parent), nil
-}
-
-func newBacking(f *source.File, path string, allowed []*source.Dir, findDir func(context.Context) (*source.Dir, error)) *Source {
-	s := &Source{File: f, path: path, allowed: allowed, findDir: findDir}
-	s.closers = append(s.closers, f)
-	return s
-}
-
 // openImage opens the image in a backing file, if it is the one that it was when the upper image was made.
 func (c *Chain) openImage(ctx context.Context, set formats.Set, src *Source, b formats.Backing) (formats.Image, error) {
 	for depth, other := range c.sources[:len(c.sources)-1] {
-		if src.Same(other.File) {
-			return nil, refuse("it is layer %d already: the chain is a ring", depth)
+		if source.Same(src.Object, other.Object) {
+			return nil, source.Refuse("it is layer %d already: the chain is a ring", depth)
 		}
 	}
 	format, err := backingFormat(ctx, set, src, b.Format)
@@ -141,7 +105,7 @@ func backingFormat(ctx context.Context, set formats.Set, src formats.Source, nam
 		return "", err
 	}
 	if set.Fallback != nil && driver.Name() == set.Fallback.Name() {
-		return "", refuse("its content is of no known format, and the image does not name one: if it is a %s disk, say so (backing format %s)", driver.Name(), driver.Name())
+		return "", source.Refuse("its content is of no known format, and the image does not name one: if it is a %s disk, say so (backing format %s)", driver.Name(), driver.Name())
 	}
 	return driver.Name(), nil
 }

@@ -29,13 +29,13 @@ func TestBackingFromTheOperator(t *testing.T) {
 		own + "/fifo":    "neither a file",
 		own:              "directory",
 	} {
-		_, err := Open(t.Context(), top, Config{Formats: testSet(), Backing: path})
+		_, err := Open(t.Context(), top, Config{Formats: testSet(), Sources: onlyFiles(), Backing: path})
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", path, err, says)
 		}
 	}
 	for _, cfg := range []Config{{Backing: own + "/base"}, {BackingFormat: "raw"}} {
-		cfg.Formats = testSet()
+		cfg = usable(cfg)
 		if _, err := Open(t.Context(), filepath.Join(own, "base"), cfg); err == nil || !strings.Contains(err.Error(), "has none") {
 			t.Errorf("an image without a backing file: %v", err)
 		}
@@ -64,7 +64,7 @@ func TestBackingFormat(t *testing.T) {
 		{"backing base\nformat luks", "", "", `unknown format "luks"`},
 		{"backing base\nformat luks", "script", "bbbb", ""},
 	} {
-		chain, err := Open(t.Context(), image(t, filepath.Join(own, "top"), c.lines), Config{Formats: testSet(), BackingFormat: c.format})
+		chain, err := Open(t.Context(), image(t, filepath.Join(own, "top"), c.lines), Config{Formats: testSet(), Sources: onlyFiles(), BackingFormat: c.format})
 		switch {
 		case err != nil && (c.says == "" || !strings.Contains(err.Error(), c.says)):
 			t.Errorf("%q: %v, want %q", c.lines, err, c.says)
@@ -93,7 +93,7 @@ func TestBackingIsTheOneThatItWas(t *testing.T) {
 			base = append(base, "id "+c.id)
 		}
 		image(t, filepath.Join(dir, "base"), base...)
-		chain, err := Open(t.Context(), image(t, filepath.Join(dir, "top"), append(top, "backing base")...), Config{Formats: testSet()})
+		chain, err := Open(t.Context(), image(t, filepath.Join(dir, "top"), append(top, "backing base")...), Config{Formats: testSet(), Sources: onlyFiles()})
 		if err == nil {
 			chain.Close()
 		}
@@ -110,7 +110,7 @@ func TestFirstNameThatMayBeFollowedAndIsThere(t *testing.T) {
 		t.Errorf("%s, want that of sub/base", got)
 	}
 	top = image(t, filepath.Join(own, "top"), `backing C:\base`, "backing missing")
-	if _, err := Open(t.Context(), top, Config{Formats: testSet()}); err == nil || !strings.Contains(err.Error(), "protocol") {
+	if _, err := Open(t.Context(), top, Config{Formats: testSet(), Sources: onlyFiles()}); err == nil || !strings.Contains(err.Error(), "protocol") {
 		t.Errorf("%v, want what is wrong with the first name", err)
 	}
 }
@@ -125,7 +125,7 @@ func TestDepthAndRings(t *testing.T) {
 		t.Errorf("%d layers", len(c.Layers()))
 	}
 	over := filepath.Join(dir, fmt.Sprint(MaxDepth+1))
-	if _, err := Open(t.Context(), over, Config{Formats: testSet()}); err == nil || !strings.Contains(err.Error(), "at most 16") {
+	if _, err := Open(t.Context(), over, Config{Formats: testSet(), Sources: onlyFiles()}); err == nil || !strings.Contains(err.Error(), "at most 16") {
 		t.Errorf("a chain that is too long: %v", err)
 	}
 
@@ -136,7 +136,7 @@ func TestDepthAndRings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"self", "a"} {
-		_, err := Open(t.Context(), filepath.Join(dir, name), Config{Formats: testSet()})
+		_, err := Open(t.Context(), filepath.Join(dir, name), Config{Formats: testSet(), Sources: onlyFiles()})
 		if err == nil || !strings.Contains(err.Error(), "layer 0 already: the chain is a ring") {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 )
 
 // Whatever a name is, what it leads to is a file of the image's own directory, as the kernel follows links.
@@ -27,7 +27,7 @@ func FuzzNames(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		s, err := OpenSource(t.Context(), filepath.Join(own, "top"), nil)
+		s, err := OpenSource(t.Context(), filepath.Join(own, "top"), onlyFiles())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +47,8 @@ func FuzzNames(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		same, err := source.Open(t.Context(), own+"/"+strings.TrimPrefix(name, "/"))
-		if err != nil || !same.Same(part.(*source.File)) {
+		same, err := file.Open(t.Context(), own+"/"+strings.TrimPrefix(name, "/"))
+		if err != nil || !same.Same(part.(*file.File)) {
 			t.Fatalf("%q is another file to the kernel (%v)", name, err)
 		}
 		same.Close()

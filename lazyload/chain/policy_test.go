@@ -66,11 +66,11 @@ var forbidden = []struct{ name, rule string }{
 	{"./../out/secret", `".."`},
 	{"sub/../../out/secret", `".."`},
 	{"sub/../base", `".."`},
-	{"base\n", "no text"},
-	{"ba\x00se", "no text"},
-	{"\x1b[2Jbase", "no text"},
-	{"\xff\xfebase", "no text"},
-	{"b\u202eesab", "no text"},
+	{"base\n", "control characters"},
+	{"ba\x00se", "control characters"},
+	{"\x1b[2Jbase", "control characters"},
+	{"\xff\xfebase", "not UTF-8"},
+	{"b\u202eesab", "control characters"},
 	{strings.Repeat("a", 4096), "longer than any path"},
 	{"to-out", "a symbolic link leads to"},
 	{"to-out-relative", "a symbolic link leads to"},
@@ -140,7 +140,7 @@ func TestForbiddenNamesAreRefusedUnopened(t *testing.T) {
 				set.Drivers = []formats.Driver{naming{what, name}}
 				top := image(t, filepath.Join(own, "top"))
 				outside, inside := watch(t, out), watch(t, own)
-				chain, err := Open(t.Context(), top, Config{Formats: set, Format: "naming"})
+				chain, err := Open(t.Context(), top, Config{Formats: set, Sources: onlyFiles(), Format: "naming"})
 				if err == nil {
 					chain.Close()
 				}
@@ -194,7 +194,7 @@ func TestNamesThatStayInside(t *testing.T) {
 		}
 	}
 	for name, says := range map[string]string{"loop": "more than 40", "missing": "no such file", "base/base": "not a directory"} {
-		_, err := Open(t.Context(), image(t, filepath.Join(own, "top"), "backing "+name), Config{Formats: testSet()})
+		_, err := Open(t.Context(), image(t, filepath.Join(own, "top"), "backing "+name), Config{Formats: testSet(), Sources: onlyFiles()})
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", name, err, says)
 		}
@@ -203,7 +203,7 @@ func TestNamesThatStayInside(t *testing.T) {
 
 func TestLocateOpensNothing(t *testing.T) {
 	own, out := neighbours(t)
-	s, err := OpenSource(t.Context(), image(t, filepath.Join(own, "top")), nil)
+	s, err := OpenSource(t.Context(), image(t, filepath.Join(own, "top")), onlyFiles())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestAllowedDirectories(t *testing.T) {
 		{own + "/base", own, "bbbb"},
 		{own + "/to-inside", own, "bbbb"},
 	} {
-		chain := open(t, image(t, filepath.Join(own, "top"), "backing "+c.name), Config{AllowDirs: []string{"/nowhere/../" + t.TempDir(), c.allow}})
+		chain := open(t, image(t, filepath.Join(own, "top"), "backing "+c.name), Config{Sources: onlyFiles("/nowhere/../"+t.TempDir(), c.allow)})
 		if got := content(t, chain); got != c.want {
 			t.Errorf("%s in %s: %s, want %s", c.name, c.allow, got, c.want)
 		}
@@ -263,7 +263,7 @@ func TestAllowedDirectories(t *testing.T) {
 		{"base", "out", "must be absolute"},
 		{"base", out + "/missing", "no such file"},
 	} {
-		_, err := Open(t.Context(), image(t, filepath.Join(own, "top"), "backing "+c.name), Config{Formats: testSet(), AllowDirs: []string{c.allow}})
+		_, err := Open(t.Context(), image(t, filepath.Join(own, "top"), "backing "+c.name), Config{Formats: testSet(), Sources: onlyFiles(c.allow)})
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s in %s: %v, want %q", c.name, c.allow, err, c.says)
 		}
@@ -272,7 +272,7 @@ func TestAllowedDirectories(t *testing.T) {
 
 func TestTooManyParts(t *testing.T) {
 	dir := files(t, map[string]string{"top": "script 4\n", "a": "aaaa"})
-	s, err := OpenSource(t.Context(), filepath.Join(dir, "top"), nil)
+	s, err := OpenSource(t.Context(), filepath.Join(dir, "top"), onlyFiles())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +298,7 @@ func TestNoFileStaysOpen(t *testing.T) {
 	image(t, filepath.Join(own, "mid"), "backing base", "part sub/base")
 	before := openFiles(t)
 	for _, lines := range []string{"backing mid", "backing mid\npart missing", "backing mid\npart ../x", "backing fifo", "backing to-out", "backing missing", "part base\nbacking sub"} {
-		chain, err := Open(t.Context(), image(t, filepath.Join(own, "top"), lines), Config{Formats: testSet(), AllowDirs: []string{out + "-er"}})
+		chain, err := Open(t.Context(), image(t, filepath.Join(own, "top"), lines), Config{Formats: testSet(), Sources: onlyFiles(out + "-er")})
 		if err == nil {
 			if err := chain.Close(); err != nil {
 				t.Error(err)

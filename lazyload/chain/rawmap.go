@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 
+	"github.com/imsfs/imsfs/formats"
 	"github.com/imsfs/imsfs/formats/rawmap"
 	"github.com/imsfs/imsfs/lazyload/source"
 )
@@ -13,27 +14,23 @@ import (
 // rawFormat is the driver whose disks may have a map beside them.
 const rawFormat = "raw"
 
-// findMap makes the source use the map beside a raw disk, if there is one. One that is bad or stale is not used, and noted:
-// the disk is right without it.
-func (s *Source) findMap(ctx context.Context) {
-	m, err := s.readMap(ctx)
+// findMap makes the source use the map beside a raw disk, if there is one. A map that is damaged or
+// stale is not used but noted: the disk is right without it.
+func (s *Source) findMap(ctx context.Context, sources source.Opener) {
+	at := s.at.Dir().Join(s.at.Base() + rawmap.Suffix)
+	m, err := s.readMap(ctx, sources, at)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
 	case err != nil:
-		s.mapNote = fmt.Sprintf("%s%s is not used: %v", s.path, rawmap.Suffix, err)
+		s.mapNote = fmt.Sprintf("%s is not used: %v", at, err)
 	default:
 		s.holes = m
-		s.mapNote = s.path + rawmap.Suffix
+		s.mapNote = at.String()
 	}
 }
 
-func (s *Source) readMap(ctx context.Context) (_ *rawmap.Map, err error) {
-	path := s.path + rawmap.Suffix
-	made, err := source.Identify(ctx, path) // refuses devices, which opening might change
-	if err != nil {
-		return nil, err
-	}
-	file, err := source.Open(ctx, path)
+func (s *Source) readMap(ctx context.Context, sources source.Opener, at source.Location) (_ *rawmap.Map, err error) {
+	file, err := sources.Open(ctx, at)
 	if err != nil {
 		return nil, err
 	}
@@ -46,18 +43,22 @@ func (s *Source) readMap(ctx context.Context) (_ *rawmap.Map, err error) {
 	if err := m.Fits(id.Size, id.ModTime); err != nil {
 		return nil, err
 	}
-	if made.ModTime < id.ModTime {
+	if file.Identity().ModTime < id.ModTime {
 		return nil, rawmap.Stale("it is older than the file")
 	}
 	return m, nil
 }
 
-// MapNote tells of the map beside a raw disk: its path if it is used, a sentence why if it is not, "" if there is none.
+// MapNote describes the map beside a raw disk: its location if it is used, a sentence that says why
+// if it is not, and "" if there is none.
 func (s *Source) MapNote() string { return s.mapNote }
 
-// Hole implements formats.Sparse: what the file system knows, and where that is nothing, what the map says.
+// Hole implements formats.Sparse. It reports holes of the source, and those of the map.
 func (s *Source) Hole(ctx context.Context, off, n int64) (hole bool, length int64, err error) {
-	hole, length, err = s.File.Hole(ctx, off, n)
+	length = n
+	if sparse, ok := s.Object.(formats.Sparse); ok {
+		hole, length, err = sparse.Hole(ctx, off, n)
+	}
 	if err != nil || hole || s.holes == nil {
 		return hole, length, err
 	}
@@ -67,8 +68,12 @@ func (s *Source) Hole(ctx context.Context, off, n int64) (hole bool, length int6
 
 // Allocated implements formats.Sparse.
 func (s *Source) Allocated() int64 {
-	if s.holes == nil {
-		return s.File.Allocated()
+	n := s.Size()
+	if sparse, ok := s.Object.(formats.Sparse); ok {
+		n = sparse.Allocated()
 	}
-	return min(s.File.Allocated(), s.holes.Data())
+	if s.holes == nil {
+		return n
+	}
+	return min(n, s.holes.Data())
 }

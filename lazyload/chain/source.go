@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -15,7 +13,8 @@ import (
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
-// MaxFiles is how many files an image may consist of beside its own: a VMDK of 2 TiB in extents of 2 GiB.
+// MaxFiles is how many files an image may consist of besides its own: a VMDK of 2 TiB in extents of
+// 2 GiB.
 const MaxFiles = 1024
 
 var (
@@ -24,63 +23,58 @@ var (
 	_ formats.Files  = (*Source)(nil)
 )
 
-// Source is an image file, and the way to the files that it names.
+// Source is an image's own file, and the way to the files that it names.
 type Source struct {
-	*source.File
-	path    string
-	allowed []*source.Dir
-	findDir func(context.Context) (*source.Dir, error) // opens the image's own directory
-	holes   *rawmap.Map                                // nil: there is none that is used; see findMap
+	source.Object
+	at      source.Location
+	findDir func(context.Context) (source.Directory, error)
+	holes   *rawmap.Map // nil if none is used; see findMap
 	mapNote string
 
-	mu      sync.Mutex // guards the following
-	own     *source.Dir
-	parts   map[string]*source.File // by the names that the image has for them
-	names   []string                // of the parts, in the order in which they were opened
+	mu      sync.Mutex       // guards the following
+	dir     source.Directory // nil until a name is looked up
+	parts   map[string]source.Object
+	names   []string // of the parts, in the order in which they were opened
 	closers []io.Closer
 }
 
 // File is one of the files that an image is read from. It can be kept as JSON.
 type File struct {
-	Path     string          `json:"path"` // as it was named: a link's own path
+	Path     string          `json:"path"` // of its location: for a link its own
 	Identity source.Identity `json:"identity"`
-	Space    int64           `json:"-"` // bytes that it occupies
+	Space    int64           `json:"-"` // bytes that it takes where it lies
 }
 
-// Unchanged returns nil if the file at the path is still the one that it was (source.ErrChanged).
-func (f File) Unchanged(ctx context.Context) error {
-	now, err := source.Identify(ctx, f.Path)
+// Unchanged returns nil if the file is still in the state it had, and source.ErrChanged otherwise.
+func (f File) Unchanged(ctx context.Context, sources source.Opener) error {
+	at, err := sources.Parse(f.Path)
+	if err != nil {
+		return err
+	}
+	now, err := sources.Identify(ctx, at)
 	if err != nil {
 		return err
 	}
 	return f.Identity.Changed(f.Path, now)
 }
 
-// OpenSource opens an image file, and allows that files it names are in one of the directories allow, besides its own.
-func OpenSource(ctx context.Context, path string, allow []string) (_ *Source, err error) {
-	s := &Source{path: path}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
-	if s.File, err = source.Open(ctx, path); err != nil {
+// OpenSource opens an image's file.
+func OpenSource(ctx context.Context, location string, sources source.Opener) (*Source, error) {
+	at, err := sources.Parse(location)
+	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, s.File)
-	for _, path := range allow {
-		if !filepath.IsAbs(path) {
-			return nil, fmt.Errorf("the allowed directory %q is relative: its path must be absolute", path)
-		}
-		dir, err := source.OpenDir(ctx, path)
-		if err != nil {
-			return nil, fmt.Errorf("allowed directory: %w", err)
-		}
-		s.closers = append(s.closers, dir)
-		s.allowed = append(s.allowed, dir)
+	o, err := sources.Open(ctx, at)
+	if err != nil {
+		return nil, err
 	}
-	s.findDir = func(ctx context.Context) (*source.Dir, error) { return source.OpenDir(ctx, filepath.Dir(path)) }
-	return s, nil
+	return newSource(o, at, func(ctx context.Context) (source.Directory, error) {
+		return sources.Directory(ctx, at)
+	}), nil
+}
+
+func newSource(o source.Object, at source.Location, findDir func(context.Context) (source.Directory, error)) *Source {
+	return &Source{Object: o, at: at, findDir: findDir, closers: []io.Closer{o}}
 }
 
 // Open implements formats.Files. The same name is the same source, and Close closes it.
@@ -91,18 +85,18 @@ func (s *Source) Open(ctx context.Context, name string) (formats.Source, error) 
 		return part, nil
 	}
 	if len(s.parts) == MaxFiles {
-		return nil, refuse("file %q: the image consists of more than %d files", name, MaxFiles)
+		return nil, source.Refuse("file %q: the image consists of more than %d files", name, MaxFiles)
 	}
-	way, err := s.locate(ctx, name)
+	n, err := s.find(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("file %q: %w", name, err)
 	}
-	part, err := way.open(ctx)
+	part, err := n.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("file %q: %w", name, err)
 	}
 	if s.parts == nil {
-		s.parts = map[string]*source.File{}
+		s.parts = map[string]source.Object{}
 	}
 	s.parts[name] = part
 	s.names = append(s.names, name)
@@ -110,39 +104,70 @@ func (s *Source) Open(ctx context.Context, name string) (formats.Source, error) 
 	return part, nil
 }
 
-// Path is the file's path, as it was named.
-func (s *Source) Path() string { return s.path }
+// find finds the neighbour that a name in the image leads to. The caller holds mu.
+func (s *Source) find(ctx context.Context, name string) (source.Neighbour, error) {
+	clean, err := source.ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	if s.dir == nil {
+		dir, err := s.findDir(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.dir = dir
+		s.closers = append(s.closers, dir)
+	}
+	return s.dir.Find(ctx, clean)
+}
 
-// Locate returns the path of the file that a name in the image leads to, or why it is not followed. The file itself is not
-// opened.
+// openBacking opens the file of a backing image by its name in the image.
+func (s *Source) openBacking(ctx context.Context, name string) (*Source, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.find(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	o, err := n.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newSource(o, s.beside(name), n.Directory), nil
+}
+
+// Path is the location of the file, as it was given.
+func (s *Source) Path() string { return s.at.String() }
+
+// Base is the last element of the location.
+func (s *Source) Base() string { return s.at.Base() }
+
+// Locate returns the location of the file that a name in the image leads to, or why the name is not
+// followed. It does not open the file.
 func (s *Source) Locate(ctx context.Context, name string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, err := s.locate(ctx, name)
+	n, err := s.find(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	return s.beside(name), w.regular()
+	return s.beside(name).String(), n.Exists(ctx)
 }
 
 // Files lists the image's own file and those that it consists of beside it.
 func (s *Source) Files() []File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := []File{{s.path, s.Identity(), s.Space()}}
+	list := []File{{s.at.String(), s.Identity(), source.Space(s.Object)}}
 	for _, name := range s.names {
-		list = append(list, File{s.beside(name), s.parts[name].Identity(), s.parts[name].Space()})
+		part := s.parts[name]
+		list = append(list, File{s.beside(name).String(), part.Identity(), source.Space(part)})
 	}
 	return list
 }
 
-// beside is the path of a file that the image names.
-func (s *Source) beside(name string) string {
-	if filepath.IsAbs(name) {
-		return filepath.Clean(name)
-	}
-	return filepath.Join(filepath.Dir(s.path), name)
-}
+// beside is the location of a file that the image names.
+func (s *Source) beside(name string) source.Location { return s.at.Dir().Join(name) }
 
 // Close closes the file and all that were opened through it.
 func (s *Source) Close() error {
@@ -155,11 +180,3 @@ func (s *Source) Close() error {
 	s.closers = nil
 	return err
 }
-
-// refusal is a name that is not followed: an iofs.ErrPermission, but in words of its own.
-type refusal struct{ error }
-
-func refuse(format string, args ...any) error { return &refusal{fmt.Errorf(format, args...)} }
-
-func (r *refusal) Is(target error) bool { return target == iofs.ErrPermission }
-func (r *refusal) Unwrap() error        { return r.error }

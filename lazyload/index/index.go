@@ -19,7 +19,7 @@ import (
 	"strings"
 
 	"github.com/imsfs/imsfs/formats"
-	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 )
 
 const (
@@ -52,7 +52,7 @@ func (d *Dir) Has(image uint64) bool {
 // Use makes an image use its index. The caller must close the index after the image. It returns
 // iofs.ErrNotExist if the image has none, and formats.ErrCorrupt after it removed a bad one.
 func (d *Dir) Use(ctx context.Context, image uint64, img formats.Indexed) (io.Closer, error) {
-	f, err := source.Open(ctx, d.file(image))
+	f, err := file.Open(ctx, d.file(image))
 	if err != nil {
 		return nil, err
 	}

@@ -1,75 +1,87 @@
-// Package source opens the places an image's stored bytes come from: today files and block devices.
+// Package source is the contract between the places where stored bytes lie and everything else.
 //
-// A source is remembered by its Identity. While it is open every read checks that it is still the thing that was
-// opened, and whoever keeps an Identity for later compares it with Identify: bytes of a file that was written to,
-// replaced or truncated are never taken for the image's.
+// A Location is a parsed place. A Kind opens the locations of some schemes: lazyload/source/file
+// opens files. An Object is an open source. An Identity names one state of an object, so that bytes
+// of a file that was written to, replaced or truncated are never taken for the image's. A Directory
+// finds the neighbours of a source by the names that an image has for them, under the rules of its
+// kind. An Opener is the list of all kinds.
+//
+// A new kind is a package beside lazyload/source/file and one line in the list of kinds. Nothing
+// above this contract knows a file system or a protocol.
+//
+//	source.go    what an open source does
+//	location.go  places, and how they are written
+//	identity.go  states of a source, and how they are compared
+//	name.go      names inside images, and the rules that hold for all kinds
+//	opener.go    kinds, directories and the list of kinds
 package source
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"strings"
+	iofs "io/fs"
 
-	"golang.org/x/sys/unix"
+	"github.com/imsfs/imsfs/formats"
 )
 
-// ErrChanged is what every error about a source that is no longer what it was is (errors.Is).
+// ErrChanged matches every error about a source whose state is not the one it had.
 var ErrChanged = errors.New("the source has changed")
 
-// Identity tells one state of one source from every other. It is comparable and kept as JSON.
+// Object is an open source. It is safe for concurrent use.
 //
-// The device number is not in it: the kernel numbers some devices anew at every start, and an inode number
-// with a size and a modification time to the nanosecond is enough.
-type Identity struct {
-	Inode   uint64 `json:"inode"`
-	Size    int64  `json:"size"`
-	ModTime int64  `json:"mtime"` // nanoseconds since 1970
+// ReadAt returns bytes of the state that Identity names, or an error. Once the object is known to
+// have changed, the error is ErrChanged. Close must not be called while a read runs.
+//
+// An object may also implement formats.Sparse, Spacer and Aliaser.
+type Object interface {
+	formats.Source
+	Identity() Identity
+	Close() error
 }
 
-// Changed returns nil if now equals the identity, or an error that says what changed.
-func (id Identity) Changed(location string, now Identity) error {
-	switch {
-	case id == now:
-		return nil
-	case id.Inode != now.Inode:
-		return fmt.Errorf("%s: %w: another file stands in its place", location, ErrChanged)
-	case now.Size < id.Size:
-		return fmt.Errorf("%s: %w: truncated from %d to %d bytes", location, ErrChanged, id.Size, now.Size)
-	case now.Size > id.Size:
-		return fmt.Errorf("%s: %w: grown from %d to %d bytes", location, ErrChanged, id.Size, now.Size)
-	}
-	return fmt.Errorf("%s: %w: it was written to", location, ErrChanged)
+// Spacer is implemented by an Object that knows the space it takes where it lies.
+type Spacer interface {
+	// Space returns that space in bytes; metadata of the file system is not counted.
+	Space() int64
 }
 
-// Open opens the source at a location: a path, as the process sees it.
-func Open(_ context.Context, location string) (*File, error) {
-	if err := Supported(location); err != nil {
-		return nil, err
-	}
-	return openFile(location)
+// Aliaser is implemented by an Object that can have several locations, for example a file with
+// hard links.
+type Aliaser interface {
+	// Same reports whether both objects are one thing, whatever their locations.
+	Same(other Object) bool
 }
 
-// Identify tells what is at a location now, without opening it. A block device has no identity to remember:
-// errors.ErrUnsupported.
-func Identify(_ context.Context, location string) (Identity, error) {
-	if err := Supported(location); err != nil {
-		return Identity{}, err
+// Space returns the space that an object takes, or its size if it is not a Spacer.
+func Space(o Object) int64 {
+	if s, ok := o.(Spacer); ok {
+		return s.Space()
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(location, &st); err != nil {
-		return Identity{}, fmt.Errorf("%s: %w", location, err)
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
-		return Identity{}, fmt.Errorf("%s: a block device, and nothing tells when that is written to; make a file of it first: %w", location, errors.ErrUnsupported)
-	}
-	return identity(location, &st)
+	return o.Size()
 }
 
-// Supported refuses what is a URL: a path of such a form can be given as ./http://….
-func Supported(location string) error {
-	if scheme, _, ok := strings.Cut(location, "://"); ok && !strings.Contains(scheme, "/") {
-		return fmt.Errorf("%s: sources of the kind %q are not supported: %w", location, scheme, errors.ErrUnsupported)
-	}
-	return nil
+// Same reports whether two objects are known to be one thing.
+func Same(a, b Object) bool {
+	s, ok := a.(Aliaser)
+	return ok && s.Same(b)
 }
+
+// Refuse returns an error for a name or location that policy forbids. It matches iofs.ErrPermission
+// and has only the given text.
+func Refuse(format string, args ...any) error {
+	return &refusal{fmt.Errorf(format, args...), iofs.ErrPermission}
+}
+
+// invalid returns an error for a text that is not a location. It matches iofs.ErrInvalid.
+func invalid(format string, args ...any) error {
+	return &refusal{fmt.Errorf(format, args...), iofs.ErrInvalid}
+}
+
+// refusal has a text of its own, and matches kind.
+type refusal struct {
+	error
+	kind error
+}
+
+func (r *refusal) Is(target error) bool { return target == r.kind }
+func (r *refusal) Unwrap() error        { return r.error }

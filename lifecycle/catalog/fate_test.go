@@ -10,6 +10,7 @@ import (
 
 	"github.com/imsfs/imsfs/blockstore"
 	"github.com/imsfs/imsfs/lazyload/chain"
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 // fates is the table of fate.go, field by field, said a second time: what of an image's record is in
@@ -79,7 +80,7 @@ func full(t *testing.T) Image {
 			case reflect.Bool:
 				v.SetBool(true)
 			case reflect.Struct: // an identity
-				v.Field(0).SetUint(7)
+				v.Set(reflect.ValueOf(source.Identity{Size: 7}))
 			default:
 				t.Fatalf("the test has no value for %s, a %s", name, v.Type())
 			}

@@ -124,12 +124,12 @@ func (s Source) Reads(path string) bool {
 
 // Unchanged returns nil if the files are what was registered, or what is wrong. It looks at them, and
 // so may wait for another system.
-func (s Source) Unchanged(ctx context.Context) error {
+func (s Source) Unchanged(ctx context.Context, sources source.Opener) error {
 	if s.Path == "" {
 		return command.Refuse(errors.ErrUnsupported, "it was committed, and has no source")
 	}
 	for _, f := range s.Files() {
-		if err := f.Unchanged(ctx); err != nil {
+		if err := f.Unchanged(ctx, sources); err != nil {
 			return err
 		}
 	}

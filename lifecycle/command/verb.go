@@ -34,8 +34,9 @@ type Option struct {
 	Key      string // an argument's is in capitals; any other argument is a word to be written as it is
 	Rule     Rule
 	Help     string
-	Optional bool // of an argument: it may be missing, and then those after it are missing too
-	Required bool // of a KEY=VALUE: it must be given
+	Value    string // the placeholder of a KEY=VALUE in a usage; "" is VALUE
+	Optional bool   // of an argument: it may be missing, and then those after it are missing too
+	Required bool   // of a KEY=VALUE: it must be given
 }
 
 // Spec is a verb as its users see it.
@@ -77,28 +78,40 @@ func (s Spec) Usable(in State) bool { return s.In == nil || slices.Contains(s.In
 // Usage returns the verb with its arguments as a line to be written: "clone VOLUME [size=N]".
 func (s Spec) Usage() string {
 	words := []string{s.Name}
+	var may []string
 	for _, a := range s.Args {
-		word := a.Key
 		if a.Optional {
-			word = "[" + word + "]"
+			may = append(may, a.Key)
+		} else {
+			words = append(words, a.Key)
 		}
-		words = append(words, word)
 	}
-	optional := 0
+	if len(may) > 0 {
+		words = append(words, "["+strings.Join(may, " ")+"]")
+	}
+	may = nil
 	for _, o := range s.Options {
 		if o.Required {
-			words = append(words, o.Key+"=VALUE")
-			continue
+			words = append(words, o.pair())
+		} else {
+			may = append(may, o.pair())
 		}
-		optional++
 	}
 	switch {
-	case optional == 1 && s.Others == "":
-		words = append(words, "["+s.Options[len(s.Options)-1].Key+"=VALUE]")
-	case optional > 0 || s.Others != "":
+	case len(may) == 1 && s.Others == "":
+		words = append(words, "["+may[0]+"]")
+	case len(may) > 0 || s.Others != "":
 		words = append(words, "[KEY=VALUE ...]")
 	}
 	return strings.Join(words, " ")
+}
+
+// pair is a KEY=VALUE in a usage.
+func (o Option) pair() string {
+	if o.Value != "" {
+		return o.Key + "=" + o.Value
+	}
+	return o.Key + "=VALUE"
 }
 
 // line is the verb in a listing: the usage, what it does, and its keys.

@@ -29,18 +29,19 @@ import (
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/chain"
 	"github.com/imsfs/imsfs/lazyload/index"
+	"github.com/imsfs/imsfs/lazyload/source"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // Config is what a pool works with.
 type Config struct {
-	Formats   formats.Set
-	AllowDirs []string // directories that names in images may lead into besides the image's own
-	Loader    *lazyload.Loader
-	Store     blockstore.Store // nil: every disk is read through
-	Indexes   *index.Dir       // nil: there are none
-	Log       *slog.Logger
+	Formats formats.Set
+	Sources source.Opener
+	Loader  *lazyload.Loader
+	Store   blockstore.Store // nil: every disk is read through
+	Indexes *index.Dir       // nil: there are none
+	Log     *slog.Logger
 	// Note returns the note that the store is to keep with a disk.
 	Note func(catalog.Base) string
 	// Go runs work in the background. It reports false if there is no background any more.
@@ -120,19 +121,29 @@ func (p *Pool) Open(ctx context.Context, base catalog.Base, s *Slot) (*Handle, e
 	if err != nil {
 		return nil, err
 	}
+	later := complete
 	if !complete {
-		if err := base.Unchanged(ctx); err != nil {
+		err := base.Unchanged(ctx, p.cfg.Sources)
+		if err != nil && !p.readable(base, err) {
 			return nil, err
 		}
+		later = err != nil
 	}
-	return p.handle(ctx, s, func() (*disk, error) { return p.open(ctx, base, complete) })
+	return p.handle(ctx, s, func() (*disk, error) { return p.open(ctx, base, later) })
 }
 
-// open makes a disk that is in no slot. The source is opened unless the store has all of the disk.
-func (p *Pool) open(ctx context.Context, base catalog.Base, complete bool) (*disk, error) {
+// readable reports whether a disk is of use although its source cannot be opened: a host that is
+// down may come back, and until then the blocks in the store are read.
+func (p *Pool) readable(base catalog.Base, err error) bool {
+	return p.cfg.Store != nil && base.Stored() && errors.Is(err, source.ErrUnavailable)
+}
+
+// open makes a disk that is in no slot. The source is opened unless later is set:
+// then the first read that needs it opens it.
+func (p *Pool) open(ctx context.Context, base catalog.Base, later bool) (*disk, error) {
 	o := p.newOrigin(base.ID, base.Source)
 	o.expect = &base
-	if !complete {
+	if !later {
 		if _, err := o.open(ctx); err != nil {
 			return nil, err
 		}
@@ -274,7 +285,7 @@ func (pr *Probe) Discard() error {
 // newOrigin returns the origin of a disk, not opened.
 func (p *Pool) newOrigin(id uint64, src catalog.Source) *origin {
 	return &origin{id: id, pool: p, path: src.Path, cfg: chain.Config{
-		Formats: p.cfg.Formats, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true, AllowDirs: p.cfg.AllowDirs,
+		Formats: p.cfg.Formats, Sources: p.cfg.Sources, Format: src.Format, Snapshot: src.Snapshot, Backing: src.Backing, Maps: true,
 	}}
 }
 

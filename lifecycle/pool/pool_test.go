@@ -11,6 +11,7 @@ import (
 	"github.com/imsfs/imsfs/formats/raw"
 	"github.com/imsfs/imsfs/lazyload"
 	"github.com/imsfs/imsfs/lazyload/source"
+	"github.com/imsfs/imsfs/lazyload/source/file"
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
@@ -20,7 +21,8 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, err := source.Identify(t.Context(), path)
+	sources := source.Opener{Kinds: []source.Kind{file.Kind{}}}
+	id, err := sources.Identify(t.Context(), source.Location{Scheme: source.File, Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,7 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
-		p := New(Config{Formats: formats.Set{Fallback: raw.Driver{}}, Loader: loader, Go: func(work func()) bool { return false }})
+		p := New(Config{Formats: formats.Set{Fallback: raw.Driver{}}, Sources: sources, Loader: loader, Go: func(work func()) bool { return false }})
 		s := p.Acquire(1)
 		opens := 0
 		use := func() {

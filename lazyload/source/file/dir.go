@@ -1,20 +1,21 @@
-package source
+package file
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
-// ErrNotRegular is what every error about something beneath a Dir that is no regular file is (errors.Is).
+// ErrNotRegular matches every error about a thing beneath a Dir that is not a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// Dir is a directory that files are opened beneath: whatever becomes of names and links meanwhile, nothing outside of it
-// is opened. It is safe for concurrent use.
+// Dir is a directory that files are opened beneath. Nothing outside of it is opened, even if names
+// and links change meanwhile. It is safe for concurrent use.
 type Dir struct {
 	root  *os.Root
 	given string // the path it was opened by
@@ -22,7 +23,7 @@ type Dir struct {
 }
 
 // OpenDir opens the directory at a path of the caller's choosing.
-func OpenDir(_ context.Context, path string) (*Dir, error) {
+func OpenDir(path string) (*Dir, error) {
 	given, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -39,7 +40,7 @@ func OpenDir(_ context.Context, path string) (*Dir, error) {
 }
 
 // OpenDir opens a directory beneath this one.
-func (d *Dir) OpenDir(_ context.Context, name string) (*Dir, error) {
+func (d *Dir) OpenDir(name string) (*Dir, error) {
 	root, err := d.root.OpenRoot(name)
 	if err != nil {
 		return nil, named(filepath.Join(d.given, name), err)
@@ -50,8 +51,8 @@ func (d *Dir) OpenDir(_ context.Context, name string) (*Dir, error) {
 // Path is an absolute path of the directory, without links.
 func (d *Dir) Path() string { return d.real }
 
-// Beneath returns the name that an absolute path has in the directory, if by its words it leads there; "." is the
-// directory itself.
+// Beneath returns the name that an absolute path has in the directory; ok is false if the path, by
+// its words, leads elsewhere. The directory itself is ".".
 func (d *Dir) Beneath(path string) (name string, ok bool) {
 	for _, dir := range []string{d.real, d.given} {
 		name, err := filepath.Rel(dir, path)
@@ -62,7 +63,7 @@ func (d *Dir) Beneath(path string) (name string, ok bool) {
 	return "", false
 }
 
-// Link returns where the symbolic link of that name leads, as it says; ok is false if it is something else.
+// Link returns the target of the symbolic link of that name; ok is false if it is not a link.
 func (d *Dir) Link(name string) (target string, ok bool, err error) {
 	target, err = d.root.Readlink(name)
 	switch {
@@ -74,8 +75,8 @@ func (d *Dir) Link(name string) (target string, ok bool, err error) {
 	return target, true, nil
 }
 
-// Regular returns nil if there is a regular file of that name beneath the directory, and ErrNotRegular if there is
-// something else. It opens nothing.
+// Regular returns nil if there is a regular file of that name beneath the directory. Anything else
+// is ErrNotRegular. It opens nothing.
 func (d *Dir) Regular(name string) error {
 	path := filepath.Join(d.given, name)
 	info, err := d.root.Stat(name)
@@ -88,26 +89,27 @@ func (d *Dir) Regular(name string) error {
 	return nil
 }
 
-// Open opens a regular file beneath the directory. Anything else is not opened, as that may have effects: ErrNotRegular.
-func (d *Dir) Open(_ context.Context, name string) (*File, error) {
+// Open opens a regular file beneath the directory. Anything else is ErrNotRegular and is not opened,
+// because opening a device may have effects.
+func (d *Dir) Open(name string) (*File, error) {
 	if err := d.Regular(name); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(d.given, name)
-	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo may stand there by now
+	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // it may be a fifo by now
 	if err != nil {
 		return nil, named(path, err)
 	}
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrNotRegular), f.Close())
 	}
-	return newFile(f, path)
+	return newFile(f, source.Location{Scheme: source.File, Path: path})
 }
 
-// Close gives the directory back; files that were opened beneath it stay.
+// Close closes the directory; files that were opened beneath it stay open.
 func (d *Dir) Close() error { return d.root.Close() }
 
-// named puts the whole path into an error in place of the part that the operating system was given.
+// named replaces the path in an error, which is only a part, by the whole path.
 func named(path string, err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {

@@ -1,4 +1,4 @@
-package source
+package file
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imsfs/imsfs/lazyload/source"
 )
 
 func write(t *testing.T, path string, content []byte) {
@@ -20,6 +22,8 @@ func write(t *testing.T, path string, content []byte) {
 		t.Fatal(err)
 	}
 }
+
+func at(path string) source.Location { return source.Location{Scheme: source.File, Path: path} }
 
 func open(t *testing.T, path string) *File {
 	t.Helper()
@@ -48,7 +52,7 @@ func TestReadAt(t *testing.T) {
 	}
 }
 
-// What happens to a file that is open must never show as bytes: only as an error that says what happened.
+// A change of an open file must never show as bytes, only as an error that says what happened.
 func TestChangedWhileOpen(t *testing.T) {
 	for _, c := range []struct {
 		name, says string
@@ -65,6 +69,18 @@ func TestChangedWhileOpen(t *testing.T) {
 			_, err = f.WriteAt([]byte("x"), 50)
 			return err
 		}},
+		{"written in place with its time put back", "without a visible reason", func(p string) error {
+			info, err := os.Stat(p)
+			if err != nil {
+				return err
+			}
+			f, err := os.OpenFile(p, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt([]byte("x"), 50)
+			return errors.Join(err, f.Close(), os.Chtimes(p, info.ModTime(), info.ModTime()))
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "image")
@@ -74,17 +90,17 @@ func TestChangedWhileOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := s.ReadAt(t.Context(), make([]byte, 10), 45)
-			if !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path) {
-				t.Errorf("error %v, want ErrChanged with %q", err, c.says)
+			if !errors.Is(err, source.ErrChanged) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v, want source.ErrChanged with %q", err, c.says)
 			}
-			if hole, n, err := s.Hole(t.Context(), 2048, 100); !errors.Is(err, ErrChanged) {
-				t.Errorf("Hole = %v, %d, %v; want ErrChanged", hole, n, err)
+			if hole, n, err := s.Hole(t.Context(), 2048, 100); !errors.Is(err, source.ErrChanged) {
+				t.Errorf("Hole = %v, %d, %v; want source.ErrChanged", hole, n, err)
 			}
 		})
 	}
 }
 
-// A file that was replaced by rename is still there for whoever has it open, and is another for everybody else.
+// A file that was replaced by rename stays readable while it is open, and its location has another identity.
 func TestReplaced(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "image"), filepath.Join(dir, "other")
@@ -98,16 +114,16 @@ func TestReplaced(t *testing.T) {
 	if err := s.ReadAt(t.Context(), p, 0); err != nil || string(p) != "old bytes" {
 		t.Errorf("the open file reads %q, %v", p, err)
 	}
-	now, err := Identify(t.Context(), path)
+	now, err := (Kind{}).Identify(t.Context(), at(path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Identity().Changed(path, now); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "another file") {
+	if err := s.Identity().Changed(path, now); !errors.Is(err, source.ErrChanged) || !strings.Contains(err.Error(), "another file") {
 		t.Errorf("a replaced file: %v", err)
 	}
 }
 
-func TestWhatIsNoSource(t *testing.T) {
+func TestOnlyFilesAreOpened(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
@@ -120,13 +136,11 @@ func TestWhatIsNoSource(t *testing.T) {
 		{filepath.Join(dir, "missing"), iofs.ErrNotExist},
 		{dir, unix.EISDIR},
 		{fifo, unix.EINVAL},
-		{"https://example.org/disk.zvhd2", errors.ErrUnsupported},
-		{"s3://bucket/disk.zvhd2", errors.ErrUnsupported},
 	} {
 		if s, err := Open(t.Context(), c.location); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.location) {
 			t.Errorf("Open(%s) = %v, %v; want %v", c.location, s, err, c.is)
 		}
-		if _, err := Identify(t.Context(), c.location); !errors.Is(err, c.is) {
+		if _, err := (Kind{}).Identify(t.Context(), at(c.location)); !errors.Is(err, c.is) {
 			t.Errorf("Identify(%s): %v, want %v", c.location, err, c.is)
 		}
 	}
@@ -167,7 +181,7 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-func TestNoReadIsBegunForNobody(t *testing.T) {
+func TestReadWithoutAReaderDoesNotBegin(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package chain
+package file
 
 import (
 	"path/filepath"
@@ -9,20 +9,20 @@ import (
 
 const maxLinks = 40 // on the way to one file, as Linux has it
 
-// place is where a file is: its name in a directory that may be looked into, without links.
+// place is a file's name, without links, in a directory that names may lead into.
 type place struct {
-	dir  *source.Dir
+	dir  *Dir
 	name string
 }
 
-// find follows an absolute path, link by link, as long as it leads into one of the directories. Nothing is looked at
-// outside of them, and nothing is opened. What it finds may be something else by the time it is opened, but source.Dir
-// sees to it that it is still in that directory.
-func find(dirs []*source.Dir, path string) (place, error) {
+// find follows an absolute path, link by link, as long as it leads into one of the directories. It
+// looks at nothing outside of them and opens nothing. The place may hold something else by the time
+// it is opened; Dir ensures that it is still in that directory.
+func find(dirs []*Dir, path string) (place, error) {
 	for range maxLinks {
 		at, ok := beneath(dirs, path)
 		if !ok {
-			return place{}, refuse("a symbolic link leads to %q, which is outside of what may be followed", path)
+			return place{}, source.Refuse("a symbolic link leads to %q, which is outside of what may be followed", path)
 		}
 		target, ok, err := firstLink(at)
 		if err != nil || !ok {
@@ -30,10 +30,10 @@ func find(dirs []*source.Dir, path string) (place, error) {
 		}
 		path = target
 	}
-	return place{}, refuse("more than %d symbolic links lead there", maxLinks)
+	return place{}, source.Refuse("more than %d symbolic links lead there", maxLinks)
 }
 
-func beneath(dirs []*source.Dir, path string) (place, bool) {
+func beneath(dirs []*Dir, path string) (place, bool) {
 	for _, d := range dirs {
 		if name, ok := d.Beneath(path); ok {
 			return place{d, name}, true
@@ -53,8 +53,8 @@ func firstLink(at place) (path string, ok bool, err error) {
 			return "", false, err
 		case !ok:
 			continue
-		case climbsLate(target):
-			return "", false, refuse("a symbolic link leads to %q: %w", target, errDots)
+		case source.ClimbsLate(target):
+			return "", false, source.Refuse("a symbolic link leads to %q: %w", target, source.ErrDots)
 		case !filepath.IsAbs(target):
 			target = filepath.Join(at.dir.Path(), parent, target)
 		}
