@@ -88,7 +88,7 @@ var guests = []guest{
 	{"log", nil, "logs are slog's"},
 	{"log/slog", []string{"cmd/imsfs", "fs", "lifecycle", "lifecycle/pool", "blockstore/kv"}, "log or return: the lower rooms return"},
 	{"testing", []string{"formats/formattest", "blockstore/storetest"}, "what helps tests is no part of the program"},
-	{"unsafe", nil, "nothing here is worth it"},
+	{"unsafe", []string{"lazyload/overlay"}, "words of a mapped file are read and written atomically; nothing else is worth it"},
 	{"reflect", nil, "layouts are read field by field"},
 	{"plugin", nil, "what the program can do is in the program"},
 	{"C", nil, "the program is built without a C compiler"},

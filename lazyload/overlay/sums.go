@@ -218,7 +218,7 @@ func guard(was bool, err *error) {
 		Addr() uintptr
 	})
 	if !ok {
-		panic(r)
+		panic(r) // bug: not a fault of the mapping, but a mistake in the code that uses it
 	}
 	*err = fmt.Errorf("the checksums of a delta cannot be used: %w", fault)
 }
