@@ -27,7 +27,8 @@ func (f *sourceFile) isTest() bool { return strings.HasSuffix(f.name, "_test.go"
 
 // outside are files that are no part of the program: tests, what only helps them, and programs that measure.
 func (f *sourceFile) outside() bool {
-	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/")
+	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/") ||
+		strings.HasPrefix(f.name, "inspect/tree/treetest/")
 }
 
 func (f *sourceFile) line(n ast.Node) int { return f.set.Position(n.Pos()).Line }

@@ -19,7 +19,11 @@ qemu-storage-daemon qemu-system-common bench
 qemu-system-x86_64  qemu-system-x86    vm-test
 mmdebstrap          mmdebstrap         vm-test
 extlinux            extlinux           vm-test
-sfdisk              fdisk              vm-test
+sfdisk              fdisk              test vm-test
+sgdisk              gdisk              test
+setfattr            attr               test
+mkfs.xfs            xfsprogs           test
+mkfs.btrfs          btrfs-progs        test
 '
 
 # A user's PATH may lack where Debian keeps the tools of the administrator.
