@@ -21,7 +21,6 @@ mmdebstrap          mmdebstrap         vm-test
 extlinux            extlinux           vm-test
 sfdisk              fdisk              test vm-test
 sgdisk              gdisk              test
-setfattr            attr               test
 mkfs.xfs            xfsprogs           test
 mkfs.btrfs          btrfs-progs        test
 '
