@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"github.com/imsfs/imsfs/inspect/disk"
 	"github.com/imsfs/imsfs/inspect/tree"
@@ -39,8 +40,10 @@ func Dump(ctx context.Context, w io.Writer, tr tree.Tree) error {
 			return nil
 		}
 		fmt.Fprintf(w, "%q %o %d:%d %d %v\n", f.Path, f.Attr.Mode, f.Attr.UID, f.Attr.GID, f.Attr.Size, f.Attr.Mtime)
-		if err := touch(ctx, w, tr, f); err != nil {
-			failure(f, err)
+		for _, err := range touch(ctx, w, tr, f) {
+			if err != nil {
+				failure(f, err)
+			}
 		}
 		return nil
 	})
@@ -65,8 +68,8 @@ func harmless(err error) bool {
 		errors.Is(err, tree.ErrLimit) || errors.Is(err, tree.ErrLoop)
 }
 
-// touch reads what belongs to one file.
-func touch(ctx context.Context, w io.Writer, tr tree.Tree, f tree.File) error {
+// touch reads what belongs to one file. Each error is one of its parts, nil or not.
+func touch(ctx context.Context, w io.Writer, tr tree.Tree, f tree.File) []error {
 	xattrs, err := tree.Xattrs(ctx, tr, f.Attr.ID)
 	for _, x := range xattrs {
 		fmt.Fprintf(w, "\t%q %x\n", x.Name, x.Value)
@@ -80,11 +83,12 @@ func touch(ctx context.Context, w io.Writer, tr tree.Tree, f tree.File) error {
 	case tree.TypeFile:
 		errs = append(errs, touchMap(ctx, tr, f.Attr), touchData(ctx, tr, f.Attr))
 	case tree.TypeDir:
-		if _, err := tree.Lookup(ctx, tr, f.Attr.ID, []byte("no such name")); err != nil && harmless(err) {
+		_, err := tree.Lookup(ctx, tr, f.Attr.ID, []byte("no such name"))
+		if !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // touchMap follows at most 1,000 runs of a file.

@@ -84,20 +84,37 @@ func (f *filler) sparse() {
 	if f.has.Holes {
 		unit = 1 << 28
 	}
-	for name, pieces := range map[string][]int64{
-		"begin":  {3 * unit},
-		"middle": {0, 2*unit + 4096, 5 * unit},
-		"odd":    {1, unit + 1234, 2*unit - 1},
-		"none":   {},
-		"far":    {0, 40 * unit},
+	for _, file := range []struct {
+		name   string
+		pieces []int64
+	}{
+		{"begin", []int64{3 * unit}},
+		{"middle", []int64{0, 2*unit + 4096, 5 * unit}},
+		{"odd", []int64{1, unit + 1234, 2*unit - 1}},
+		{"none", nil},
+		{"far", []int64{0, 40 * unit}},
 	} {
-		f.pieces("sparse/"+name, pieces, 5000, 41*unit+17)
+		f.pieces("sparse/"+file.name, file.pieces, 5000, 41*unit+17)
 	}
 	var pieces []int64
 	for i := range int64(700) {
 		pieces = append(pieces, i*8192)
 	}
 	f.pieces("fragments", pieces, 4096, 700*8192)
+	f.unwritten("unwritten")
+}
+
+// unwritten makes a file with space that was never written around its data, where the host can.
+func (f *filler) unwritten(name string) {
+	file, err := os.Create(f.path(name))
+	f.must(err)
+	defer file.Close()
+	if err := unix.Fallocate(int(file.Fd()), 0, 0, 1<<20); err != nil && err != unix.EOPNOTSUPP {
+		f.must(err)
+	}
+	_, err = file.WriteAt(f.bytes(9000), 300000)
+	f.must(err)
+	f.must(file.Truncate(1 << 20))
 }
 
 // pieces makes a file with random bytes at some offsets.

@@ -12,7 +12,7 @@ type Traits struct {
 	Oldest, Newest int64
 	// MaxTarget is the longest symbolic link.
 	MaxTarget int
-	// XattrRoom is the most bytes of attributes a file can have.
+	// XattrRoom is the most bytes of attributes a file can have: in ext, less than a block.
 	XattrRoom int
 	// Many is how many entries the largest directory has.
 	Many int
