@@ -21,6 +21,8 @@ mmdebstrap          mmdebstrap         vm-test
 extlinux            extlinux           vm-test
 sfdisk              fdisk              test vm-test
 sgdisk              gdisk              test
+mkfs.fat            dosfstools         test
+mcopy               mtools             test
 mkfs.xfs            xfsprogs           test
 mkfs.btrfs          btrfs-progs        test
 '
