@@ -68,7 +68,7 @@ type Slice struct {
 	err  error
 }
 
-// Open finds the slices of a disk. It makes at most 3 requests for the table, and 2 for each slice.
+// Open finds the slices of a disk. It makes at most 3 requests for the table, and 2 for each slice with contents.
 // src must stay open as long as the layout is used.
 func Open(ctx context.Context, src formats.Source, opts Options) (*Layout, error) {
 	l := &Layout{disk: disk.New(src)}
@@ -108,7 +108,11 @@ func (s *Slice) recognise(ctx context.Context, opts Options) error {
 		return nil
 	}
 	var err error
-	if s.Contents, err = content.Find(ctx, s.src); err != nil {
+	s.Contents, err = content.Find(ctx, s.src)
+	if err == nil && len(s.Contents) == 0 && s.Kind != Whole { // nothing, or a member of an old array
+		s.Contents, err = content.FindAtEnd(ctx, s.src)
+	}
+	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, disk.ErrBudget) {
 			return err
 		}

@@ -86,8 +86,9 @@ type CostReport struct {
 // report; the error is for a context that ended.
 func (l *Layout) Report(ctx context.Context) (*Report, error) {
 	r := &Report{Schema: Schema, Image: ImageReport{Size: l.disk.Size()}, Table: tableReport(l.Table), Limits: []string{}}
-	for _, s := range l.Slices {
-		r.Slices = append(r.Slices, s.report(ctx))
+	var err error
+	if r.Slices, err = l.SliceReports(ctx); err != nil {
+		return nil, err
 	}
 	systems, err := l.Systems(ctx)
 	if err != nil && !errors.Is(err, disk.ErrBudget) {
@@ -101,6 +102,15 @@ func (l *Layout) Report(ctx context.Context) (*Report, error) {
 	cost := l.Cost()
 	r.Cost = CostReport{Requests: cost.Requests, Bytes: cost.Bytes}
 	return r, ctx.Err()
+}
+
+// SliceReports opens every file system and returns the slices with their contents.
+func (l *Layout) SliceReports(ctx context.Context) ([]SliceReport, error) {
+	list := []SliceReport{}
+	for _, s := range l.Slices {
+		list = append(list, s.report(ctx))
+	}
+	return list, ctx.Err()
 }
 
 func tableReport(t table.Table) TableReport {

@@ -22,7 +22,7 @@ type room struct {
 
 // house is searched from the top: the first pattern that matches is the package's room.
 var house = []room{
-	{"cmd/imsfs", []string{"fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
+	{"cmd/imsfs", []string{"inspect", "inspect/tree", "inspect/disk", "fs", "lifecycle", "lazyload", "lazyload/chain", "lazyload/index", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
 	{"fs", []string{"lifecycle", "lazyload", "lazyload/source", "formats"}, "the tree shows images and disks; it knows no database and no format's layout"},
 	{"lifecycle", []string{"lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "blockstore", "blockstore/kv", "formats", "lifecycle/output", "formats/convert", "lazyload/overlay"}, "images and verbs know no kernel and no layout"},
 	{"lazyload", []string{"lazyload/cache", "blockstore", "formats"}, "a disk is made of any image, wherever its bytes are and whatever it is called"},
@@ -44,8 +44,12 @@ var house = []room{
 	{"formats/formattest", []string{"formats"}, "the suite works for any driver"},
 	{"formats/all", []string{"formats", "formats/codec", "formats/*"}, "the one list of drivers"},
 	{"formats/*", []string{"formats", "formats/codec", "formats/tables"}, "a driver knows its own layout: not another's, no path, no cache"},
+	{"inspect", []string{"formats", "inspect/*", "inspect/tree/*"}, "it puts slices, trees and systems together for the rest of the program"},
 	{"inspect/disk", []string{"formats"}, "pages of a disk are bytes; what they mean is for others"},
 	{"inspect/table", []string{"inspect/disk"}, "partition tables are slices of a disk; their contents are for others"},
+	{"inspect/content", []string{"inspect/disk"}, "signatures are bytes of a slice"},
+	{"inspect/system", []string{"inspect/disk", "inspect/tree"}, "a system is files of a tree, whatever the file system"},
+	{"inspect/check", []string{"inspect/disk", "inspect/tree", "inspect/system"}, "checks judge facts that others found"},
 	{"inspect/volume", []string{"inspect/disk"}, "a volume is made of slices and is one again"},
 	{"inspect/tree", []string{"inspect/disk", "formats"}, "the contract knows none of the file systems that keep it"},
 	{"inspect/tree/treetest", []string{"inspect/disk", "inspect/tree", "formats", "formats/formattest"}, "the suite works for any file system"},
@@ -64,7 +68,7 @@ type guest struct {
 var guests = []guest{
 	{"github.com/hanwen/go-fuse/v2", []string{"fs"}, "only the tree talks to the kernel"},
 	{"github.com/dgraph-io/badger/v4", []string{"blockstore/kv"}, "only one package knows which database it is"},
-	{"github.com/klauspost/compress", []string{"formats/codec"}, "whoever decodes must be held to bounds, which codec does"},
+	{"github.com/klauspost/compress", []string{"formats/codec", "inspect/system"}, "whoever decodes must be held to bounds; an initramfs is a stream, and system bounds what it unpacks"},
 	{"github.com/google/renameio/v2", []string{"blockstore/kv"}, "files that appear whole are made by those who own the directory"},
 	{"github.com/spf13/cobra", []string{"cmd/imsfs"}, "only the command line is one"},
 	{"github.com/spf13/pflag", []string{"cmd/imsfs"}, "only the command line has flags"},

@@ -43,8 +43,7 @@ const (
 )
 
 // Find returns the contents of src in the order of their places. Several are possible: a hybrid disk
-// image is an ISO 9660 file system and a FAT one. It makes two requests, and a third for md members
-// whose superblock is at the end.
+// image is an ISO 9660 file system and a FAT one. It makes two requests.
 func Find(ctx context.Context, src disk.Source) ([]Content, error) {
 	v := view{size: src.Size()}
 	var err error
@@ -63,10 +62,7 @@ func Find(ctx context.Context, src disk.Source) ([]Content, error) {
 			list = append(list, c)
 		}
 	}
-	if len(list) > 0 {
-		return list, nil
-	}
-	return tail(ctx, src)
+	return list, nil
 }
 
 // view is the beginning of a slice.
@@ -158,8 +154,9 @@ func mdHead(v view) (Content, bool) {
 	return Content{}, false
 }
 
-// tail finds the md superblocks at the end of a slice, of versions 0.90 and 1.0.
-func tail(ctx context.Context, src disk.Source) ([]Content, error) {
+// FindAtEnd returns the md superblocks at the end of a slice, of versions 0.90 and 1.0. It makes one
+// request.
+func FindAtEnd(ctx context.Context, src disk.Source) ([]Content, error) {
 	size := src.Size()
 	if size < 256<<10 {
 		return nil, nil

@@ -42,6 +42,11 @@ func (v *View) Mount(at string, t tree.Tree) {
 // Find returns the file of an absolute path. The longest mount point that begins the path decides the
 // file system; links are then followed inside of it, absolute ones from its top.
 func (v *View) Find(ctx context.Context, path string) (tree.Tree, tree.ID, error) {
+	return v.Resolve(ctx, path, true)
+}
+
+// Resolve is Find that returns a link in the last place itself unless follow is true.
+func (v *View) Resolve(ctx context.Context, path string, follow bool) (tree.Tree, tree.ID, error) {
 	best := v.mounts[0]
 	rest := path
 	for _, m := range v.mounts[1:] {
@@ -49,7 +54,7 @@ func (v *View) Find(ctx context.Context, path string) (tree.Tree, tree.ID, error
 			best, rest = m, inner
 		}
 	}
-	id, err := tree.Resolve(ctx, best.tree, best.top, []byte(rest), true)
+	id, err := tree.Resolve(ctx, best.tree, best.top, []byte(rest), follow)
 	return best.tree, id, err
 }
 

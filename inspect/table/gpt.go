@@ -12,7 +12,7 @@ const (
 	gptMagic     = "EFI PART"
 	gptHeader    = 92 // bytes of a header that are defined
 	maxTableSize = 1 << 20
-	tailSize     = 32 << 10 // holds the second copy of a usual GPT
+	tailSize     = 20 << 10 // holds the second copy of a usual GPT
 )
 
 // gpt is the header of one copy of a GPT.

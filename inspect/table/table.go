@@ -18,7 +18,7 @@ const (
 	MaxPartitions = 256
 
 	sectorSize = 512
-	headSize   = 32 << 10 // holds the MBR and a whole GPT of 128 entries, for both sector sizes
+	headSize   = 24 << 10 // holds the MBR and a whole GPT of 128 entries, for both sector sizes
 )
 
 // Kind is the type of a partition table.
