@@ -95,7 +95,7 @@ func rootFiles() map[string]string {
 
 func TestReport(t *testing.T) {
 	path := gptDisk(t, 96*mib, "size=64M,name=root\nsize=16M\n", fatImage(t, 64*mib, rootFiles()))
-	r, err := open(t, path).Report(t.Context())
+	r, err := open(t, path).Report(t.Context(), "2026-11-28")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,8 +21,8 @@ type Report struct {
 	Table   TableReport     `json:"table"`
 	Slices  []SliceReport   `json:"slices"`
 	Systems []system.System `json:"systems"`
-	Also    []AlsoReport    `json:"also,omitempty"`
 	Boot    system.Boot     `json:"boot"`
+	Checks  []SystemChecks  `json:"checks"`
 	Cost    CostReport      `json:"cost"`
 	Limits  []string        `json:"limits_hit"`
 }
@@ -70,12 +70,6 @@ type ContentReport struct {
 	Notes     []string `json:"notes,omitempty"`
 }
 
-// AlsoReport is a root that is not listed as a system, with the reason.
-type AlsoReport struct {
-	Root   string `json:"root"`
-	Reason string `json:"reason"`
-}
-
 // CostReport is the price of the report.
 type CostReport struct {
 	Requests int64 `json:"requests"`
@@ -83,22 +77,23 @@ type CostReport struct {
 }
 
 // Report opens every file system and looks for operating systems. Damage and unread content are in the
-// report; the error is for a context that ended.
-func (l *Layout) Report(ctx context.Context) (*Report, error) {
+// report; the error is for a context that ended. today is a day as YYYY-MM-DD, for ends of support.
+func (l *Layout) Report(ctx context.Context, today string) (*Report, error) {
 	r := &Report{Schema: Schema, Image: ImageReport{Size: l.disk.Size()}, Table: tableReport(l.Table), Limits: []string{}}
 	var err error
 	if r.Slices, err = l.SliceReports(ctx); err != nil {
 		return nil, err
 	}
-	systems, err := l.Systems(ctx)
+	roots, err := l.Roots(ctx)
 	if err != nil && !errors.Is(err, disk.ErrBudget) {
 		return nil, err
 	}
 	if err != nil {
 		r.Limits = append(r.Limits, err.Error())
 	}
-	r.Systems = systems
+	r.Systems = l.describe(ctx, roots)
 	r.Boot = l.boot(ctx)
+	r.Checks = l.checkRoots(ctx, roots, r.Systems, today)
 	cost := l.Cost()
 	r.Cost = CostReport{Requests: cost.Requests, Bytes: cost.Bytes}
 	return r, ctx.Err()

@@ -149,27 +149,31 @@ func (s *Slice) matches(ctx context.Context, spec string) bool {
 	return false
 }
 
-// Systems describes the system of each root.
-func (l *Layout) Systems(ctx context.Context) ([]system.System, error) {
+// describe returns the system of each root, in their order.
+func (l *Layout) describe(ctx context.Context, roots []Root) []system.System {
 	systems := []system.System{}
-	roots, err := l.Roots(ctx)
 	for _, r := range roots {
 		s := system.Describe(ctx, r.View)
 		s.Root, s.Reason, s.Mounts = r.Slice.ID, r.Reason, r.Mounts
 		s.EOS = system.EndOfSupport(s.ID, s.Version)
 		systems = append(systems, s)
 	}
-	return systems, err
+	return systems
+}
+
+// biosBoot reports whether there is boot code and what a BIOS needs besides.
+func (l *Layout) biosBoot() bool {
+	place := l.Table.Kind == table.MBR
+	for _, p := range l.Table.Partitions {
+		place = place || p.Type == table.BIOSBoot || p.Bootable
+	}
+	return l.Table.BootCode && place
 }
 
 // boot looks at the partition table and the EFI system partitions.
 func (l *Layout) boot(ctx context.Context) system.Boot {
 	b := system.Boot{Modes: []string{}}
-	biosBoot := l.Table.Kind == table.MBR
-	for _, p := range l.Table.Partitions {
-		biosBoot = biosBoot || p.Type == table.BIOSBoot || p.Bootable
-	}
-	if l.Table.BootCode && biosBoot {
+	if l.biosBoot() {
 		b.Modes = append(b.Modes, "bios")
 	}
 	for _, s := range l.Slices {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func inspectImage(ctx context.Context, env *environment, opts insideOptions, nam
 		return err
 	}
 	defer in.Close()
-	r, err := in.layout.Report(ctx)
+	r, err := in.layout.Report(ctx, today(env))
 	if err != nil {
 		return inside(err)
 	}
@@ -86,6 +87,8 @@ func describeReport(out io.Writer, r *inspect.Report) error {
 	_, err := fmt.Fprintf(out, "boots: %s\n", orNone(strings.Join(r.Boot.Modes, " ")))
 	return err
 }
+
+func today(env *environment) string { return env.now().UTC().Format(time.DateOnly) }
 
 func orUnknown(s string) string { return orElse(s, "unknown") }
 func orNone(s string) string    { return orElse(s, "none") }
