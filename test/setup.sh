@@ -25,6 +25,9 @@ mkfs.fat            dosfstools         test
 mcopy               mtools             test
 mkfs.xfs            xfsprogs           test
 mkfs.btrfs          btrfs-progs        test
+mkfs.exfat          exfatprogs         test
+mkfs.ntfs           ntfs-3g            test
+lvm                 lvm2               test
 '
 
 # A user's PATH may lack where Debian keeps the tools of the administrator.
