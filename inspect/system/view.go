@@ -67,7 +67,7 @@ func (v *View) Exists(ctx context.Context, path string) (bool, error) {
 	return err == nil, err
 }
 
-// absent reports whether an error says that there is no such file.
+// absent reports whether an error means that the file does not exist.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, tree.ErrNotDir) || errors.Is(err, tree.ErrLoop)
 }
@@ -104,7 +104,7 @@ func (v *View) read(ctx context.Context, path string, limit int64) ([]byte, erro
 	return p[:n], err
 }
 
-// List returns the names in a directory; none if there is no such directory.
+// List returns the names in a directory. A directory that does not exist has none.
 func (v *View) List(ctx context.Context, path string) ([]string, error) {
 	t, id, err := v.Find(ctx, path)
 	if absent(err) {

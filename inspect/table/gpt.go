@@ -101,7 +101,7 @@ func (r *reader) readGPT() (t Table, found bool, err error) {
 	return t, true, nil
 }
 
-// firstCopy returns no entries if there is no sound copy.
+// firstCopy returns nil entries unless the copy is sound.
 func (r *reader) firstCopy(t *Table) (gpt, []byte, error) {
 	sector := r.primarySector()
 	if sector == 0 {

@@ -25,7 +25,7 @@ func (e mbrEntry) used() bool     { return e.kind != 0 && e.count > 0 }
 func (e mbrEntry) extended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
 
 // parseMBR reads the first sector of p. The boot sector of a file system has the same magic, but code
-// where the entries are, so a status other than 0 and 0x80 means that there is no table.
+// where the entries are, so no table has a status other than 0 and 0x80.
 func parseMBR(p []byte) mbr {
 	m := mbr{valid: p[510] == 0x55 && p[511] == 0xaa, id: uint32(le32(p, 440))}
 	for _, b := range p[:440] {
