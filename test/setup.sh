@@ -23,6 +23,7 @@ sfdisk              fdisk              test vm-test
 sgdisk              gdisk              test
 mkfs.fat            dosfstools         test
 mcopy               mtools             test
+mksquashfs          squashfs-tools     test
 mkfs.xfs            xfsprogs           test
 mkfs.btrfs          btrfs-progs        test
 mkfs.exfat          exfatprogs         test
