@@ -155,7 +155,7 @@ func (n *node) item(i int) []byte {
 	return n.raw[off : off+int(le.Uint32(b[4:]))]
 }
 
-// child returns what a pointer refers to.
+// child returns the reference in a pointer.
 func (n *node) child(i int) root {
 	b := n.raw[headerSize+i*pointerSize+17:]
 	return root{int64(le.Uint64(b)), n.level - 1, le.Uint64(b[8:])}

@@ -31,7 +31,7 @@ const name = "btrfs"
 type Driver struct {
 	zlib      *codec.Zlib
 	zstd      *codec.Zstd
-	unchecked bool // for tests, which damage what checksums cover
+	unchecked bool // for tests, which damage bytes that checksums cover
 }
 
 // New returns a driver that decodes with z.
@@ -57,8 +57,8 @@ func (*Driver) Probe(ctx context.Context, src disk.Source) (bool, error) {
 	return string(magic) == "_BHRfS_M", err
 }
 
-// Features of the superblock that the reader knows. An extent tree of version 2 and zones change what it
-// needs to read; a stripe tree may.
+// Features of the superblock that the reader knows. An extent tree of version 2 and zones change the
+// structures that it reads; a stripe tree may.
 var features = []struct {
 	bit  uint64
 	name string

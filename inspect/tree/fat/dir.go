@@ -83,7 +83,7 @@ func (t *fatTree) records(ctx context.Context, d directory, from int, fn func(re
 	return nil
 }
 
-// dirEntry is a name in a directory. A file has its long name, or its short one if there is no other;
+// dirEntry is a name in a directory. A file has its long name, else its short one;
 // short is the name that every file has, for comparison.
 type dirEntry struct {
 	name, short []byte

@@ -115,7 +115,7 @@ func TestMarksOfAChain(t *testing.T) {
 	}
 }
 
-// TestDiskTooShort: what is on the disk is shown, and the end is missing with an error.
+// TestDiskTooShort: the files on the disk are shown, and the end is missing with an error.
 func TestDiskTooShort(t *testing.T) {
 	img := small(t, "32")
 	if err := os.Truncate(img, 760<<10); err != nil {

@@ -122,7 +122,7 @@ func (f *fileSystem) use(b []byte) error {
 
 // findRock looks for the entries SP and PX in the first record of the root directory.
 func (f *fileSystem) findRock(ctx context.Context) error {
-	r, err := f.record(ctx, int64(f.root))
+	r, err := f.needed(ctx, int64(f.root))
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (r record) flags() byte  { return r.raw[25] }
 func (r record) size() int64  { return int64(le.Uint32(r.raw[10:])) }
 func (r record) start() int64 { return (int64(le.Uint32(r.raw[2:])) + int64(r.raw[1])) * r.block }
 
-// system returns what follows the name, without the first skip bytes.
+// system returns the bytes after the name, without the first skip bytes.
 func (r record) system(skip int) []byte {
 	at := 33 + int(r.raw[32])
 	at += at&1 + skip
@@ -186,6 +186,15 @@ func (f *fileSystem) record(ctx context.Context, at int64) (record, error) {
 	return record{at, b[:n], f.block}, nil
 }
 
+// needed is record where an empty one is damage.
+func (f *fileSystem) needed(ctx context.Context, at int64) (record, error) {
+	r, err := f.record(ctx, at)
+	if err == nil && r.raw == nil {
+		err = disk.Corrupt(name, fmt.Sprintf("record at %d", at), "it is empty")
+	}
+	return r, err
+}
+
 // records calls fn for the records in [from, end) of the disk, until it returns false. next is the place
 // of the record after it.
 func (f *fileSystem) records(ctx context.Context, from, end int64, fn func(r record, next int64) (bool, error)) error {
@@ -209,10 +218,7 @@ func (f *fileSystem) records(ctx context.Context, from, end int64, fn func(r rec
 // entry reads the record of an ID with its Rock Ridge entries. A relocated directory has its own record
 // in another place.
 func (f *fileSystem) entry(ctx context.Context, id tree.ID) (record, extra, error) {
-	r, err := f.record(ctx, int64(id&(1<<62-1)))
-	if err == nil && r.raw == nil {
-		err = disk.Corrupt(name, fmt.Sprintf("record at %d", id), "it is empty")
-	}
+	r, err := f.needed(ctx, int64(id&(1<<62-1)))
 	if err != nil {
 		return r, extra{}, err
 	}
@@ -220,8 +226,8 @@ func (f *fileSystem) entry(ctx context.Context, id tree.ID) (record, extra, erro
 	if err != nil || x.child == 0 {
 		return r, x, err
 	}
-	own, err := f.record(ctx, x.child*f.block)
-	if err == nil && (own.raw == nil || own.flags()&flagDir == 0) {
+	own, err := f.needed(ctx, x.child*f.block)
+	if err == nil && own.flags()&flagDir == 0 {
 		err = disk.Corrupt(name, fmt.Sprintf("record at %d", id), "the relocated directory at block %d is not one", x.child)
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/imsfs/imsfs/inspect/tree"
 )
 
-// extra is what the Rock Ridge entries of a record say.
+// extra are the facts of the Rock Ridge entries of a record.
 type extra struct {
 	mode, links, uid, gid      uint32 // a mode of 0 is not recorded
 	major, minor               uint32
