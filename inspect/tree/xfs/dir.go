@@ -13,7 +13,8 @@ import (
 // dataEnd is the offset in a directory at which its hashes begin.
 const dataEnd = 32 << 30
 
-var types = [...]uint32{tree.TypeUnknown, tree.TypeFile, tree.TypeDir, tree.TypeChar, tree.TypeBlock, tree.TypeFifo, tree.TypeSocket, tree.TypeLink}
+var types = [...]uint32{tree.TypeUnknown, tree.TypeFile, tree.TypeDir, tree.TypeChar, tree.TypeBlock, tree.TypeFifo,
+	tree.TypeSocket, tree.TypeLink}
 
 // kind returns the type in p, which is empty if entries have none.
 func kind(p []byte) uint32 {
@@ -150,7 +151,8 @@ func (f *fileSystem) entries(n *inode, p []byte, from, base int64, fn func(tree.
 		if next > end {
 			return false, disk.Corrupt("xfs", n.data.place, "directory entry at %d: it is cut off", base+at)
 		}
-		e := tree.Entry{Name: p[name:after], ID: tree.ID(be64(p, at)), Type: kind(p[after : after+f.typeBytes()]), Cookie: uint64(base + next)}
+		e := tree.Entry{Name: p[name:after], ID: tree.ID(be64(p, at)), Cookie: uint64(base + next)}
+		e.Type = kind(p[after : after+f.typeBytes()])
 		at = next
 		if string(e.Name) != "." && string(e.Name) != ".." && !fn(e) {
 			return false, nil
