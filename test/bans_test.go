@@ -29,7 +29,8 @@ func (f *sourceFile) isTest() bool { return strings.HasSuffix(f.name, "_test.go"
 
 // outside reports whether a file is outside the program: a test, a helper of tests, or a benchmark.
 func (f *sourceFile) outside() bool {
-	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/")
+	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/") ||
+		strings.HasPrefix(f.name, "inspect/tree/treetest/")
 }
 
 func (f *sourceFile) line(n ast.Node) int { return f.set.Position(n.Pos()).Line }
