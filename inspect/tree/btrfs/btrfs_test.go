@@ -19,7 +19,11 @@ func image(t testing.TB, size int64, mkfs, mount string, fill func(dir string)) 
 	t.Helper()
 	img := treetest.Image(t, size)
 	treetest.Command(t, "mkfs.btrfs", "btrfs-progs", append(strings.Fields(mkfs), "-q", img)...)
-	treetest.Write(t, img, "btrfs", mount, fill)
+	treetest.Write(t, img, "btrfs", mount, func(dir string) {
+		fill(dir)
+		// A mount that another namespace still has is not written by the unmount.
+		treetest.Command(t, "sync", "coreutils", "-f", dir)
+	})
 	return img
 }
 
