@@ -146,6 +146,7 @@ func TestLoops(t *testing.T) {
 var wide = map[string]string{
 	"blockstore.Keeper":     "a disk is created, cloned, listed, evicted and deleted by one owner, the registry",
 	"blockstore.Carer":      "one of these runs at a time in one store, whoever asks for it",
+	"inspect/tree.Tree":     "a file system is described, walked and read by one caller; every driver has all five, and roles are separate",
 	"lazyload/overlay.File": "a file of a delta is read, written, cut, punched and synced by one owner; faults are injected here",
 }
 
