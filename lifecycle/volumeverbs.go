@@ -66,7 +66,7 @@ func VolumeVerbs() []command.Spec { return command.Specs(volumeVerbs) }
 // Label names the volume in the journal.
 func (v *Volume) Label() string { return "volume " + v.Name() }
 
-// Meet makes what a verb needs of the volume hold.
+// Meet brings the volume into the condition that a verb needs.
 func (v *Volume) Meet(ctx context.Context, needs command.Needs) (func(), error) {
 	if needs&command.Unused != 0 {
 		return v.closedToAll(ctx)
@@ -86,11 +86,11 @@ func (v *Volume) Verbs() string { return command.Listing(volumeVerbs, v.usableAs
 // Job returns the line of the latest job, "" if there was none since the start.
 func (v *Volume) Job() string { return v.jobs.Line() }
 
-// LastError returns the sentence of the last command on this volume, or of its job that failed since;
-// "" if all went well.
+// LastError returns the sentence of the last command on this volume, or of its job that failed
+// since; "" if all went well.
 func (v *Volume) LastError() string { return v.jobs.LastError() }
 
-// Status returns what the volume is, in "key value" lines: docs/control-files.md.
+// Status returns the facts about the volume as "key value" lines: docs/control-files.md.
 func (v *Volume) Status() string {
 	rec, state := v.record(), v.usableAs()
 	handles, writers := v.handles()
