@@ -9,9 +9,10 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// volumeOptions are what set changes of a volume: its attributes, and shared.
+// volumeOptions are what set changes of a volume: its attributes, owner and shared.
 func volumeOptions() []command.Option {
 	return append(attributeOptions(),
+		command.Option{Key: "owner", Rule: command.OrNone(ownerRule{}), Help: "UID or UID:GID of a user that may write to the disk too"},
 		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
 }
 
@@ -38,7 +39,7 @@ var volumeVerbs = []verb[*Volume]{
 		Args: []command.Option{nameArg("NAME", "the new name")}, Role: command.Editor,
 	}, Prepare: (*Volume).rename},
 	{Spec: command.Spec{
-		Name: "set", Help: "set an attribute; shared=yes lets several processes write to the disk", Args: setArgs, Role: command.Editor,
+		Name: "set", Help: "set an attribute; shared lets several processes write to the disk, owner another user", Args: setArgs, Role: command.Editor,
 	}, Prepare: (*Volume).set},
 	{Spec: command.Spec{
 		Name: "resize", Help: "make the disk larger, or, by force, smaller",
@@ -112,6 +113,9 @@ func (v *Volume) Status() string {
 	l.add("image", or(rec.From, "none"))
 	l.add("created", rec.Created.Format(time.RFC3339))
 	l.add("shared", yesNo(rec.Shared))
+	if rec.Owner != "" {
+		l.add("owner", rec.Owner)
+	}
 	l.add("opens", handles)
 	l.add("writers", writers)
 	if damage := v.Damage(); damage != "" {
