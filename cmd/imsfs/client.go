@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -95,24 +94,6 @@ func (c *client) names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// pair is a "key value" line of a status.
-type pair struct{ key, value string }
-
-// status reads a file of "key value" lines.
-func readStatus(path string) ([]pair, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var pairs []pair
-	for s := bufio.NewScanner(f); s.Scan(); {
-		key, value, _ := strings.Cut(s.Text(), " ")
-		pairs = append(pairs, pair{key, value})
-	}
-	return pairs, nil
 }
 
 // treeCommand gives a command the flag by which the tree is named, and a client of it.

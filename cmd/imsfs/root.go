@@ -16,10 +16,15 @@ func run(ctx context.Context, env *environment, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	var v verdict
+	var several failures
 	switch {
 	case err == nil, errors.As(err, &v):
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(env.stderr, "imsfs: interrupted")
+	case errors.As(err, &several):
+		for _, each := range several {
+			fmt.Fprintf(env.stderr, "imsfs: %s\n", oneLine(each))
+		}
 	default:
 		fmt.Fprintf(env.stderr, "imsfs: %s\n", oneLine(err))
 	}
@@ -66,6 +71,7 @@ by its content unless -f names it.`,
 		newLs(env),
 		newShow(env),
 		newSet(env),
+		newTag(env),
 		newMv(env),
 		newRm(env),
 		newPrefetch(env),
