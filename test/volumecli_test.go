@@ -29,8 +29,11 @@ func TestSameNames(t *testing.T) {
 			t.Errorf("set %s: %s has %q", c.name, c.at, got)
 		}
 	}
+	d.imsfs(t, "rm", "both").refused(t, "say volumes/both or images/both")
 	d.mustImsfs(t, "mv", "volumes/both", "other")
-	d.mustImsfs(t, "rm", "volumes/other")
+	if r := d.imsfs(t, "rm", "none", "volumes/other", "nor this"); r.code != 1 || strings.Count(r.stderr, "\n") != 2 {
+		t.Errorf("rm of one that exists among two that do not: %+v", r)
+	}
 	read(t, d.path("images", "both", "status")) // still there
 	d.imsfs(t, "rm", "volumes/both").refused(t, `there is no volume "both"`)
 }

@@ -61,7 +61,7 @@ type machine struct {
 
 // machine finds out what is to be booted, and how.
 func (c *client) machine(name string, cdroms []string) (*machine, error) {
-	dir, err := c.bootable(name)
+	dir, err := c.only(name)
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +94,6 @@ func (c *client) machine(name string, cdroms []string) (*machine, error) {
 		m.cdroms = append(m.cdroms, disk)
 	}
 	return m, nil
-}
-
-// bootable finds the directory of a volume or an image. What one writes to the wrong of two is lost, so there must not be two.
-func (c *client) bootable(name string) (string, error) {
-	_, isVolume := c.volume(name, "")
-	_, isImage := c.image(name, "")
-	if isVolume == nil && isImage == nil {
-		return "", fmt.Errorf("there are a volume and an image %q: say volumes/%s or images/%s", name, name, name)
-	}
-	return c.named(name, "")
 }
 
 // print shows the command, between what makes and what deletes the clone: a script for a shell.
