@@ -270,11 +270,14 @@ func (v *Volume) set(_ context.Context, args *command.Args) (plan, error) {
 		return plan{}, err
 	}
 	return v.change(func(rec *catalog.Volume) {
-		if key == "shared" {
+		switch key {
+		case "shared":
 			rec.Shared = value == "yes"
-			return
+		case "owner":
+			rec.Owner = value
+		default:
+			rec.Meta = catalog.With(rec.Meta, key, value)
 		}
-		rec.Meta = catalog.With(rec.Meta, key, value)
 	}), nil
 }
 

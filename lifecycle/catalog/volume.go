@@ -22,6 +22,7 @@ type Volume struct {
 	Origin  *Base     `json:"origin,omitempty"`  // the base before the first snapshot; nil: it began empty
 	Deltas  []uint64  `json:"deltas"`            // the one that takes writes is the first
 	Shared  bool      `json:"shared,omitempty"`  // several processes may write at a time
+	Owner   string    `json:"owner,omitempty"`   // UID or UID:GID of the disk; "": the daemon's
 	About
 }
 
