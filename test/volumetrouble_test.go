@@ -40,7 +40,7 @@ func TestVolumeDamaged(t *testing.T) {
 	d.log.expect("reading the disk")
 	damaged := func(t *testing.T) {
 		t.Helper()
-		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "bitmap", "checksum")
 	}
 	f, err = os.Open(p.volume("one", "disk"))
 	must(t, err)

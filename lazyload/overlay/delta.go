@@ -293,17 +293,3 @@ func (d *delta) set(u, end int64, s state) {
 		d.dirty.Store(true)
 	}
 }
-
-// pagesSum is the checksum over all pages in the file: number, sequence number and checksum of
-// each.
-func (d *delta) pagesSum() uint32 {
-	var b []byte
-	for i := range d.pages {
-		if p := d.pages[i].Load(); p != nil && p.seq > 0 {
-			b = binary.LittleEndian.AppendUint64(b, uint64(i))
-			b = binary.LittleEndian.AppendUint64(b, p.seq)
-			b = binary.LittleEndian.AppendUint32(b, p.sum)
-		}
-	}
-	return checksum(b)
-}

@@ -143,3 +143,17 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // slotSum is the checksum that a slot bears.
 func slotSum(slot []byte) uint32 { return binary.LittleEndian.Uint32(slot) }
+
+// pagesSum is the checksum over all pages in the file: number, sequence number and checksum of
+// each.
+func (d *delta) pagesSum() uint32 {
+	var b []byte
+	for i := range d.pages {
+		if p := d.pages[i].Load(); p != nil && p.seq > 0 {
+			b = binary.LittleEndian.AppendUint64(b, uint64(i))
+			b = binary.LittleEndian.AppendUint64(b, p.seq)
+			b = binary.LittleEndian.AppendUint32(b, p.sum)
+		}
+	}
+	return checksum(b)
+}
