@@ -16,6 +16,9 @@ func volumeOptions() []command.Option {
 		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
 }
 
+// VolumeAttributes returns what the verb set changes of a volume.
+func VolumeAttributes() []command.Option { return volumeOptions() }
+
 // commitSpec is the verbs commit and snapshot.
 func commitSpec(name, help string) command.Spec {
 	return command.Spec{

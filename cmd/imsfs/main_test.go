@@ -126,6 +126,8 @@ func TestWrongCommandLines(t *testing.T) {
 		{"store nope", 2, `unknown command "nope"`},
 		{"store gc", 2, "perhaps sweep"},
 		{"completion tcsh", 2, `unknown command "tcsh"`},
+		{"export a - -O raw", 2, "imsfs convert"},
+		{"register", 2, "wants SOURCE: 0 given"},
 		{"rename a b", 2, "perhaps mv"},
 		{"delete a", 2, "perhaps rm"},
 		{"umount /mnt", 2, `the command "umount MOUNTPOINT"`},
