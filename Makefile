@@ -4,6 +4,7 @@ GO          ?= go
 FUZZTIME    ?= 30s
 SOAK        ?= 100
 STEPS       ?= 1000000
+FLIPS       ?= 700
 VM_DISK     ?= yes
 # The race detector looks at what goroutines share, so it runs -short, and what one goroutine computes is tested without it, below. The
 # compression library, which would take it ten times as long, is left out; test/main_test.go builds the program likewise.
@@ -45,9 +46,10 @@ lint: ## vet, staticcheck and a tidy go.mod
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@test/fuzz.sh $(FUZZTIME)
 
-soak: ## kill the server SOAK (100) times while it loads and volumes are written; a million operations on a volume, and on its deltas
+soak: ## kill the server SOAK (100) times; a million operations on a volume, and on its deltas; flip FLIPS (700) bits in each state
 	@test/setup.sh test
 	IMSFS_STEPS=$(STEPS) $(GO) test -count 1 -timeout 30m -run 'TestModel$$' -v ./lazyload/overlay
+	IMSFS_FLIPS=$(FLIPS) $(GO) test -count 1 -timeout 60m -run 'TestFlippedBit$$' -v ./blockstore/kv ./lazyload/overlay
 	IMSFS_REQUIRE_TOOLS=1 IMSFS_STEPS=$(STEPS) $(GO) test -count 1 -timeout 60m -run 'VolumeExercised' -v ./test
 	IMSFS_REQUIRE_TOOLS=1 IMSFS_ROUNDS=$(SOAK) $(GO) test -count 1 -timeout 60m -run 'KilledWhileLoading|VolumeKilled' -v ./test
 

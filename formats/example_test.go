@@ -2,6 +2,7 @@ package formats_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/imsfs/imsfs/formats"
@@ -38,7 +39,7 @@ func ExampleSet_Open() {
 func ExampleSet_Probe_foreign() {
 	src := formattest.Bytes("\x1f\x8b\x08 the beginning of a gzip")
 	_, err := all.Formats().Probe(context.Background(), src)
-	fmt.Println(err)
-	// Output: gzip is not read by imsfs (name the format raw to take the bytes as they are):
-	// unsupported operation
+	fmt.Println(errors.Is(err, errors.ErrUnsupported))
+	// Output:
+	// true
 }

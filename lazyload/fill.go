@@ -45,7 +45,7 @@ func (d *Disk) Load(ctx context.Context, off, n int64, progress func(Progress)) 
 		return err
 	}
 	group, working := errgroup.WithContext(ctx)
-	group.SetLimit(int(max(fillAtOnce/unit, 2)) * runtime.GOMAXPROCS(0))
+	group.SetLimit(max(fillAtOnce*runtime.GOMAXPROCS(0)/int(unit), 1))
 	for off < end && working.Err() == nil {
 		zeros, err := l.zeros(working, img, off, end, unit)
 		if err != nil {

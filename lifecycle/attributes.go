@@ -30,6 +30,9 @@ func attributeOptions() []command.Option {
 // Attributes returns the keys of all attributes, in order, with the words for their values.
 func Attributes() []command.Option { return attributeOptions() }
 
+// VolumeAttributes returns the keys that the verb set takes for a volume.
+func VolumeAttributes() []command.Option { return volumeOptions() }
+
 // takeAttributes sets the attributes that were given to a command.
 func takeAttributes(args *command.Args, meta map[string]string) map[string]string {
 	for _, o := range attributeOptions() {
@@ -48,4 +51,11 @@ func allAttributes(meta map[string]string) []Attribute {
 		all[n] = Attribute{o.Key, meta[o.Key]}
 	}
 	return all
+}
+
+// volumeOptions lists the keys that set changes of a volume: its attributes, owner and shared.
+func volumeOptions() []command.Option {
+	return append(attributeOptions(),
+		command.Option{Key: "owner", Rule: command.OrNone(ownerRule{}), Help: "UID or UID:GID of a user that may write to the disk too"},
+		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
 }

@@ -2,21 +2,13 @@ package lifecycle
 
 import (
 	"context"
-	"log/slog"
 
-	"github.com/imsfs/imsfs/lifecycle/catalog"
 	"github.com/imsfs/imsfs/lifecycle/command"
 	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
-// verb is a row of a table, plan what its Prepare returns.
-type (
-	verb[T any] = command.Verb[T, *catalog.Tx]
-	plan        = command.Plan[*catalog.Tx]
-)
-
-// do runs one command on a target. Its error is one sentence, and is what LastError returns until the
-// next command.
+// do runs one command on a target. Its error is one sentence, and is what LastError returns until
+// the next command.
 func do[T command.Target](ctx context.Context, r *Registry, jobs *job.Slot, table []verb[T], target T, call command.Call) error {
 	jobs.SetError(nil) // before: a job that the command starts may fail before the command is through
 	err := command.Perform(ctx, &r.chain, table, target, call)
@@ -53,15 +45,3 @@ func meetIdle(jobs *job.Slot, needs command.Needs) (release func(), err error) {
 
 // cancelJob is the plan of the verb cancel.
 func cancelJob(jobs *job.Slot) (plan, error) { return plan{}, jobs.Cancel() }
-
-// journal writes every command to the log.
-type journal struct{ log *slog.Logger }
-
-// Note writes one entry.
-func (j journal) Note(e command.Entry) {
-	attrs := []any{slog.String("target", e.Target), slog.String("verb", e.Verb), slog.Uint64("uid", uint64(e.By.UID)), slog.Uint64("pid", uint64(e.By.PID))}
-	if e.Err != nil {
-		attrs = append(attrs, slog.String("error", command.Sentence(e.Err)))
-	}
-	j.log.Debug("command", attrs...)
-}

@@ -34,6 +34,7 @@ func (r *Registry) exportRequest(rec catalog.Image, args *command.Args) (exportR
 	if q.dest, err = r.checkDest(args.Text("DEST")); err != nil {
 		return q, err
 	}
+	q.opts.Name = filepath.Base(q.dest)
 	q.opts.Timestamp, q.opts.Level, q.opts.SectorSize = rec.Created(), int(args.Int("level", 0)), rec.SectorSize
 	if err := q.opts.Choose(q.format, creator.Options(), args.Others()); err != nil {
 		return q, command.Refuse(iofs.ErrInvalid, "%v; export itself has %s", err, "force, level, space_check, verify and, of a volume, salvage")
@@ -54,8 +55,8 @@ func sourceName(location string) string {
 	return at.Base()
 }
 
-// checkDest refuses a path that is not for exports: the daemon's own files, and those that images and
-// volumes are read from.
+// checkDest refuses a path that is not for exports: the daemon's own files, and those that images
+// and volumes are read from.
 func (r *Registry) checkDest(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", command.Refuse(iofs.ErrInvalid, "the destination %q is relative: give its absolute path, which is the same for every caller", path)
@@ -87,8 +88,8 @@ func (r *Registry) checkDest(path string) (string, error) {
 	return path, nil
 }
 
-// followed returns where a path leads, with the links in it and at its end followed; the path itself
-// if it leads nowhere.
+// followed returns where a path leads, with the links in it and at its end followed; the path
+// itself if it leads nowhere.
 func followed(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real

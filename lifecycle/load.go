@@ -15,8 +15,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// The verbs that bring an image's blocks into the store, check them, and drop them. All are jobs on a
-// handle of the image's disk; they run beside its readers.
+// The verbs that bring an image's blocks into the store, check them, and drop them. All are jobs on
+// a handle of the image's disk; they run beside its readers.
 
 // checkStored refuses a verb on an image that has nothing in the store.
 func (i *Image) checkStored() error {
@@ -75,7 +75,7 @@ func rangeOf(args *command.Args, size int64) (off, n int64, err error) {
 // load loads a range. When the store is full it is trimmed, and the load goes on where it was.
 func (i *Image) load(ctx context.Context, j *job.Job, h *pool.Handle, off, n int64) error {
 	for {
-		err := h.Load(ctx, off, n, func(p lazyload.Progress) { j.Progress(share(p.Done, p.Total), p.Loaded) })
+		err := h.Load(ctx, off, n, func(p lazyload.Progress) { j.Progress(job.Share(p.Done, p.Total), p.Loaded) })
 		if !errors.Is(err, blockstore.ErrFull) {
 			return err
 		}
@@ -85,8 +85,6 @@ func (i *Image) load(ctx context.Context, j *job.Job, h *pool.Handle, off, n int
 		}
 	}
 }
-
-func share(done, total int64) float64 { return float64(done) / float64(max(total, 1)) }
 
 // hydrate is the verb. The record remembers it, so that it goes on after a restart and the image
 // stays complete from then on.
@@ -187,7 +185,7 @@ func (i *Image) verify(context.Context, *command.Args) (plan, error) {
 	return i.storeJob("verify", func(ctx context.Context, j *job.Job, h *pool.Handle) error {
 		var damage []error
 		var lasting error
-		err := h.Verify(ctx, func(p lazyload.Progress) { j.Progress(share(p.Done, p.Total), p.Done) },
+		err := h.Verify(ctx, func(p lazyload.Progress) { j.Progress(job.Share(p.Done, p.Total), p.Done) },
 			func(off int64, why error) {
 				damage = append(damage, why)
 				if err := h.Load(ctx, off, blockstore.BlockSize, nil); err != nil {

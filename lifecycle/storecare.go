@@ -26,7 +26,7 @@ func (r *Registry) verify(context.Context, *command.Args) (plan, error) {
 	return r.careJob("verify", func(ctx context.Context, j *job.Job) error {
 		var damage []error
 		err := r.cfg.Store.Verify(ctx,
-			func(done, total int64) { j.Progress(share(done, total), done*blockstore.BlockSize) },
+			func(done, total int64) { j.Progress(job.Share(done, total), done*blockstore.BlockSize) },
 			func(what error) { damage = append(damage, what) })
 		if len(damage) > 0 {
 			r.cfg.Log.Warn("verify found damage", slog.Int("blocks", len(damage)), slog.String("first", command.Sentence(damage[0])))

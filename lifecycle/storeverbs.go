@@ -32,7 +32,7 @@ var storeVerbs = []verb[*Registry]{
 	{Spec: command.Spec{
 		Name: "create", Help: "make an empty volume",
 		Args:    []command.Option{nameArg("VOLUME", "the volume's name")},
-		Options: []command.Option{{Key: "size", Rule: command.DiskSize(blockstore.MaxDiskSize), Required: true, Help: "the size of the disk in bytes, a multiple of 512"}},
+		Options: []command.Option{{Key: "size", Value: "N", Rule: command.DiskSize(blockstore.MaxDiskSize), Required: true, Help: "the size of the disk in bytes, a multiple of 512"}},
 		Role:    command.Editor,
 	}, Prepare: (*Registry).create},
 	{Spec: command.Spec{
@@ -60,7 +60,7 @@ func (r *Registry) Label() string { return "store" }
 // State returns "": every verb of the store may be used always.
 func (r *Registry) State() (catalog.State, error) { return "", nil }
 
-// Meet makes what a verb needs of the store hold.
+// Meet brings the store into the condition that a verb needs.
 func (r *Registry) Meet(_ context.Context, needs command.Needs) (func(), error) {
 	return meetIdle(&r.jobs, needs)
 }

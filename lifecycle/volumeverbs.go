@@ -9,16 +9,6 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// volumeOptions are what set changes of a volume: its attributes, owner and shared.
-func volumeOptions() []command.Option {
-	return append(attributeOptions(),
-		command.Option{Key: "owner", Rule: command.OrNone(ownerRule{}), Help: "UID or UID:GID of a user that may write to the disk too"},
-		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
-}
-
-// VolumeAttributes returns what the verb set changes of a volume.
-func VolumeAttributes() []command.Option { return volumeOptions() }
-
 // commitSpec is the verbs commit and snapshot.
 func commitSpec(name, help string) command.Spec {
 	return command.Spec{
@@ -76,7 +66,7 @@ func VolumeVerbs() []command.Spec { return command.Specs(volumeVerbs) }
 // Label names the volume in the journal.
 func (v *Volume) Label() string { return "volume " + v.Name() }
 
-// Meet makes what a verb needs of the volume hold.
+// Meet brings the volume into the condition that a verb needs.
 func (v *Volume) Meet(ctx context.Context, needs command.Needs) (func(), error) {
 	if needs&command.Unused != 0 {
 		return v.closedToAll(ctx)
@@ -96,11 +86,11 @@ func (v *Volume) Verbs() string { return command.Listing(volumeVerbs, v.usableAs
 // Job returns the line of the latest job, "" if there was none since the start.
 func (v *Volume) Job() string { return v.jobs.Line() }
 
-// LastError returns the sentence of the last command on this volume, or of its job that failed since;
-// "" if all went well.
+// LastError returns the sentence of the last command on this volume, or of its job that failed
+// since; "" if all went well.
 func (v *Volume) LastError() string { return v.jobs.LastError() }
 
-// Status returns what the volume is, in "key value" lines: docs/control-files.md.
+// Status returns the facts about the volume as "key value" lines: docs/control-files.md.
 func (v *Volume) Status() string {
 	rec, state := v.record(), v.usableAs()
 	handles, writers := v.handles()

@@ -21,13 +21,16 @@ type sourceFile struct {
 	text []byte
 	set  *token.FileSet
 	tree *ast.File
+
+	fields map[*ast.Ident]bool // names that are a field's, a method's or another package's; set by references
 }
 
 func (f *sourceFile) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }
 
 // outside reports whether a file is outside the program: a test, a helper of tests, or a benchmark.
 func (f *sourceFile) outside() bool {
-	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/")
+	return f.isTest() || strings.HasPrefix(f.name, "test/") || strings.HasPrefix(f.name, "formats/formattest/") ||
+		strings.HasPrefix(f.name, "inspect/tree/treetest/")
 }
 
 func (f *sourceFile) line(n ast.Node) int { return f.set.Position(n.Pos()).Line }

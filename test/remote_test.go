@@ -11,16 +11,16 @@ import (
 )
 
 // web serves the files of a directory, and counts requests for ranges.
-func web(t *testing.T, dir string) (url string, requests *atomic.Int64) {
+func web(t *testing.T, dir string) (server *httptest.Server, requests *atomic.Int64) {
 	t.Helper()
 	requests = &atomic.Int64{}
 	files := http.FileServer(http.Dir(dir))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests.Add(1)
 		files.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return server.URL, requests
+	return server, requests
 }
 
 // TestRemoteImage: an image on a web server is registered, read and kept like one in a file.
@@ -30,7 +30,8 @@ func TestRemoteImage(t *testing.T) {
 	mustRun(t, program, "convert", "-O", "qcow2", m.path, p.file("base.qcow2"))
 	want, err := os.ReadFile(m.path)
 	must(t, err)
-	url, requests := web(t, p.dir)
+	server, requests := web(t, p.dir)
+	url := server.URL
 	d := p.serve(t, "--allow-url", url+"/base.qcow2")
 
 	for source, says := range map[string]string{
@@ -62,5 +63,31 @@ func TestRemoteImage(t *testing.T) {
 	must(t, err)
 	if n := requests.Load() - before; n != 0 || !bytes.Equal(got, want) {
 		t.Errorf("a disk that is complete in the store took %d requests", n)
+	}
+}
+
+// TestRemoteImageWhoseHostIsDown: stored blocks are read while the host is down, by the next daemon too.
+func TestRemoteImageWhoseHostIsDown(t *testing.T) {
+	p := newPlace(t)
+	m := makeModel(t, p.file("base.raw"), 8*mib, 5)
+	mustRun(t, program, "convert", "-O", "qcow2", m.path, p.file("base.qcow2"))
+	want, err := os.ReadFile(m.path)
+	must(t, err)
+	server, _ := web(t, p.dir)
+	d := p.serve(t, "--allow-url", server.URL)
+	p.register(t, "web", server.URL+"/base.qcow2")
+	p.mustImsfs(t, "prefetch", "web", "0", "1MiB")
+	d.stop(t)
+	server.Close()
+
+	p.serve(t, "--allow-url", server.URL)
+	f, err := os.Open(p.disk("web"))
+	must(t, err)
+	defer f.Close()
+	got := make([]byte, 64<<10)
+	_, err = f.ReadAt(got, 0)
+	must(t, err)
+	if !bytes.Equal(got, want[:len(got)]) {
+		t.Error("a stored block has wrong bytes")
 	}
 }

@@ -23,7 +23,16 @@ qemu-storage-daemon qemu-system-common bench
 qemu-system-x86_64  qemu-system-x86    vm-test
 mmdebstrap          mmdebstrap         vm-test
 extlinux            extlinux           vm-test
-sfdisk              fdisk              vm-test
+sfdisk              fdisk              test vm-test
+sgdisk              gdisk              test
+mkfs.fat            dosfstools         test
+mcopy               mtools             test
+mksquashfs          squashfs-tools     test
+mkfs.xfs            xfsprogs           test
+mkfs.btrfs          btrfs-progs        test
+mkfs.exfat          exfatprogs         test
+mkfs.ntfs           ntfs-3g            test
+lvm                 lvm2               test
 '
 
 # A user's PATH may lack where Debian keeps the tools of the administrator.

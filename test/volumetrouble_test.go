@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ func TestVolumeDamaged(t *testing.T) {
 	d.log.expect("reading the disk")
 	damaged := func(t *testing.T) {
 		t.Helper()
-		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "page 1", "checksum")
+		wantWords(t, "status", read(t, p.volume("one", "status")), "state error\n", "\nerror ", "bitmap", "checksum")
 	}
 	f, err = os.Open(p.volume("one", "disk"))
 	must(t, err)
@@ -77,6 +78,7 @@ func (p place) damagePage(t *testing.T, page uint64) {
 	must(t, err)
 	damaged := 0
 	for _, name := range bitmaps {
+		must(t, os.Remove(strings.TrimSuffix(name, "bitmap")+"sums")) // it would mend the bitmap
 		b, err := os.OpenFile(name, os.O_RDWR, 0)
 		must(t, err)
 		defer b.Close()

@@ -10,7 +10,6 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// Save is blockstore.Saver's.
 func (s *Store) Save(ctx context.Context, n uint64, off int64, plain []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -52,7 +51,6 @@ func (s *Store) put(d *disk, id blockstore.ID, plain []byte) error {
 
 func (s *Store) bytes() int64 { return int64(len(s.blocks)) * blockstore.BlockSize }
 
-// Zero is blockstore.Saver's.
 func (s *Store) Zero(ctx context.Context, n uint64, off, length int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +77,6 @@ func (s *Store) aligned(n uint64, off, length int64) (*disk, error) {
 	return d, nil
 }
 
-// Create is blockstore.Keeper's.
 func (s *Store) Create(n uint64, size int64, note string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +100,6 @@ func (s *Store) create(n uint64, size int64, note string) (*disk, error) {
 	return d, nil
 }
 
-// Clone is blockstore.Keeper's.
 func (s *Store) Clone(from, to uint64, size int64, note string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,14 +118,12 @@ func (s *Store) Clone(from, to uint64, size int64, note string) error {
 	return nil
 }
 
-// Disks is blockstore.Keeper's.
 func (s *Store) Disks() ([]uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Sorted(maps.Keys(s.disks)), nil
 }
 
-// Delete is blockstore.Keeper's.
 func (s *Store) Delete(n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,7 +131,6 @@ func (s *Store) Delete(n uint64) error {
 	return nil
 }
 
-// Evict is blockstore.Keeper's.
 func (s *Store) Evict(n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +141,6 @@ func (s *Store) Evict(n uint64) error {
 	return err
 }
 
-// SetEvictable is blockstore.Keeper's.
 func (s *Store) SetEvictable(n uint64, evictable bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +151,6 @@ func (s *Store) SetEvictable(n uint64, evictable bool) error {
 	return err
 }
 
-// Sweep is blockstore.Carer's.
 func (s *Store) Sweep(ctx context.Context) (blockstore.Freed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,7 +179,6 @@ func (s *Store) sweep() (freed blockstore.Freed) {
 	return freed
 }
 
-// Trim is blockstore.Carer's.
 func (s *Store) Trim(ctx context.Context) (freed blockstore.Freed, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +215,6 @@ func (s *Store) Compact(ctx context.Context) (blockstore.Freed, error) {
 	return blockstore.Freed{}, ctx.Err()
 }
 
-// Verify is blockstore.Carer's.
 func (s *Store) Verify(ctx context.Context, progress func(done, total int64), damaged func(error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,7 +235,6 @@ func (s *Store) Verify(ctx context.Context, progress func(done, total int64), da
 	return nil
 }
 
-// Stats is blockstore.Carer's.
 func (s *Store) Stats() (blockstore.Stats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

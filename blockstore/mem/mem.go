@@ -47,7 +47,6 @@ func New(limit int64) *Store {
 // Close forgets nothing: there is nothing to give back.
 func (s *Store) Close() error { return nil }
 
-// Read is blockstore.Reader's.
 func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -68,7 +67,6 @@ func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) e
 	return nil
 }
 
-// Quarantine is blockstore.Reader's.
 func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +96,6 @@ func (s *Store) disk(n uint64) (*disk, error) {
 	return d, nil
 }
 
-// Lookup is blockstore.Mapper's.
 func (s *Store) Lookup(n uint64, block int64) (blockstore.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +123,6 @@ func (s *Store) entry(e blockstore.Entry) blockstore.Entry {
 	return e
 }
 
-// Status is blockstore.Mapper's.
 func (s *Store) Status(n uint64) (blockstore.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,14 +147,12 @@ func (s *Store) status(d *disk) blockstore.Status {
 	return st
 }
 
-// AnyLost is blockstore.Mapper's.
 func (s *Store) AnyLost() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.quarantined) > 0
 }
 
-// Digest is blockstore.Mapper's.
 func (s *Store) Digest(n uint64) (blockstore.Digest, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,6 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Compact is blockstore.Carer's.
 func (s *Store) Compact(ctx context.Context) (blockstore.Freed, error) {
 	s.care.Lock()
 	defer s.care.Unlock()

@@ -14,7 +14,6 @@ import (
 // A disk is there when its record is. Map segments without one, which a kill can leave, are nobody's: whoever makes a
 // disk of that number clears them away first, and so does a sweep.
 
-// Create is blockstore.Keeper's.
 func (s *Store) Create(disk uint64, size int64, note string) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -68,7 +67,6 @@ func (s *Store) clearDisk(disk uint64) error {
 	return err
 }
 
-// Disks is blockstore.Keeper's.
 func (s *Store) Disks() (disks []uint64, err error) {
 	err = s.db.View(func(tx *kv.Tx) error {
 		for e, err := range tx.Prefix([]byte(diskPrefix)) {
@@ -85,7 +83,6 @@ func (s *Store) Disks() (disks []uint64, err error) {
 	return disks, err
 }
 
-// Delete is blockstore.Keeper's.
 func (s *Store) Delete(disk uint64) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -107,7 +104,6 @@ func (s *Store) Delete(disk uint64) error {
 	return s.clearDisk(disk)
 }
 
-// Evict is blockstore.Keeper's.
 func (s *Store) Evict(disk uint64) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -166,7 +162,6 @@ func (b *batch) clearPlace(p place) error {
 	return nil
 }
 
-// SetEvictable is blockstore.Keeper's.
 func (s *Store) SetEvictable(disk uint64, evictable bool) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()

@@ -10,7 +10,6 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Lookup is blockstore.Mapper's.
 func (s *Store) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	p := place{disk, block / blockstore.SegmentBlocks}
 	segment, epoch := s.maps.get(p)
@@ -42,10 +41,8 @@ func (s *Store) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	return e, nil
 }
 
-// AnyLost is blockstore.Mapper's.
 func (s *Store) AnyLost() bool { return !s.quarantine.empty() }
 
-// Status is blockstore.Mapper's.
 func (s *Store) Status(disk uint64) (st blockstore.Status, err error) {
 	err = s.db.View(func(tx *kv.Tx) error {
 		rec, err := readDisk(tx, disk)
@@ -89,7 +86,6 @@ func (s *Store) missing(tx *kv.Tx, disk uint64) (n int64, err error) {
 	return n, nil
 }
 
-// Digest is blockstore.Mapper's.
 func (s *Store) Digest(disk uint64) (blockstore.Digest, error) {
 	st, err := s.Status(disk)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Read is blockstore.Reader's.
 func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) error {
 	if off < 0 || len(p) > blockstore.BlockSize || off > blockstore.BlockSize-len(p) {
 		return fmt.Errorf("block %s has no bytes %d to %d: %w", id, off, off+len(p), iofs.ErrInvalid)

@@ -64,7 +64,6 @@ func (r *request) data() (n int) {
 	return n
 }
 
-// Save is blockstore.Saver's.
 func (s *Store) Save(ctx context.Context, disk uint64, off int64, plain []byte) error {
 	if err := s.checkRange(disk, off, int64(len(plain))); err != nil {
 		return err
@@ -88,7 +87,6 @@ func (s *Store) savePart(ctx context.Context, disk uint64, off int64, plain []by
 	return s.enter(req)
 }
 
-// Zero is blockstore.Saver's.
 func (s *Store) Zero(ctx context.Context, disk uint64, off, n int64) error {
 	if err := s.checkRange(disk, off, n); err != nil {
 		return err

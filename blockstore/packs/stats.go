@@ -7,7 +7,6 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Stats is blockstore.Carer's.
 func (s *Store) Stats() (blockstore.Stats, error) {
 	st := blockstore.Stats{Limit: s.opts.Limit, Quarantined: s.quarantine.count.Load()}
 	s.writer.Lock()

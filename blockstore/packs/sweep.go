@@ -30,7 +30,6 @@ func (t *touched) has(k kind, id name) bool {
 	return ok
 }
 
-// Sweep is blockstore.Carer's.
 func (s *Store) Sweep(ctx context.Context) (blockstore.Freed, error) {
 	s.care.Lock()
 	defer s.care.Unlock()

@@ -69,7 +69,6 @@ func (f *Faulty) call(op Op) error {
 	return nil
 }
 
-// Read is blockstore.Reader's.
 func (f *Faulty) Read(ctx context.Context, id blockstore.ID, p []byte, off int) error {
 	if err := f.call(OpRead); err != nil {
 		return err
@@ -77,7 +76,6 @@ func (f *Faulty) Read(ctx context.Context, id blockstore.ID, p []byte, off int) 
 	return f.Store.Read(ctx, id, p, off)
 }
 
-// Lookup is blockstore.Mapper's.
 func (f *Faulty) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	if err := f.call(OpLookup); err != nil {
 		return blockstore.Entry{}, err
@@ -85,7 +83,6 @@ func (f *Faulty) Lookup(disk uint64, block int64) (blockstore.Entry, error) {
 	return f.Store.Lookup(disk, block)
 }
 
-// Save is blockstore.Saver's.
 func (f *Faulty) Save(ctx context.Context, disk uint64, off int64, plain []byte) error {
 	if err := f.call(OpSave); err != nil {
 		return err
@@ -93,7 +90,6 @@ func (f *Faulty) Save(ctx context.Context, disk uint64, off int64, plain []byte)
 	return f.Store.Save(ctx, disk, off, plain)
 }
 
-// Zero is blockstore.Saver's.
 func (f *Faulty) Zero(ctx context.Context, disk uint64, off, n int64) error {
 	if err := f.call(OpZero); err != nil {
 		return err
@@ -101,7 +97,6 @@ func (f *Faulty) Zero(ctx context.Context, disk uint64, off, n int64) error {
 	return f.Store.Zero(ctx, disk, off, n)
 }
 
-// Create is blockstore.Keeper's.
 func (f *Faulty) Create(disk uint64, size int64, note string) error {
 	if err := f.call(OpCreate); err != nil {
 		return err
@@ -109,7 +104,6 @@ func (f *Faulty) Create(disk uint64, size int64, note string) error {
 	return f.Store.Create(disk, size, note)
 }
 
-// Sweep is blockstore.Carer's.
 func (f *Faulty) Sweep(ctx context.Context) (blockstore.Freed, error) {
 	if err := f.call(OpSweep); err != nil {
 		return blockstore.Freed{}, err

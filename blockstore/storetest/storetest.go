@@ -195,16 +195,13 @@ func testDigest(t *testing.T, subject Subject) {
 // Flat is a disk in memory as blockstore.Plain, without holes.
 type Flat []byte
 
-// Size is blockstore.Plain's.
 func (f Flat) Size() int64 { return int64(len(f)) }
 
-// ReadAt is blockstore.Plain's.
 func (f Flat) ReadAt(ctx context.Context, p []byte, off int64) error {
 	copy(p, f[off:])
 	return ctx.Err()
 }
 
-// Hole is blockstore.Plain's.
 func (f Flat) Hole(context.Context, int64, int64) (int64, error) { return 0, nil }
 
 func testRefusals(t *testing.T, subject Subject) {

@@ -18,6 +18,8 @@ type checkOptions struct {
 
 func newCheck(env *environment) *cobra.Command {
 	var opts checkOptions
+	var system bool
+	var place insideOptions
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Look through an image file for damage",
@@ -25,16 +27,25 @@ func newCheck(env *environment) *cobra.Command {
 it. Nothing is repaired.
 
 Exit code 0: no damage; 1: could not be checked; 2: damage; 3: space is lost, but no data;
-63: the format has nothing to check.`,
+63: the format has nothing to check.
+
+With --os the operating system in FILE, a registered image or a volume is looked at instead: is it fit for import into a
+cloud? Each line is a code, a result (pass, fail, warn, unknown) and the reason.
+Exit code 0: no check fails; 1: one does; 3: there is no such image, or no operating system; 4: not supported; 5: damage.`,
 		Example: "  imsfs check disk.zvhd2",
 		Args:    exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if system {
+				place.image.format, place.allow = opts.format, opts.allow
+				return checkSystem(cmd.Context(), env, place, args[0], opts.json)
+			}
 			return check(cmd.Context(), env, opts, args[0])
 		},
 	}
 	formatFlag(env, cmd, &opts.format, "format", "f", "take FILE for this format instead of looking at its content")
 	allowFlag(cmd, &opts.allow)
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&system, "os", false, "check the operating system inside for import into a cloud")
 	return cmd
 }
 

@@ -40,6 +40,11 @@ check has qemu-img's:
   2    damage
   3    space is lost, but no data
   63   the format has nothing to check (raw)
+
+inspect, partitions, ls-files, cat, cp, find, du, df, tar, hash and diff have besides 0, 1 and 2:
+  3    there is no such image, slice or file
+  4    a file system or a feature of it is not supported
+  5    damage
 `
 
 // verdict ends a command that did its work and has told what it found: the exit code says it once more.
@@ -62,6 +67,7 @@ var errNoChecks = errors.New("the format has nothing that could be checked")
 func exitCode(verb string, err error) int {
 	var v verdict
 	var usage *usageError
+	var in *insideError
 	switch {
 	case err == nil:
 		return exitOK
@@ -69,6 +75,8 @@ func exitCode(verb string, err error) int {
 		return int(v)
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.As(err, &in):
+		return in.code
 	case errors.Is(err, errNoChecks):
 		return exitNoChecks
 	case verb == "compare":

@@ -97,6 +97,7 @@ by its content unless -f names it.`,
 		newDigest(env),
 		newOpen(env),
 	)
+	group(root, "Inside an image, without mounting it:", insideCommands(env)...)
 	root.AddCommand(
 		newFormats(env),
 		newVersion(env),

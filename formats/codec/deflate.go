@@ -20,19 +20,26 @@ func (d *Deflate) Decode(dst, src []byte) error {
 
 // decode is Decode, and returns the length of the stream, too.
 func (d *Deflate) decode(dst, src []byte) (end int, err error) {
+	n, end, err := d.upTo(dst, src)
+	if err == nil && n != len(dst) {
+		err = lengthError("deflate", uint64(n), len(dst))
+	}
+	return end, err
+}
+
+// upTo is decode for a stream of at most len(dst) bytes, and returns how many it has.
+func (d *Deflate) upTo(dst, src []byte) (n, end int, err error) {
 	f, _ := d.decoders.Get().(*inflater)
 	if f == nil {
 		f = new(inflater)
 	}
 	defer d.decoders.Put(f)
-	n, err := f.inflate(dst, src)
+	n, err = f.inflate(dst, src)
 	switch {
 	case errors.Is(err, errDeflateRoom):
-		return 0, tooLong("deflate", len(dst))
+		return 0, 0, tooLong("deflate", len(dst))
 	case err != nil:
-		return 0, err
-	case n != len(dst):
-		return 0, lengthError("deflate", uint64(n), len(dst))
+		return 0, 0, err
 	}
-	return f.end(), nil
+	return n, f.end(), nil
 }

@@ -156,16 +156,17 @@ func (f *inflater) block(dst []byte, out int) (int, error) {
 		}
 		f.drop(e)
 		distance := int(e>>entryValue) + int(f.take(e>>entryExtra&15))
-		switch {
-		case distance > out:
+		if distance > out {
 			return out, errDeflateFar
-		case length > len(dst)-out:
-			return out, errDeflateRoom
 		}
-		for i := range length {
+		fits := min(length, len(dst)-out)
+		for i := range fits {
 			dst[out+i] = dst[out+i-distance]
 		}
-		out += length
+		out += fits
+		if fits < length {
+			return out, errDeflateRoom
+		}
 	}
 	return out, err
 }

@@ -22,6 +22,7 @@ func BenchmarkDisk(b *testing.B) {
 		_, err := d.WriteAt(b.Context(), make([]byte, 1<<20), off)
 		must(b, err)
 	}
+	must(b, d.Flush())
 	for _, c := range []struct {
 		name string
 		do   func() error

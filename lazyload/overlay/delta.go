@@ -22,8 +22,8 @@ type delta struct {
 	dirty    atomic.Bool            // a page is
 	unsynced atomic.Bool            // data was written since the last flush began
 	units    atomic.Int64           // that are written
-	damage   error                  // what was found and got over
-	failed   error                  // of a sync: what the files have is not known any more; guarded by Disk.flushing
+	damage   error                  // damage that a salvage opened the delta with
+	failed   error                  // of a sync: the files' content is unknown since; guarded by Disk.flushing
 
 	budget atomic.Int64 // bytes that may be written before the free space is looked at again
 
@@ -117,8 +117,8 @@ func (d *delta) checkSum() {
 	}
 }
 
-// readSums opens the checksums. After a kill they say what was written since the last flush; and they know the states of a
-// bitmap that is damaged.
+// readSums opens the checksums. After a kill they hold the states of units that were written since
+// the last flush. They also know the states of a damaged bitmap.
 func (d *delta) readSums() error {
 	if d.Sums == nil {
 		return nil
@@ -240,152 +240,6 @@ func (d *delta) begin() error {
 // Close also ends the mapping.
 func (d *delta) Close() error { return errors.Join(d.sums.close(), d.Files.Close()) }
 
-// readHeader takes the younger of the copies that are whole. They differ only if a kill came in between.
-func (d *delta) readHeader() error {
-	found := false
-	var rule string
-	for i := range int64(2) {
-		b := make([]byte, headerSize)
-		if _, err := d.Bitmap.ReadAt(b, i*headerSize); errors.Is(err, io.EOF) {
-			return d.broken(0, "it ends within its header")
-		} else if err != nil {
-			return err
-		}
-		h, broken, err := parseHeader(b)
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: %w", d.Name, err)
-		case broken != "":
-			rule = broken
-		case !found || h.seq > d.seq:
-			d.header, found = h, true
-		}
-	}
-	if !found {
-		return d.broken(0, "both copies of the header: "+rule)
-	}
-	return nil
-}
-
-// checkBitmapSize compares the bitmap's size with what the header says.
-func (d *delta) checkBitmapSize() error {
-	n, err := d.Bitmap.Size()
-	if err == nil && n < bitmapSize(d.size) {
-		err = d.broken(n, fmt.Sprintf("it ends there, and a disk of %d bytes needs %d", d.size, bitmapSize(d.size)))
-	}
-	return err
-}
-
-// checkDataSize does so for the data. After a kill its size may differ.
-func (d *delta) checkDataSize() error {
-	n, err := d.Data.Size()
-	if err != nil {
-		return err
-	}
-	if n != d.size && d.clean {
-		return &DamagedError{File: d.Name, Off: min(n, d.size), Rule: fmt.Sprintf("the file has %d bytes, the disk %d", n, d.size)}
-	}
-	return nil
-}
-
-func (d *delta) readPages() error {
-	end, err := d.Bitmap.Size()
-	if err != nil {
-		return err
-	}
-	for i := max(end-pagesAt, 0) / pageStride; i < int64(len(d.pages)); i++ {
-		d.pages[i].Store(lost()) // the file ends too early, which was found
-	}
-	slots := make([]byte, pageStride)
-	for i := int64(0); i < int64(len(d.pages)); i++ {
-		at, err := d.Bitmap.NextData(pagesAt + i*pageStride)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		i = (at - pagesAt) / pageStride
-		if i >= int64(len(d.pages)) || d.pages[i].Load() != nil {
-			return nil
-		}
-		if _, err := d.Bitmap.ReadAt(slots, pagesAt+i*pageStride); err != nil {
-			return err
-		}
-		p, err := d.parsePage(slots, i)
-		if err != nil {
-			if err := d.found(err); err != nil {
-				return err
-			}
-		}
-		if p != nil {
-			d.pages[i].Store(p)
-			d.units.Add(p.written())
-		}
-	}
-	return nil
-}
-
-// parsePage returns the younger of a page's two slots, nil if none was written. A slot that is broken is what a power cut
-// left of a flush that did not come to its end: the other one counts, and the page is written again. In a delta that was
-// closed, the sum of all pages tells whether the broken slot was the one that counts.
-func (d *delta) parsePage(slots []byte, number int64) (*page, error) {
-	var seqs [2]uint64
-	broken := false
-	for s := range seqs {
-		seq, why := slotSeq(slots[s*pageSize:][:pageSize], number, int64(s))
-		if seqs[s] = seq; why == "" {
-			continue
-		}
-		at := pagesAt + number*pageStride + int64(s)*pageSize
-		if broken {
-			return lost(), d.broken(at, fmt.Sprintf("page %d, slot %d: %s", number, s, why))
-		}
-		broken = true
-	}
-	young := 0
-	if seqs[1] > seqs[0] {
-		young = 1
-	}
-	if seqs[young] == 0 && broken {
-		return d.rewritten(), nil
-	}
-	if seqs[young] == 0 {
-		return nil, nil
-	}
-	p := decode(slots[young*pageSize:][:pageSize], seqs[young])
-	if broken {
-		p.torn = true
-		p.dirty.Store(true)
-		d.dirty.Store(true)
-	}
-	return p, nil
-}
-
-// rewritten is a page without content whose broken slot is to be written again.
-func (d *delta) rewritten() *page {
-	p := &page{torn: true}
-	p.dirty.Store(true)
-	d.dirty.Store(true)
-	return p
-}
-
-// checkEnd refuses a data file that ends before what is written in it.
-func (d *delta) checkEnd() error {
-	n, err := d.Data.Size()
-	if err != nil || n >= d.size {
-		return err
-	}
-	for u := n / Unit; u < units(d.size); {
-		s, run := d.run(u, units(d.size))
-		if s == written {
-			return &DamagedError{File: d.Name, Off: n, Rule: fmt.Sprintf("the file ends there, and unit %d at %#x is written", u, u*Unit)}
-		}
-		u += run
-	}
-	return nil
-}
-
 // state returns where a unit's bytes are.
 func (d *delta) state(u int64) state {
 	p := d.pages[u/pageUnits].Load()
@@ -430,7 +284,7 @@ func (d *delta) set(u, end int64, s state) {
 	at := &d.pages[u/pageUnits]
 	p := at.Load()
 	if p == nil {
-		at.CompareAndSwap(nil, &page{}) // who holds another region of it may be first
+		at.CompareAndSwap(nil, &page{}) // the holder of another region of the page may be first
 		p = at.Load()
 	}
 	first := u / pageUnits * pageUnits
@@ -438,17 +292,4 @@ func (d *delta) set(u, end int64, s state) {
 		d.units.Add(more)
 		d.dirty.Store(true)
 	}
-}
-
-// pagesSum is the checksum of what the file has: each page's number, sequence number and checksum.
-func (d *delta) pagesSum() uint32 {
-	var b []byte
-	for i := range d.pages {
-		if p := d.pages[i].Load(); p != nil && p.seq > 0 {
-			b = binary.LittleEndian.AppendUint64(b, uint64(i))
-			b = binary.LittleEndian.AppendUint64(b, p.seq)
-			b = binary.LittleEndian.AppendUint32(b, p.sum)
-		}
-	}
-	return checksum(b)
 }

@@ -30,8 +30,8 @@ func (d Dir) file(n uint64, suffix string) string {
 	return filepath.Join(d.path, strconv.FormatUint(n, 10)+suffix)
 }
 
-// Create makes an empty delta for a disk of size bytes to whose first limit bytes what is below shows through. That it is there is as
-// durable as the next note.
+// Create makes an empty delta for a disk of size bytes. The part below limit shows the layers
+// below. The names of the files are durable after the next PutNote.
 func (d Dir) Create(n uint64, size, limit int64) (err error) {
 	f, err := d.open(n, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
@@ -72,8 +72,8 @@ func (d Dir) open(n uint64, flags int) (Files, error) {
 	return files, nil
 }
 
-// Floor is what writes to deltas leave free on their file system, so that commands that free space, a stop and a start of
-// the daemon still work.
+// Floor is the space that writes to deltas leave free on their file system, so that commands that
+// free space, a stop and a start of the daemon still work.
 const Floor = 40 << 20
 
 func (d Dir) free() (int64, error) {
@@ -92,7 +92,7 @@ func (d Dir) Aside() ([]string, error) {
 	return filepath.Glob(d.path + ".old-*")
 }
 
-// DropAside deletes a directory that SetAside made. It is the only way in which what was set aside is deleted.
+// DropAside deletes a directory that SetAside made. Nothing else deletes one.
 func (d Dir) DropAside(path string) error {
 	there, err := d.Aside()
 	if err != nil {
@@ -104,7 +104,7 @@ func (d Dir) DropAside(path string) error {
 	return os.RemoveAll(path)
 }
 
-// Remove deletes a delta; one that is not there, or only half, is no error.
+// Remove deletes a delta. A delta that is missing, or half missing, is not an error.
 func (d Dir) Remove(n uint64) error {
 	var errs []error
 	for _, suffix := range []string{sumsSuffix, bitmapSuffix, dataSuffix} {
@@ -113,8 +113,8 @@ func (d Dir) Remove(n uint64) error {
 	return errors.Join(errs...)
 }
 
-// Untouched reports whether nothing was ever written to a delta: what there is of its files has no data, apart from the
-// header.
+// Untouched reports whether nothing was ever written to a delta: those of its files that exist
+// have no data after the header.
 func (d Dir) Untouched(n uint64) bool {
 	for suffix, from := range map[string]int64{dataSuffix: 0, bitmapSuffix: pagesAt, sumsSuffix: sumsHead} {
 		f, err := os.Open(d.file(n, suffix))

@@ -9,18 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// File is what a delta needs of a file.
+// File is a file of a delta.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
-	// Sync makes durable what was written, as fdatasync does.
+	// Sync makes all writes durable, as fdatasync does.
 	Sync() error
 	// Punch makes a range zeros and gives its space back; it may do nothing.
 	Punch(off, n int64) error
-	// NextData returns the first offset at or behind off that is not in a hole; io.EOF if there is none.
+	// NextData returns the first offset from off on that is not in a hole; io.EOF if there is
+	// none.
 	NextData(off int64) (int64, error)
 }
 
@@ -28,8 +29,8 @@ type File interface {
 type Files struct {
 	Name         string // for errors; the bitmap's is Name.bitmap
 	Data, Bitmap File
-	Sums         File   // nil: the delta has no checksums, and a kill loses what was not flushed
-	Boot         string // identifies the run of the kernel: what it holds in memory survives a kill
+	Sums         File   // nil: the delta has no checksums, and a kill loses writes that were not flushed
+	Boot         string // identifies the run of the kernel: its page cache survives a kill
 
 	// Free returns how many bytes the file system has left. Writes to new units stop at Floor; nil: they stop when it is full.
 	Free  func() (int64, error)
@@ -101,7 +102,7 @@ func (f osFile) Unmap(b []byte) error { return unix.Munmap(b) }
 
 func (f osFile) Release(b []byte) error { return unix.Madvise(b, unix.MADV_DONTNEED) }
 
-// Reserve writes what is there again where a file system cannot reserve.
+// Reserve rewrites the range where a file system cannot reserve.
 func (f osFile) Reserve(off, n int64) error {
 	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
 	if errors.Is(err, unix.EOPNOTSUPP) {

@@ -5,10 +5,10 @@ import (
 	"sync/atomic"
 )
 
-// Flush makes durable what was written, zeroed or discarded before it was called. The order is what a power cut must not
-// change: first the data is synced, then the pages of the bitmap that name it are written and synced. Flushes that come while
-// one is under way share the next. When a sync fails, the kernel may have forgotten what it could not write: from then on
-// the disk takes neither writes nor flushes.
+// Flush makes all changes durable that were made before it was called. First the data are synced,
+// then the bitmap's pages that name them are written and synced, so that a power cut never leaves
+// a page without its data. Flushes that arrive while one runs share the next. After a failed sync
+// the kernel may have dropped writes, so the disk takes no more writes and flushes.
 func (d *Disk) Flush() error {
 	want := d.asked.Add(1)
 	d.flushing.Lock()
@@ -41,7 +41,7 @@ func (d *Disk) giveUp() {
 	}
 }
 
-// flush is Flush for who holds flushing, and mu one way or the other.
+// flush does the work of Flush. The caller holds flushing, and mu in either mode.
 func (d *Disk) flush() error {
 	if d.readOnly != nil {
 		return d.readOnly
@@ -49,7 +49,7 @@ func (d *Disk) flush() error {
 	if err := d.sumPartial(d.top()); err != nil {
 		return err
 	}
-	if d.pending != nil { // first, as what is on top may need it
+	if d.pending != nil { // first, because the top one may need it
 		if err := d.sumPartial(d.pending); err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (d *Disk) sumUnit(one *delta, u int64, buf []byte) error {
 	return one.sums.put(u, u+1, written, func(int64) uint32 { return sumOf(buf) })
 }
 
-// flushWritten flushes what was written since the last one began.
+// flushWritten flushes all writes since the last flush began.
 func (d *delta) flushWritten() error {
 	unsynced := d.unsynced.Swap(false)
 	err := d.flush(unsynced)
@@ -117,7 +117,8 @@ func (d *delta) flush(unsynced bool) error {
 	if d.failed != nil {
 		return d.failed
 	}
-	// The pages are copied before the data is synced: what they name has been written by then.
+	// The pages are copied before the data are synced, because the units they name have been
+	// written by then.
 	dirty := d.dirtyPages()
 	err := d.write(dirty, unsynced)
 	if err != nil {
@@ -135,7 +136,7 @@ func (d *delta) write(dirty []snapshot, unsynced bool) error {
 			return err
 		}
 	}
-	if unsynced || len(dirty) > 0 { // what a page names may have been written since unsynced was looked at
+	if unsynced || len(dirty) > 0 { // a unit that a page names may be newer than the look at unsynced
 		if err := d.sync(d.Data); err != nil {
 			return err
 		}
@@ -196,13 +197,13 @@ func (d *delta) writeHeader(h header) error {
 		}
 	}
 	d.seq, d.clean, d.sum = h.seq, h.clean, h.sum
-	if h.size != d.size || h.limit != d.limit { // only then nobody reads them
+	if h.size != d.size || h.limit != d.limit { // else concurrent readers would race
 		d.size, d.limit = h.size, h.limit
 	}
 	return nil
 }
 
-// seal says that the delta is as it was flushed, so that damage can be told from what a power cut leaves.
+// seal marks the delta as clean, so that later damage can be told from the traces of a power cut.
 func (d *delta) seal() error {
 	if d.clean || d.failed != nil {
 		return d.failed
@@ -232,7 +233,7 @@ func (d *delta) unseal() error {
 	return d.writeHeader(h)
 }
 
-// mend puts right what a kill in the middle of a Resize left.
+// mend completes a Resize that a kill cut off.
 func (d *delta) mend() error {
 	n, err := d.Data.Size()
 	if err == nil && n != d.size {
@@ -245,7 +246,7 @@ func (d *delta) mend() error {
 	return d.Bitmap.Truncate(bitmapSize(d.size)) // pages of a larger disk must not come back when it grows again
 }
 
-// forget makes all units behind size absent.
+// forget makes all units past size absent.
 func (d *delta) forget(size int64) {
 	d.pages = d.pages[:min(pages(size), int64(len(d.pages)))]
 	for u := units(size); u < int64(len(d.pages))*pageUnits; {
@@ -259,7 +260,7 @@ func (d *delta) forget(size int64) {
 	}
 }
 
-// resize changes the size: what comes on top is zeros, also when it was cut off before.
+// resize changes the size. New space reads as zeros, also where the disk was cut off before.
 func (d *delta) resize(size int64) error {
 	if err := d.Bitmap.Truncate(bitmapSize(max(size, d.size))); err != nil {
 		return err

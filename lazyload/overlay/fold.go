@@ -12,12 +12,13 @@ const (
 	foldPages = 64     // how many pages are folded between two flushes, which copy them all
 )
 
-// Fold makes one of the two lowest deltas below the top one: what the upper of them has is moved down into the lower. Nobody writes
-// to either, and where the upper has something the lower is not seen: so readers and writers go on, and a kill leaves what reads the
-// same. When all of it is durable, leave is called, which says so durably wherever it is kept which deltas there are; then the upper
-// delta, the lowest but one, is closed. No other Fold and no Rebase may be running, and no Frozen of these be read.
+// Fold merges the two lowest deltas below the top one: the upper's content moves down into the
+// lower. Writers use neither, and the lower is hidden where the upper has content, so readers and
+// writers go on, and a kill changes nothing that is read. When all is durable, Fold calls leave,
+// which must record durably that the upper delta is gone. Then it closes the upper, the lowest but
+// one. No other Fold and no Rebase may run, and no Frozen of these deltas may be read.
 func (d *Disk) Fold(ctx context.Context, leave func() error) error {
-	if err := d.Flush(); err != nil { // which also makes durable what a Freeze could not
+	if err := d.Flush(); err != nil { // also for a Freeze whose flush failed
 		return err
 	}
 	upper, lower, err := d.lowest()
@@ -56,17 +57,17 @@ func (d *Disk) lowest() (upper, lower *delta, err error) {
 	return d.stack.deltas[n-2], d.stack.deltas[n-1], nil
 }
 
-// fit gives the lower delta the upper one's size, and takes from it what was cut off since. All wait meanwhile, as for the resize that
-// was; mostly there was none.
+// fit gives the lower delta the upper one's size, and cuts off the part that the upper hides. All wait
+// meanwhile, as for a resize; mostly there is nothing to do.
 func (d *Disk) fit(lower, upper *delta) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := lower.begin()
 	if err == nil {
-		err = lower.mend() // what a kill left of a fold before this one
+		err = lower.mend() // a kill may have cut off an earlier fold
 	}
 	if err == nil {
-		err = lower.flush(false) // what is mended must not come back with a larger size
+		err = lower.flush(false) // the mended part must not come back with a larger size
 	}
 	if err == nil && upper.limit < lower.size {
 		err = lower.resize(upper.limit)

@@ -14,17 +14,17 @@ const (
 	version     = 1
 
 	headerSize = pageSize
-	headerSum  = 52 // the last field; what is behind it is zero
+	headerSum  = 52 // the last field; zeros follow
 	pagesAt    = 2 * headerSize
 	pageStride = 2 * pageSize
 	isClean    = 1
 )
 
-// header is what a bitmap file begins with.
+// header is the beginning of a bitmap file.
 type header struct {
 	seq   uint64 // grows with each header that is written
 	size  int64  // of the disk
-	limit int64  // what is below shows through up to here
+	limit int64  // the end of the part that shows the layers below
 	clean bool   // nothing was written since sum was made
 	sum   uint32 // of the numbers, sequence numbers and checksums of all pages; 0 if not clean
 }
@@ -79,7 +79,7 @@ func parseHeader(b []byte) (h header, broken string, err error) {
 // pages is how many pages a disk of size bytes has.
 func pages(size int64) int64 { return (units(size) + pageUnits - 1) / pageUnits }
 
-// units is how many units a disk of size bytes has; the last may be partly behind its end.
+// units is how many units a disk of size bytes has. The last may extend past its end.
 func units(size int64) int64 { return (size + Unit - 1) / Unit }
 
 // bitmapSize is the size of the bitmap file of a disk of size bytes.

@@ -41,7 +41,7 @@ func (d Dir) PutNote(n uint64, text []byte) error {
 // Note returns a note's text; iofs.ErrNotExist.
 func (d Dir) Note(n uint64) ([]byte, error) { return os.ReadFile(d.file(n, noteSuffix)) }
 
-// RemoveNote deletes a note; one that is not there, or was never finished, is no error.
+// RemoveNote deletes a note. A missing or unfinished one is not an error.
 func (d Dir) RemoveNote(n uint64) error {
 	return errors.Join(removed(d.file(n, newNoteSuffix)), removed(d.file(n, noteSuffix)))
 }

@@ -1,19 +1,20 @@
 // Package overlay is a writable disk over a read-only one.
 //
-// What is written goes into a delta: a sparse file with the disk's own offsets, and beside it a bitmap that says of each
-// Unit where its bytes are: below (absent), in the file (written), or nowhere (zero). A Disk is a stack of deltas, the
-// topmost of which takes writes, over a Base or over nothing. Freeze puts a new delta on top, so that what is below stands
-// still and can be made an image of; Rebase takes it away when that is done, and Fold makes one of two that stand still.
+// Writes go into a delta: a sparse file with the disk's own offsets, a bitmap that holds the state of each Unit, and a file
+// of checksums. A unit's bytes are below (absent), in the file (written), or nowhere (zero). A Disk is a stack of deltas
+// over a Base, or over nothing; the top delta takes the writes. Freeze puts a new delta on top, so that an image can be
+// made of the others. Rebase then drops them, and Fold merges two of them.
 //
-//	write, zero       one pwrite where the unit is written already; else a unit is filled and its state changes
-//	read              a read and the extents, joined from all of the stack
-//	flush             what makes durable, and in which order
-//	resize, freeze    what needs all others to wait
-//	fold              what does not, but for a moment
-//	delta, page       one pair of files; their layout is docs/overlay.md
-//	dir, notes        the directory they are in, and what their owner keeps beside them
+//	write, zero       one pwrite if the unit is written already; else a unit is filled and its state changes
+//	read              reads and extents, joined from all of the stack
+//	flush             the order in which a flush makes things durable
+//	resize, freeze    operations that make all others wait
+//	fold              an operation that makes them wait for a moment
+//	delta, page       the data file and the bitmap; docs/overlay.md has the layout
+//	sums, verify      the checksums, which also outlive the process
+//	dir, notes        the directory of deltas, and the notes that their owner keeps there
 //
-// It knows files and a base, but no image, no name and no kernel.
+// The package knows files and a base. It knows no images, no names and no kernel.
 package overlay
 
 import (
@@ -27,22 +28,23 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Unit is what a delta has or has not: the most that a small write copies from the base.
+// Unit is the size of the pieces that a delta keeps a state for. A small write copies at most one
+// from the base.
 const Unit = 4096
 
 // MaxSize is the largest disk.
 const MaxSize = 64 << 40
 
-// Base is what is below the deltas: an immutable disk.
+// Base is an immutable disk below the deltas.
 type Base interface {
 	Size() int64
-	// ReadAt is io.ReaderAt's.
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	// Extent returns the run of one state that starts at off, at least 1 and at most n bytes long.
 	Extent(ctx context.Context, off, n int64) (formats.Extent, error)
 }
 
-// region is what one lock guards while units of it change their state; a page has a whole number of them.
+// region is the part of the disk that one lock guards while states change. A page has a whole
+// number of regions.
 const (
 	region      = 1 << 20
 	regionUnits = region / Unit
@@ -51,7 +53,7 @@ const (
 
 // Disk is an open disk. It is safe for concurrent use. Writes that overlap end in some order, unit by unit.
 type Disk struct {
-	// mu is held for reading by all that reads and writes, and for writing by what changes the stack or the size.
+	// mu is read-locked by reads and writes, and locked by changes of the stack or the size.
 	mu       sync.RWMutex
 	stack    stack
 	readOnly error // why nothing can be written, nil if it can
@@ -64,9 +66,9 @@ type Disk struct {
 	pending  *delta // was frozen, and is not durable yet; nil: all below the top is
 }
 
-// Open opens a disk: its deltas, the topmost in front, over base, which may be nil. The files are the Disk's from then on, also if
-// it fails. A delta that is damaged is a DamagedError; with salvage it is opened nevertheless, for reading only, and only what the
-// damage hits cannot be read. Damage is then what was found.
+// Open opens a disk of deltas, the top one first, over base, which may be nil. The Disk owns the
+// files from then on, also after an error. A damaged delta is a DamagedError. With salvage it is
+// opened for reading only: reads that meet the damage fail, and Damage returns the reason.
 func Open(deltas []Files, base Base, salvage bool) (d *Disk, err error) {
 	d = &Disk{stack: stack{base: base}}
 	defer func() {
@@ -147,7 +149,7 @@ func (d *Disk) Close() error {
 	return errors.Join(err, d.stack.close())
 }
 
-// inside refuses what is not in the disk; the caller holds mu.
+// inside rejects a range that is not in the disk. The caller holds mu.
 func (d *Disk) inside(off, n int64) error {
 	if size := d.top().size; off < 0 || n < 0 || off > size-n {
 		return fmt.Errorf("%d bytes at %d of a disk of %d bytes: %w", n, off, size, iofs.ErrInvalid)

@@ -35,10 +35,10 @@ const (
 	pageMagic = "page"
 )
 
-// page is the states of pageUnits units. A word is changed by who holds the lock of its region.
+// page holds the states of pageUnits units. A word is changed under the lock of its region.
 type page struct {
 	words [pageWords]atomic.Uint64
-	dirty atomic.Bool // differs from what is in the file, or will
+	dirty atomic.Bool // the file has, or will have, an older version
 
 	torn   bool // one of its slots is broken
 	isLost bool // both are
@@ -143,3 +143,17 @@ func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 // slotSum is the checksum that a slot bears.
 func slotSum(slot []byte) uint32 { return binary.LittleEndian.Uint32(slot) }
+
+// pagesSum is the checksum over all pages in the file: number, sequence number and checksum of
+// each.
+func (d *delta) pagesSum() uint32 {
+	var b []byte
+	for i := range d.pages {
+		if p := d.pages[i].Load(); p != nil && p.seq > 0 {
+			b = binary.LittleEndian.AppendUint64(b, uint64(i))
+			b = binary.LittleEndian.AppendUint64(b, p.seq)
+			b = binary.LittleEndian.AppendUint32(b, p.sum)
+		}
+	}
+	return checksum(b)
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// stack is deltas, the topmost in front, and what they lie on. Its levels are counted from the top.
+// stack is deltas, the top one first, over a base. Levels count from the top.
 type stack struct {
 	deltas []*delta
 	base   Base // nil: nothing
@@ -26,7 +26,7 @@ func (d *Disk) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err == nil || !errors.As(err, &damage) || !damage.sum {
 		return n, err
 	}
-	// A write that goes on beside the read looks like damage. So it is read again while nobody writes.
+	// A concurrent write looks like damage. So the range is read again while all writers wait.
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.stack.ReadAt(ctx, p, off)
@@ -48,13 +48,13 @@ func (s stack) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-// read fills p with what the levels from this one on have at off.
+// read fills p with the bytes at off, as this level and those below have them.
 func (s stack) read(ctx context.Context, level int, p []byte, off int64) error {
 	if level == len(s.deltas) {
 		return s.readBase(ctx, p, off)
 	}
 	d := s.deltas[level]
-	// What is below is only seen up to the limit; and a delta may end before those above it.
+	// Only the part up to the limit shows the layers below. A delta may end before those above it.
 	if end := max(d.size-off, 0); int64(len(p)) > end {
 		clear(p[end:])
 		p = p[:end]
@@ -84,7 +84,7 @@ func (s stack) read(ctx context.Context, level int, p []byte, off int64) error {
 	return nil
 }
 
-// readData reads what is written in the delta, and compares each unit with its sum.
+// readData reads units that are written in the delta, and compares each with its sum.
 func (d *delta) readData(p []byte, off int64) error {
 	if d.sums == nil {
 		return d.readPlain(p, off)
@@ -210,7 +210,7 @@ func (s stack) extent(ctx context.Context, level int, off, n int64) (formats.Ext
 	var state state
 	state, e.Len = d.bytes(off, min(n, d.size-off))
 	switch {
-	case state == written || state == damaged: // who reads it is told
+	case state == written || state == damaged: // a read of it returns the error
 		e.State = formats.Data
 	case state == zero:
 		e.State = formats.Zero

@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// Resize makes the disk larger or smaller, durably. What comes on top reads as zeros.
+// Resize makes the disk larger or smaller, durably. New space reads as zeros.
 func (d *Disk) Resize(size int64) error {
 	if size < 0 || size > MaxSize {
 		return fmt.Errorf("a disk of %d bytes: it may have %d: %w", size, int64(MaxSize), iofs.ErrInvalid)
@@ -27,10 +27,10 @@ func (d *Disk) Resize(size int64) error {
 	return d.top().resize(size)
 }
 
-// Freeze puts a new, empty delta on top, of the disk's size and with all of it seen through. What is below stands still from
-// then on; it is returned as a disk of its own. Writers wait for the exchange only: what was written is made durable behind it, before
-// anything that is written then. The files are the Disk's if a Frozen is returned; with an error beside it, it is not durable yet, and the
-// next Flush tries again.
+// Freeze puts a new, empty delta on top, through which all of the disk shows, and returns the
+// deltas below as a Frozen. Writers wait only for the exchange. Earlier writes are made durable
+// after it, before any later write is. The Disk owns the files if a Frozen is returned. A Frozen
+// beside an error is not durable yet; the next Flush tries again.
 func (d *Disk) Freeze(f Files) (frozen *Frozen, err error) {
 	top, err := openDelta(f, false)
 	if err != nil {
@@ -41,10 +41,10 @@ func (d *Disk) Freeze(f Files) (frozen *Frozen, err error) {
 			err = errors.Join(err, top.sums.close())
 		}
 	}()
-	if err := top.begin(); err != nil { // now, as nobody waits for it yet
+	if err := top.begin(); err != nil { // now, because no writer waits for it yet
 		return nil, err
 	}
-	if err := d.Flush(); err != nil { // so that who flushes behind the exchange need not wait for all of it
+	if err := d.Flush(); err != nil { // so that a flush after the exchange is short
 		return nil, err
 	}
 	d.flushing.Lock()
@@ -60,12 +60,13 @@ func (d *Disk) Freeze(f Files) (frozen *Frozen, err error) {
 		d.giveUp()
 		return &Frozen{below}, err
 	}
-	// It is durable without that: what fails is only how surely damage is told.
+	// The delta is durable already. Without the seal, later damage is harder to tell.
 	_ = below.deltas[0].seal()
 	return &Frozen{below}, nil
 }
 
-// push puts a delta on top, while all wait, and returns what is below. The caller holds flushing.
+// push puts a delta on top, while all wait, and returns the stack below it. The caller holds
+// flushing.
 func (d *Disk) push(top *delta) (below stack, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -83,8 +84,8 @@ func (d *Disk) push(top *delta) (below stack, err error) {
 	return below, nil
 }
 
-// Rebase puts the topmost delta on another base, which must read as what is below it, and closes the other deltas. It returns the
-// base that was there; nobody reads it any more.
+// Rebase puts the top delta on another base, which must read as the layers below it do, and closes
+// the other deltas. It returns the old base, which is no longer read.
 func (d *Disk) Rebase(base Base) (Base, error) {
 	d.mu.Lock()
 	old := d.stack
@@ -93,13 +94,14 @@ func (d *Disk) Rebase(base Base) (Base, error) {
 	return old.base, stack{deltas: old.deltas[1:]}.close()
 }
 
-// Frozen is what a Freeze stopped. It can be read until the Rebase.
+// Frozen is a stack that a Freeze stopped. It can be read until the Rebase.
 type Frozen struct{ stack }
 
 // Size is its size in bytes.
 func (f *Frozen) Size() int64 { return f.size() }
 
-// Changed returns the first range at or behind off that the deltas decide, and not the base; n is 0 if there is none.
+// Changed returns the first range from off on that the deltas decide, and not the base; n is 0 if
+// there is none.
 func (f *Frozen) Changed(off int64) (at, n int64) {
 	for size := f.size(); off < size; {
 		base, run := f.run(off, size-off)
@@ -111,7 +113,7 @@ func (f *Frozen) Changed(off int64) (at, n int64) {
 	return off, 0
 }
 
-// run tells whether what is at off is the base's, and for how many of n bytes that holds.
+// run reports whether the bytes at off are the base's, and for how many of n bytes that holds.
 func (f *Frozen) run(off, n int64) (base bool, run int64) {
 	for _, d := range f.deltas {
 		if off >= d.size {
@@ -126,7 +128,7 @@ func (f *Frozen) run(off, n int64) (base bool, run int64) {
 	return true, n
 }
 
-// Extent is Disk's.
+// Extent returns the run of one state that starts at off.
 func (f *Frozen) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	return f.joined(ctx, off, n)
 }

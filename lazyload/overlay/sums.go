@@ -16,16 +16,16 @@ import (
 )
 
 // sums is the third file of a delta: a word of 8 bytes for each unit, with its state and the CRC-32C of its bytes. The
-// file is mapped, so a word that was stored outlives the process. After a kill it says what the bitmap does not yet;
-// after a power cut, when parts of it may be older than others, all of it is dropped.
+// file is mapped, so a word that was stored outlives the process. After a kill it is newer than the bitmap. After a power
+// cut, when parts of it may be older than others, all of it is dropped.
 //
-// A word is 0 as long as nothing was said of its unit. Else its bits are, from the lowest: the sum (32; 0: none), the
+// A word is 0 until its unit is first written or zeroed. Else its bits are, from the lowest: the sum (32; 0: none), the
 // state and 1 (2), and a check of these and the unit's number (30).
 type sums struct {
 	file  File
 	boot  string // identifies the run of the kernel
 	bytes []byte // the mapping
-	words []uint64
+	words []atomic.Uint64
 	bare  bool // the delta had content before it had sums: a word of 0 tells nothing
 
 	reserving sync.Mutex
@@ -138,7 +138,7 @@ func (s *sums) remap(m mapped, size int64) error {
 	}
 	s.bytes = b
 	if count := (n - sumsHead) / wordSize; count > 0 {
-		s.words = unsafe.Slice((*uint64)(unsafe.Pointer(&b[sumsHead])), count)
+		s.words = unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&b[sumsHead])), count)
 	}
 	s.reserved = make([]atomic.Uint64, len(s.words)/wordsOfPage/64+1)
 	s.windows = make([]atomic.Uint64, len(s.words)/windowWords/64+1)
@@ -218,7 +218,7 @@ func guard(was bool, err *error) {
 		Addr() uintptr
 	})
 	if !ok {
-		panic(r)
+		panic(r) // bug: the panic is not a fault of the mapping, so the guarded code has a mistake
 	}
 	*err = fmt.Errorf("the checksums of a delta cannot be used: %w", fault)
 }
@@ -241,7 +241,7 @@ func (s *sums) touch(u int64) {
 	_ = s.file.(mapped).Release(s.bytes)
 }
 
-func (s *sums) at(u int64) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&s.words[u])) }
+func (s *sums) at(u int64) *atomic.Uint64 { return &s.words[u] }
 
 // put stores the words of units [u, end): a state and the sums of their bytes, which sum returns. Their space must be
 // reserved.
@@ -302,7 +302,7 @@ func check(u int64, low uint64) uint64 {
 	return h >> 34
 }
 
-// parseWord returns what a word that is not 0 says; good is false if it is damaged.
+// parseWord splits a word that is not 0; good is false if it is damaged.
 func parseWord(u int64, w uint64) (st state, sum uint32, good bool) {
 	low := w & (1<<34 - 1)
 	st = state(low>>32) - 1

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Verified is what a Verify looked at.
+// Verified is the result of a Verify.
 type Verified struct {
 	Units  int64 // that are written
 	Bare   int64 // of these, units that have no checksum yet
@@ -79,7 +79,7 @@ func (d *Disk) verifyUnit(one *delta, u int64, v *Verified, damaged func(error))
 	if u >= units(one.size) {
 		return nil
 	}
-	defer d.lock(u * Unit).Unlock() // nobody writes to it meanwhile
+	defer d.lock(u * Unit).Unlock() // writers of the unit wait
 	if one.state(u) != written {
 		return nil
 	}

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteAt writes p at off; all of it must be inside the disk. It returns how much was written before an error. What is
-// written survives the end of the process at once, and a power cut once Flush has returned.
+// WriteAt writes p at off; all of it must be inside the disk. It returns how much was written
+// before an error. A write outlives the process at once. It survives a power cut once Flush has
+// returned.
 func (d *Disk) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := d.lockToWrite(off, int64(len(p))); err != nil {
 		return 0, err
@@ -172,7 +173,8 @@ func (d *Disk) writeData(p []byte, off int64) error {
 // wholes are buffers of a unit.
 var wholes = sync.Pool{New: func() any { return new([Unit]byte) }}
 
-// makeWhole writes a unit that is not in the delta yet: p at off, which are in it, and around them what it had.
+// makeWhole writes a unit that is not in the delta yet: p at off, and around it the bytes that the
+// unit had.
 func (d *Disk) makeWhole(ctx context.Context, u int64, p []byte, off int64) error {
 	top := d.top()
 	buf := wholes.Get().(*[Unit]byte)

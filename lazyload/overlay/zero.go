@@ -6,10 +6,10 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// zeros are what parts of units are zeroed with. They are never written to.
+// zeros is the source for parts of units that become zeros. It is never written to.
 var zeros [Unit]byte
 
-// Zero makes n bytes at off zeros, and gives back what whole units of them take.
+// Zero makes n bytes at off zeros. It frees the space of whole units.
 func (d *Disk) Zero(ctx context.Context, off, n int64) error {
 	if err := d.lockToWrite(off, n); err != nil {
 		return err
@@ -25,7 +25,7 @@ func (d *Disk) Zero(ctx context.Context, off, n int64) error {
 	return nil
 }
 
-// Discard says that nobody needs n bytes at off any more: whole units of them are zeros from then on.
+// Discard makes the whole units in n bytes at off zeros, because the caller needs them no more.
 func (d *Disk) Discard(ctx context.Context, off, n int64) error {
 	first, end := units(off)*Unit, off+n
 	if end < d.Size() {
@@ -115,7 +115,7 @@ func (d *Disk) setZero(u, end int64) error {
 	return nil
 }
 
-// nothingBelow tells whether what is absent at off reads as zeros anyhow.
+// nothingBelow reports whether absent units at off read as zeros anyway.
 func (d *Disk) nothingBelow(off int64) bool {
 	return off >= d.top().limit || len(d.stack.deltas) == 1 && (d.stack.base == nil || off >= d.stack.base.Size())
 }

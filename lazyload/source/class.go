@@ -13,7 +13,7 @@ type Class int
 
 // Demand never waits for the others.
 const (
-	Demand  Class = iota // somebody waits for these bytes
+	Demand  Class = iota // a reader waits for these bytes
 	Window               // read ahead of a sequential reader
 	Hydrate              // a whole source, for no reader in particular
 )

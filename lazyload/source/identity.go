@@ -71,8 +71,8 @@ func (t Tag) touched(now Tag) bool {
 	return was != "" && was != now.Get(ChangeTime) && t.Get(Attributes) == now.Get(Attributes)
 }
 
-// Changed returns nil if now is the state that id names, and otherwise an error that says what has
-// changed. Properties that id does not have are not compared.
+// Changed returns nil if now is the state that id names, and otherwise an error that names the
+// change. Properties that id does not have are not compared.
 func (id Identity) Changed(location string, now Identity) error {
 	if id == now {
 		return nil

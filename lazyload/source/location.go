@@ -11,10 +11,10 @@ import (
 // written as a URL.
 const File = "file"
 
-// Location is a parsed place: a file's path, or a URL. The zero value is no place. Locations are
+// Location is a parsed place: a file's path, or a URL. The zero value is none. Locations are
 // comparable; two that differ may still be one place.
 type Location struct {
-	Scheme string // File, or what a URL begins with: "https", "s3"
+	Scheme string // File, or the scheme of a URL: "https", "s3"
 	Host   string // of a URL, with its port; a bucket's name
 	// Path is a file's path, or a URL's with its escapes as they were given, because a server may
 	// tell "%2F" from "/".
@@ -61,7 +61,7 @@ func withoutText(err error) error {
 	return err
 }
 
-// IsZero reports whether the location is no place.
+// IsZero reports whether the location is the zero value.
 func (l Location) IsZero() bool { return l == Location{} }
 
 // IsAbs reports whether the location means the same to every process.

@@ -14,7 +14,7 @@ type Kind interface {
 	Schemes() []string
 	// Open opens the source at a location.
 	Open(ctx context.Context, l Location) (Object, error)
-	// Identify returns the identity of what is at a location now, without opening it for reading.
+	// Identify returns the identity of the source at a location now, without opening it for reading.
 	Identify(ctx context.Context, l Location) (Identity, error)
 	// Directory returns what finds the neighbours of the source at a location.
 	Directory(ctx context.Context, l Location) (Directory, error)
@@ -79,7 +79,7 @@ func (o Opener) Open(ctx context.Context, l Location) (Object, error) {
 	return k.Open(ctx, l)
 }
 
-// Identify returns the identity of what is at a location now.
+// Identify returns the identity of the source at a location now.
 func (o Opener) Identify(ctx context.Context, l Location) (Identity, error) {
 	k, err := o.kind(l)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// ErrChanged matches every error about a source that is no longer in the state it had.
+// ErrChanged matches every error about a source whose state is not the one it had.
 var ErrChanged = errors.New("the source has changed")
 
 // Object is an open source. It is safe for concurrent use.
@@ -72,7 +72,7 @@ func Refuse(format string, args ...any) error {
 	return &refusal{fmt.Errorf(format, args...), iofs.ErrPermission}
 }
 
-// invalid returns an error for a text that is no location. It matches iofs.ErrInvalid.
+// invalid returns an error for a text that is not a location. It matches iofs.ErrInvalid.
 func invalid(format string, args ...any) error {
 	return &refusal{fmt.Errorf(format, args...), iofs.ErrInvalid}
 }

@@ -1,8 +1,9 @@
 // Package job runs work that outlives the command which began it.
 //
 // A Runner runs the jobs of one store and ends them all. A Slot belongs to one image, volume or
-// store, and holds its latest job: one at a time, others are refused. A verb that must have the slot
-// for itself takes a Claim, changes its records, and then starts the job, or releases the claim.
+// store, and holds its latest job: one at a time, others are refused. A verb that must have the
+// slot for itself takes a Claim, changes its records, and then starts the job, or releases the
+// claim.
 //
 // A job ends as one line of text (docs/control-files.md, "Jobs"), which stays until the next job.
 package job
@@ -58,6 +59,9 @@ func (j *Job) Progress(share float64, bytes int64) {
 	defer j.mu.Unlock()
 	j.share, j.bytes = min(max(share, 0), 1), bytes
 }
+
+// Share returns the share of work of which so much is done, for Progress.
+func Share(done, total int64) float64 { return float64(done) / float64(max(total, 1)) }
 
 func (j *Job) end(err error) {
 	j.mu.Lock()

@@ -102,7 +102,7 @@ func (s *File) Size() int64 { return s.size }
 // Allocated implements formats.Sparse.
 func (s *File) Allocated() int64 { return min(s.space, s.size) }
 
-// Space implements source.Spacer. It includes what the file system adds to the last block.
+// Space implements source.Spacer. It includes the unused rest of the last block.
 func (s *File) Space() int64 { return s.space }
 
 // Close closes the file; no read may be running.

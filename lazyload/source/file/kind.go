@@ -143,7 +143,7 @@ func (k Kind) outside(path string) error {
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return nil // opening it shows what is wrong with the path
+		return nil // the opening reports a wrong path
 	}
 	if rel, err := filepath.Rel(k.Except, real); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("the source %s lies in this tree itself: %w", path, iofs.ErrInvalid)

@@ -30,7 +30,7 @@ type object struct {
 	resolved *url.URL // where redirects led to; nil: ask at the location
 }
 
-// state is what the headers of an answer say about the state of a source.
+// state is the state of a source by the headers of an answer.
 type state struct {
 	total   int64
 	etag    string // a strong one, with its quotes; "" if there is none

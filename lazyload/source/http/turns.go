@@ -34,7 +34,7 @@ type turns struct {
 	hosts   map[string]*host
 }
 
-// host is what is known of a host's health.
+// host counts the failures of one host.
 type host struct {
 	failed int           // requests in a row; guarded by turns.mu
 	probes *rate.Limiter // one request a second while the host is down
