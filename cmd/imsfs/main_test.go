@@ -221,7 +221,7 @@ func TestHelpAndCompletion(t *testing.T) {
 		{"version", "imsfs "},
 		{"--version", "imsfs "},
 		{"store", "rebuild"},
-		{"help ctl", "prefetch [OFF] [LEN]"},
+		{"help ctl", "prefetch [OFF LEN]"},
 		{"help store sweep", "imsfs store sweep"},
 		{"__complete help con", "convert"},
 		{"completion bash", "complete"},
