@@ -106,10 +106,14 @@ func (d *disk) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return nil, 0, errno(d.m.log, "opening the disk of "+d.tree.Name, err)
 	}
 	h.direct = flags&syscall.O_DIRECT != 0
+	opened := uint32(fuse.FOPEN_PARALLEL_DIRECT_WRITES)
 	if d.tree.Constant {
-		return h, fuse.FOPEN_KEEP_CACHE, 0
+		opened = fuse.FOPEN_KEEP_CACHE
 	}
-	return h, fuse.FOPEN_PARALLEL_DIRECT_WRITES, 0
+	if !write { // a reader's close needs no answer, and does not wait for a server that hangs
+		opened |= fuse.FOPEN_NOFLUSH
+	}
+	return h, opened, 0
 }
 
 func (d *disk) open(ctx context.Context, write bool) (*diskHandle, error) {

@@ -16,7 +16,7 @@ import (
 func TestMountedFileSystem(t *testing.T) {
 	d := serve(t)
 	raw := d.file("ext4.raw")
-	mustRun(t, "mkfs.ext4", "-q", "-d", "..", raw, "64M") // this project's own sources
+	mustRun(t, "mkfs.ext4", "-q", "-d", "..", raw, "128M") // this project's own sources
 	for _, format := range written {
 		t.Run(format, func(t *testing.T) {
 			d.register(t, format, model{path: raw}.as(t, format))
