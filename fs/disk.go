@@ -42,6 +42,7 @@ func (d *disk) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut
 	size := d.tree.File.Size()
 	d.fill(&out.Attr, syscall.S_IFREG|mode, size)
 	out.Blocks = blocks(d.tree.File.Allocated())
+	d.own(&out.Attr)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.changed.IsZero() {
@@ -54,6 +55,21 @@ func (d *disk) Getattr(_ context.Context, _ fusefs.FileHandle, out *fuse.AttrOut
 		out.SetTimeout(lasting)
 	}
 	return 0
+}
+
+// own sets the owner of the disk. The kernel compares it with the caller when the disk is opened,
+// because the tree is mounted with default_permissions.
+func (d *disk) own(a *fuse.Attr) {
+	if d.tree.Owner == nil {
+		return
+	}
+	uid, gid := d.tree.Owner()
+	if uid >= 0 {
+		a.Uid = uint32(uid)
+	}
+	if gid >= 0 {
+		a.Gid = uint32(gid)
+	}
 }
 
 // Setattr refuses another size, which is for the command resize. Times may be set and are

@@ -26,7 +26,8 @@ func (s SystemChecks) Failed() bool {
 // ErrNoSystem is the error of Checks for a disk without an operating system.
 var ErrNoSystem = errors.New("no operating system was found")
 
-// Checks judges each operating system of the disk. today is a day as YYYY-MM-DD, for ends of support.
+// Checks judges each operating system of the disk. today is a day as YYYY-MM-DD, for ends of
+// support.
 func (l *Layout) Checks(ctx context.Context, today string) ([]SystemChecks, error) {
 	roots, err := l.Roots(ctx)
 	if err != nil {
@@ -70,8 +71,8 @@ func (l *Layout) subjects(ctx context.Context) []check.Slice {
 	return list
 }
 
-// unreplayed returns a root as a boot loader sees it, with the logs left alone. It is nil if no log of
-// the root or of its mounts was replayed.
+// unreplayed returns a root as a boot loader sees it, with the logs left alone. It is nil if no log
+// of the root or of its mounts was replayed.
 func (l *Layout) unreplayed(ctx context.Context, r Root) *system.View {
 	plain := func(s *Slice) (tree.Tree, bool) {
 		t, err := s.Tree(ctx)

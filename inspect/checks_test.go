@@ -24,7 +24,8 @@ func soundFiles() map[string]string {
 	return files
 }
 
-// TestPlantedFaults plants one fault each into a sound root. Its check must see it, and no other one.
+// TestPlantedFaults plants one fault each into a sound root. Its check must see it, and no other
+// one.
 func TestPlantedFaults(t *testing.T) {
 	passes := map[string]bool{"FSTAB-UUID": true, "FSTAB-DATA": true, "GRUB-UUID": true, "VIRTIO": true, "KERNEL": true, "NETRULES": true,
 		"DHCP": true, "CLOUDINIT": true, "CLEAN": true, "PASSWORD": true, "FIRMWARE": true}
@@ -69,7 +70,8 @@ func TestPlantedFaults(t *testing.T) {
 	}
 }
 
-// TestNothingPassesByAbsence: of a root with nothing but a name, checks of what is not there are unknown.
+// TestNothingPassesByAbsence: of a root with nothing but a name, checks of what is not there are
+// unknown.
 func TestNothingPassesByAbsence(t *testing.T) {
 	path := gptDisk(t, 64*mib, "size=32M\n", fatImage(t, 32*mib, map[string]string{"etc/os-release": "ID=x\n"}))
 	list, err := open(t, path).Checks(t.Context(), "2026-01-01")

@@ -11,8 +11,8 @@ import (
 	"github.com/imsfs/imsfs/inspect/tree/xfs"
 )
 
-// Drivers returns the file systems that are read. Where two claim the same slice, the first that can
-// open it has it.
+// Drivers returns the file systems that are read. Where two claim the same slice, the first that
+// can open it has it.
 func Drivers() []tree.Driver {
 	z := codec.NewZstd()
 	return []tree.Driver{ext.Driver{}, xfs.Driver{}, btrfs.New(z), squashfs.New(z), iso.Driver{}, fat.Driver{}}

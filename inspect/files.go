@@ -24,8 +24,8 @@ const RootID = "root"
 // ErrAmbiguous is the error of Files if a disk has several slices to choose from, or none.
 var ErrAmbiguous = errors.New("name a slice")
 
-// Files returns the files of the slice of an ID. Without an ID it chooses the root of the only operating
-// system, and else the only file system.
+// Files returns the files of the slice of an ID. Without an ID it chooses the root of the only
+// operating system, and else the only file system.
 func (l *Layout) Files(ctx context.Context, id string) (*Files, error) {
 	if id != "" && id != RootID {
 		s, ok := l.Slice(id)
@@ -53,8 +53,8 @@ func (l *Layout) Files(ctx context.Context, id string) (*Files, error) {
 
 var errNoSlice = fmt.Errorf("the disk does not have it: %w", fs.ErrNotExist)
 
-// onlyTree returns the files of the only slice with a file system. If there is none, the error says what
-// the slices have instead.
+// onlyTree returns the files of the only slice with a file system. If there is none, the error says
+// what the slices have instead.
 func (l *Layout) onlyTree(ctx context.Context) (*Files, error) {
 	var readable []*Slice
 	var reasons []string
@@ -97,8 +97,8 @@ func (s *Slice) files(ctx context.Context) (*Files, error) {
 	return &Files{s, system.NewView(t, t.Root())}, nil
 }
 
-// Resolve returns the file of an absolute path and the file system that has it. No path leads out of the
-// disk. Unless follow is true, a link in the last place is returned itself.
+// Resolve returns the file of an absolute path and the file system that has it. No path leads out
+// of the disk. Unless follow is true, a link in the last place is returned itself.
 func (f *Files) Resolve(ctx context.Context, path string, follow bool) (tree.Tree, tree.ID, error) {
 	return f.view.Resolve(ctx, path, follow)
 }

@@ -1,10 +1,11 @@
-// Package inspect shows what is inside a disk: its partitions, its file systems as trees, and the
+// Package inspect shows the inside of a disk: its partitions, its file systems as trees, and the
 // operating systems in them. It is the only package of its directory that the rest of the program
 // imports.
 //
-// Open finds the slices of a disk and names their contents. File systems are opened when they are first
-// used. Everything is read through one disk.Disk, so an open Layout needs its 8 MiB of pages and what the
-// trees keep. Nothing is written, mounted or run, and the host's kernel never sees the content.
+// Open finds the slices of a disk and names their contents. File systems are opened when they are
+// first used. Everything is read through one disk.Disk, so an open Layout needs its 8 MiB of pages
+// and what the trees keep. Nothing is written, mounted or run, and the host's kernel never sees the
+// content.
 package inspect
 
 import (
@@ -55,7 +56,8 @@ type Slice struct {
 	Off       int64 // in the disk; -1 if it is not one run
 	Size      int64
 	Partition *table.Partition // nil if it is not one
-	// Contents are the recognised signatures, the most probable first; none if nothing was recognised.
+	// Contents are the recognised signatures, the most probable first; none if nothing was
+	// recognised.
 	Contents []content.Content
 	Notes    []string
 
@@ -68,8 +70,8 @@ type Slice struct {
 	err  error
 }
 
-// Open finds the slices of a disk. It makes at most 3 requests for the table, and 2 for each slice with contents.
-// src must stay open as long as the layout is used.
+// Open finds the slices of a disk. It makes at most 3 requests for the table, and 2 for each slice
+// with contents. src must stay open as long as the layout is used.
 func Open(ctx context.Context, src formats.Source, opts Options) (*Layout, error) {
 	l := &Layout{disk: disk.New(src)}
 	if opts.Drivers == nil {
@@ -145,8 +147,8 @@ func (s *Slice) Content() content.Content {
 	return s.Contents[0]
 }
 
-// Tree returns the file system of a slice, which is opened at the first call. The error names the reason
-// why there is none. A failure because ctx ended or its budget is spent is not kept.
+// Tree returns the file system of a slice, which is opened at the first call. The error names the
+// reason why there is none. A failure because ctx ended or its budget is spent is not kept.
 func (s *Slice) Tree(ctx context.Context) (tree.Tree, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

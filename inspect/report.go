@@ -76,8 +76,9 @@ type CostReport struct {
 	Bytes    int64 `json:"bytes"`
 }
 
-// Report opens every file system and looks for operating systems. Damage and unread content are in the
-// report; the error is for a context that ended. today is a day as YYYY-MM-DD, for ends of support.
+// Report opens every file system and looks for operating systems. Damage and unread content are in
+// the report; the error is for a context that ended. today is a day as YYYY-MM-DD, for ends of
+// support.
 func (l *Layout) Report(ctx context.Context, today string) (*Report, error) {
 	r := &Report{Schema: Schema, Image: ImageReport{Size: l.disk.Size()}, Table: tableReport(l.Table), Limits: []string{}}
 	var err error

@@ -24,8 +24,8 @@ type Root struct {
 	Mounts []system.Joined
 }
 
-// Roots finds the roots of operating systems. The file systems that a root's fstab names are joined to
-// its view, those of this disk only.
+// Roots finds the roots of operating systems. The file systems that a root's fstab names are joined
+// to its view, those of this disk only.
 func (l *Layout) Roots(ctx context.Context) ([]Root, error) {
 	var roots []Root
 	for _, s := range l.Slices {
@@ -54,8 +54,8 @@ func (l *Layout) Roots(ctx context.Context) ([]Root, error) {
 	return roots, nil
 }
 
-// rootSubvolume looks for a root in the subvolumes that distributions use for it, and else in any that
-// is not a snapshot.
+// rootSubvolume looks for a root in the subvolumes that distributions use for it, and else in any
+// that is not a snapshot.
 func rootSubvolume(ctx context.Context, t tree.Tree, s tree.Subvolumer) (tree.ID, bool, string) {
 	list, err := s.Subvolumes(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func rootSubvolume(ctx context.Context, t tree.Tree, s tree.Subvolumer) (tree.ID
 	return 0, false, ""
 }
 
-// join mounts what the fstab of a root names.
+// join mounts the entries of a root's fstab.
 func (l *Layout) join(ctx context.Context, r *Root) {
 	p, err := r.View.Read(ctx, "/etc/fstab")
 	if err != nil {
@@ -161,7 +161,7 @@ func (l *Layout) describe(ctx context.Context, roots []Root) []system.System {
 	return systems
 }
 
-// biosBoot reports whether there is boot code and what a BIOS needs besides.
+// biosBoot reports whether there is boot code with all that a BIOS needs besides.
 func (l *Layout) biosBoot() bool {
 	place := l.Table.Kind == table.MBR
 	for _, p := range l.Table.Partitions {

@@ -8,8 +8,8 @@ import (
 	"github.com/imsfs/imsfs/inspect/volume"
 )
 
-// addVolumes adds the logical volumes that the slices are members of. A volume that cannot be read, for
-// example because a member is on another disk, is a slice whose Tree has the reason.
+// addVolumes adds the logical volumes that the slices are members of. A volume that cannot be read,
+// for example because a member is on another disk, is a slice whose Tree has the reason.
 func (l *Layout) addVolumes(ctx context.Context, opts Options) error {
 	var members []volume.Member
 	for _, s := range l.Slices {

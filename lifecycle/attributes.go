@@ -50,8 +50,9 @@ func allAttributes(meta map[string]string) []Attribute {
 	return all
 }
 
-// volumeOptions are what set changes of a volume: its attributes, and shared.
+// volumeOptions lists the keys that set changes of a volume: its attributes, owner and shared.
 func volumeOptions() []command.Option {
 	return append(attributeOptions(),
+		command.Option{Key: "owner", Rule: command.OrNone(ownerRule{}), Help: "UID or UID:GID of a user that may write to the disk too"},
 		command.Option{Key: "shared", Rule: command.OrNone(command.Yes()), Help: "yes lets several processes write to the disk"})
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// A commit makes an image of what a volume has at one moment, while the volume goes on. The image's
-// disk in the store begins as the one the volume rests on, and gets the changed blocks; an absent
-// block is loaded from the source of the base. Until the one transaction that publishes the image
-// there is only a disk in the store that no record names, and the volume reads the same all the time.
+// A commit makes an image of the content of a volume at one moment, while the volume goes on. The
+// image's disk in the store begins as the one the volume rests on, and gets the changed blocks; an
+// absent block is loaded from the source of the base. Until the one transaction that publishes the
+// image there is only a disk in the store that no record names, and the volume reads the same all
+// the time.
 
-// commitment is what a commit or a snapshot is to make.
+// commitment describes the image that a commit or a snapshot makes.
 type commitment struct {
 	verb     string
 	name     string
@@ -143,7 +144,7 @@ func (v *Volume) enter(d *overlay.Disk, rec catalog.Image, at *pool.Slot, base *
 	return nil
 }
 
-// rebase lets the open disk lie on the image, and drops what it lay on but for what a revert needs.
+// rebase lets the open disk lie on the image, and drops the old base unless a revert needs it.
 func (v *Volume) rebase(d *overlay.Disk, base *pool.Handle, at *pool.Slot, old catalog.Volume) {
 	if _, err := d.Rebase(base.Disk); err != nil {
 		v.reg.cfg.Log.Warn("closing a delta", append(v.attrs(), slog.String("error", command.Sentence(err)))...)

@@ -17,7 +17,8 @@ import (
 // saveStep is how much is read and saved at once.
 const saveStep = 32 * blockstore.BlockSize
 
-// saving is a commit's work on the store. Its time depends on what was changed, not on the disk's size.
+// saving is a commit's work on the store. Its time depends on the changed bytes, not on the disk's
+// size.
 type saving struct {
 	store  blockstore.Store
 	disk   uint64
@@ -32,8 +33,8 @@ type saving struct {
 	done, data int64      // of total; and those that are not zeros
 }
 
-// save makes a new disk in the store of the frozen deltas; its number is the image's. Blocks that the
-// store has already are hashed, not stored.
+// save makes a new disk in the store of the frozen deltas; its number is the image's. Blocks that
+// the store has already are hashed, not stored.
 func (v *Volume) save(ctx context.Context, j *job.Job, frozen *overlay.Frozen, rec *catalog.Image) error {
 	s := &saving{
 		store: v.reg.cfg.Store, disk: rec.ID, frozen: frozen, job: j,
@@ -78,8 +79,8 @@ func (s *saving) begin(below *catalog.Base, size int64, note string) error {
 }
 
 // changed returns the first range of whole blocks at or after off, which is their border or the
-// disk's end, that the base does not decide: what the deltas have, what is past the base's end, and a
-// block that an end cuts. It is empty if there is none.
+// disk's end, that the base does not decide: what the deltas have, what is past the base's end, and
+// a block that an end cuts. It is empty if there is none.
 func (s *saving) changed(off int64) (from, end int64) {
 	size := s.frozen.Size()
 	at, n := s.frozen.Changed(off)

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child runs command after command, telling on stdout what it is about to do and what was acknowledged, until it is killed.
+// child runs command after command, telling on stdout what it is about to do and what was
+// acknowledged, until it is killed.
 func child(dir string) error {
 	db, err := kv.Open(filepath.Join(dir, "store"), kv.Options{})
 	if err != nil {
@@ -100,8 +101,8 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	}
 }
 
-// checkAfterKill checks an image against the last thing the child said of it; what was only about to be done may
-// have been done or not.
+// checkAfterKill checks an image against the last thing the child said of it; what was only about
+// to be done may have been done or not.
 func checkAfterKill(t *testing.T, h *house, name, what string) {
 	t.Helper()
 	_, err := h.Image(name)
@@ -147,8 +148,8 @@ func runAndKill(t *testing.T, dir string, n int) []string {
 	return said
 }
 
-// TestConcurrentCommands lets many clients fight over few names. Whatever the order was: what is seen is what is on
-// disk, every name is one image, and every refusal is one that can be.
+// TestConcurrentCommands lets many clients fight over few names. Whatever the order was: what is
+// seen is what is on disk, every name is one image, and every refusal is one that can be.
 func TestConcurrentCommands(t *testing.T) {
 	h := newHouse(t)
 	src := h.source("shared", "hello")
@@ -210,7 +211,8 @@ func expected(err error) bool {
 	return slices.ContainsFunc([]error{os.ErrExist, os.ErrNotExist, os.ErrClosed, command.ErrBusy}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// statuses tells of each image what its record says, and not how far the saver is, which goes on by itself.
+// statuses tells of each image what its record says, and not how far the saver is, which goes on by
+// itself.
 func statuses(h *house) []string {
 	var all []string
 	for _, img := range h.Images() {

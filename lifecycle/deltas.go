@@ -8,12 +8,12 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// A start removes what a kill kept from being removed: only what a transaction dropped. What belongs
-// to a record that was lost is set aside, or left where it is, and the log says so.
+// A start removes files that a kill kept from being removed, and only those that a transaction
+// dropped. A file of a lost record is set aside or left where it is, and the log says so.
 //
 // Beside its deltas each volume has a note: a copy of its record, so that the volume can be rebuilt
-// if the database is lost. A note never names a delta that does not exist: new deltas are made before
-// it, old ones removed after it.
+// if the database is lost. A note never names a delta that does not exist: new deltas are made
+// before it, old ones removed after it.
 
 // removeDropped removes the files and disks that were dropped.
 func (r *Registry) removeDropped() error {

@@ -7,8 +7,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
-// do runs one command on a target. Its error is one sentence, and is what LastError returns until the
-// next command.
+// do runs one command on a target. Its error is one sentence, and is what LastError returns until
+// the next command.
 func do[T command.Target](ctx context.Context, r *Registry, jobs *job.Slot, table []verb[T], target T, call command.Call) error {
 	jobs.SetError(nil) // before: a job that the command starts may fail before the command is through
 	err := command.Perform(ctx, &r.chain, table, target, call)

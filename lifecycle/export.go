@@ -29,11 +29,11 @@ type export struct {
 	exportRequest
 	enc formats.Encoder
 	dst *output.File
-	sum *blockstore.Sum // nil if what was written is not read back
+	sum *blockstore.Sum // nil if the file is not read back
 }
 
-// export is the verb. What can be found out without reading the disk refuses the command, the rest is
-// the job's outcome. In either case nothing is left behind.
+// export is the verb. What can be found out without reading the disk refuses the command, the rest
+// is the job's outcome. In either case nothing is left.
 func (i *Image) export(_ context.Context, args *command.Args) (plan, error) {
 	e := &export{reg: i.reg, rec: i.record(), attrs: i.attrs(), digest: i.Digest}
 	return e.job(&i.jobs, args, i.onDisk(func(ctx context.Context, j *job.Job, h *pool.Handle) error {
@@ -137,8 +137,8 @@ func (e *export) run(ctx context.Context, j *job.Job, disk formats.Image) error 
 	return nil
 }
 
-// readBack opens the file with the format's driver and compares its digest with that of the bytes that
-// were read, and that with the store's digest of the image.
+// readBack opens the file with the format's driver and compares its digest with that of the bytes
+// that were read, and that with the store's digest of the image.
 func (e *export) readBack(ctx context.Context, progress func(done int64)) (err error) {
 	want := e.sum.Digest()
 	if known := e.digest(); known != "" && known != want.String() {

@@ -195,7 +195,8 @@ func TestExportThatFailsLeavesNothing(t *testing.T) {
 	h.holds(filepath.Join(dir, "out"), sectors("f"))
 }
 
-// TestExportThatIsEnded: by cancel, by the image's end, and by the registry's, which does not take it up again.
+// TestExportThatIsEnded: by cancel, by the image's end, and by the registry's, which does not take
+// it up again.
 func TestExportThatIsEnded(t *testing.T) {
 	for name, end := range map[string]func(h *house, img *Image){
 		"cancel": func(h *house, img *Image) { h.do(img, "cancel") },

@@ -55,8 +55,8 @@ func sourceName(location string) string {
 	return at.Base()
 }
 
-// checkDest refuses a path that is not for exports: the daemon's own files, and those that images and
-// volumes are read from.
+// checkDest refuses a path that is not for exports: the daemon's own files, and those that images
+// and volumes are read from.
 func (r *Registry) checkDest(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", command.Refuse(iofs.ErrInvalid, "the destination %q is relative: give its absolute path, which is the same for every caller", path)
@@ -88,8 +88,8 @@ func (r *Registry) checkDest(path string) (string, error) {
 	return path, nil
 }
 
-// followed returns where a path leads, with the links in it and at its end followed; the path itself
-// if it leads nowhere.
+// followed returns where a path leads, with the links in it and at its end followed; the path
+// itself if it leads nowhere.
 func followed(path string) string {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		return real

@@ -49,8 +49,8 @@ func (v *Volume) forgetDelta(delta uint64) error {
 	})
 }
 
-// foldAfterJob folds at the end of a job, also of one that was cancelled. After a failure the next job
-// tries again.
+// foldAfterJob folds at the end of a job, also of one that was cancelled. After a failure the next
+// job tries again.
 func (v *Volume) foldAfterJob(d *overlay.Disk) {
 	err := v.fold(v.reg.runner.Context(), d)
 	if err != nil && !v.reg.runner.Closing() && !errors.Is(err, iofs.ErrClosed) {

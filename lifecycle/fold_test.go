@@ -37,7 +37,8 @@ func (h *house) finishVolume(v *Volume) error {
 	return v.jobs.Wait(h.t.Context())
 }
 
-// TestFailuresLeaveNoDeltas: an export or a commit that fails takes back what it put on top, but for what the first of them stopped.
+// TestFailuresLeaveNoDeltas: an export or a commit that fails takes back what it put on top, but
+// for what the first of them stopped.
 func TestFailuresLeaveNoDeltas(t *testing.T) {
 	broken := errors.New("the store is broken")
 	h := newVolumes(t)
@@ -118,8 +119,8 @@ func TestCancelledExportsLeaveNoDeltas(t *testing.T) {
 	h.empty(dir)
 }
 
-// pile puts deltas on a volume, as daemons did that were killed, each with a text of its own; all of them but the lowest have the
-// first unit.
+// pile puts deltas on a volume, as daemons did that were killed, each with a text of its own; all
+// of them but the lowest have the first unit.
 func (h *house) pile(v *Volume, deltas int) (disk string) {
 	h.t.Helper()
 	d, err := v.OpenWriter(h.t.Context(), command.Process{PID: 1})
@@ -147,7 +148,8 @@ func (h *house) pile(v *Volume, deltas int) (disk string) {
 	return disk
 }
 
-// TestFoldWhenOpened: the deltas of a daemon that was killed are folded by the next one, volume after volume.
+// TestFoldWhenOpened: the deltas of a daemon that was killed are folded by the next one, volume
+// after volume.
 func TestFoldWhenOpened(t *testing.T) {
 	h := newVolumes(t)
 	disks := map[string]string{}

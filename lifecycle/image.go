@@ -34,8 +34,8 @@ type Image struct {
 // registerVerb is the verb whose job makes the image active.
 const registerVerb = "register"
 
-// adoptImage makes the image of a number known to the registry. It can be looked up once the catalog
-// has its record.
+// adoptImage makes the image of a number known to the registry. It can be looked up once the
+// catalog has its record.
 func (r *Registry) adoptImage(id uint64) *Image {
 	img := &Image{reg: r, id: id, slot: r.pool.Acquire(id)}
 	img.jobs.Ended = img.logJob
@@ -151,7 +151,7 @@ func (i *Image) delete(context.Context, *command.Args) (plan, error) {
 	}, nil
 }
 
-// leave removes the record, after keeping a copy for whoever still has the image.
+// leave removes the record, after keeping a copy for callers that still hold the image.
 func (i *Image) leave(tx *catalog.Tx, rec catalog.Image) error {
 	i.mu.Lock()
 	i.gone = rec
@@ -194,8 +194,8 @@ func (i *Image) clone(_ context.Context, args *command.Args) (plan, error) {
 	})
 }
 
-// Open returns a handle on the disk. The source must still be what was registered: one that is
-// missing, was replaced, written to or truncated is an error (source.ErrChanged or the operating
+// Open returns a handle on the disk. The source must be unchanged since the registration: one that
+// is missing, was replaced, written to or truncated is an error (source.ErrChanged or the operating
 // system's), and so is an image that is not active (command.ErrBusy) or was deleted
 // (iofs.ErrClosed). ctx ends the waiting and the opening, not the handle.
 func (i *Image) Open(ctx context.Context) (*pool.Handle, error) {

@@ -95,7 +95,7 @@ func ImageVerbs() []command.Spec { return command.Specs(imageVerbs) }
 // Label names the image in the journal.
 func (i *Image) Label() string { return "image " + i.Name() }
 
-// Meet makes what a verb needs of the image hold.
+// Meet brings the image into the condition that a verb needs.
 func (i *Image) Meet(_ context.Context, needs command.Needs) (func(), error) {
 	return meetIdle(&i.jobs, needs)
 }
@@ -112,6 +112,6 @@ func (i *Image) Verbs() string { return command.Listing(imageVerbs, i.record().S
 // Job returns the line of the latest job, "" if there was none since the start.
 func (i *Image) Job() string { return i.jobs.Line() }
 
-// LastError returns the sentence of the last command on this image, or of its job that failed since;
-// "" if all went well.
+// LastError returns the sentence of the last command on this image, or of its job that failed
+// since; "" if all went well.
 func (i *Image) LastError() string { return i.jobs.LastError() }

@@ -254,7 +254,8 @@ func TestIndexThatCannotBeMade(t *testing.T) {
 	}
 }
 
-// TestIndexThatFailsIsMadeByALaterOpen: what kept a pass from its end may have gone, as a full disk has.
+// TestIndexThatFailsIsMadeByALaterOpen: what kept a pass from its end may have gone, as a full disk
+// has.
 func TestIndexThatFailsIsMadeByALaterOpen(t *testing.T) {
 	h := newHouse(t)
 	var full atomic.Bool

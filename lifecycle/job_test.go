@@ -15,7 +15,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// gated is a house whose format opens nothing until it is let; the test runs in a bubble of its own time.
+// gated is a house whose format opens nothing until it is let; the test runs in a bubble of its own
+// time.
 func gated(t *testing.T, test func(t *testing.T, h *house, let chan error)) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &house{t: t, dir: t.TempDir(), sources: t.TempDir()}
@@ -194,7 +195,8 @@ func TestCloseLeavesRegistrationsForTheNextStart(t *testing.T) {
 	})
 }
 
-// TestRegistrationSurvivesAKill is a crash between the record and the job's end: all there is on disk is "queued".
+// TestRegistrationSurvivesAKill is a crash between the record and the job's end: all there is on
+// disk is "queued".
 func TestRegistrationSurvivesAKill(t *testing.T) {
 	for _, missing := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -224,7 +226,8 @@ func TestRegistrationSurvivesAKill(t *testing.T) {
 	}
 }
 
-// TestRecordThatCannotBeWritten takes the database away between a registration's record and its end.
+// TestRecordThatCannotBeWritten takes the database away between a registration's record and its
+// end.
 func TestRecordThatCannotBeWritten(t *testing.T) {
 	gated(t, func(t *testing.T, h *house, let chan error) {
 		done := make(chan error)

@@ -1,4 +1,4 @@
-// Package lifecycle is the life of images and volumes: the verbs, and what they do.
+// Package lifecycle is the life of images and volumes: the verbs and their effects.
 //
 // An Image is a registered, named, immutable disk. A Volume is a writable disk: deltas
 // (lazyload/overlay) over the disk of the image it was cloned from; a commit makes an image of it.
@@ -45,7 +45,7 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// Config is what a Registry works with.
+// Config holds the parts that a Registry works with.
 type Config struct {
 	Formats formats.Set
 	Sources source.Opener    // where images may be
@@ -56,7 +56,8 @@ type Config struct {
 	Now     func() time.Time // nil is time.Now
 	// Volumes is the directory of the deltas, an absolute path; "": there are no volumes.
 	Volumes string
-	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is nowhere.
+	// Mountpoint is where the registry's own tree is mounted, without symbolic links; "" is
+	// nowhere.
 	Mountpoint string
 	// StoreDir is the store's directory, without symbolic links. Nothing is exported to it.
 	StoreDir string
@@ -87,8 +88,8 @@ const atOnce = 4
 // source that does not answer keeps another from being opened.
 const patience = 5 * time.Second
 
-// Open returns the registry that is in db. No source is read for it; registrations that were cut off
-// go on as jobs. The caller closes the database, after the Registry.
+// Open returns the registry that is in db. No source is read for it; registrations that were cut
+// off go on as jobs. The caller closes the database, after the Registry.
 func Open(ctx context.Context, db *kv.DB, cfg Config) (*Registry, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -165,8 +166,8 @@ func (r *Registry) resume() {
 const grace = 5 * time.Second
 
 // Close ends the jobs, waits for them and closes the disks that no process has open; the others are
-// closed with their last handle. What hangs in another system is left behind after some seconds, and
-// logged. Registrations that were under way are taken up at the next Open.
+// closed with their last handle. Work that hangs in another system is abandoned after some seconds,
+// and logged. Registrations that were under way are taken up at the next Open.
 func (r *Registry) Close() error {
 	r.catalog.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
@@ -247,8 +248,8 @@ func (r *Registry) Volume(name string) (*Volume, error) {
 	return nil, command.Refuse(iofs.ErrNotExist, "there is no volume %q", name)
 }
 
-// note returns the note that the store keeps with a disk: the image's while there is one, and what a
-// volume knows of it after that. A part that does not fit is left out, and the log says so.
+// note returns the note that the store keeps with a disk: the image's own while it exists, and a
+// volume's copy after that. A part that does not fit is left out, and the log says so.
 func (r *Registry) note(base catalog.Base) string {
 	rec, ok := r.catalog.Image(base.ID)
 	if !ok {

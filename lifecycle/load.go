@@ -15,8 +15,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/pool"
 )
 
-// The verbs that bring an image's blocks into the store, check them, and drop them. All are jobs on a
-// handle of the image's disk; they run beside its readers.
+// The verbs that bring an image's blocks into the store, check them, and drop them. All are jobs on
+// a handle of the image's disk; they run beside its readers.
 
 // checkStored refuses a verb on an image that has nothing in the store.
 func (i *Image) checkStored() error {

@@ -46,8 +46,8 @@ type world struct {
 	made    int
 }
 
-// TestModel registers, reads, evicts, hydrates, prefetches, deletes, sweeps, compacts, verifies and restarts at random and compares
-// every byte that is read with flat bytes.
+// TestModel registers, reads, evicts, hydrates, prefetches, deletes, sweeps, compacts, verifies and
+// restarts at random and compares every byte that is read with flat bytes.
 func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -29,7 +29,7 @@ type registration struct {
 }
 
 // register is the verb. It returns when the image is active. A source that cannot be opened refuses
-// it and leaves nothing behind. If ctx ends or patience does, the registration goes on without it,
+// it and leaves nothing. If ctx ends or patience does, the registration goes on without it,
 // and a failure kills the image.
 func (r *Registry) register(_ context.Context, args *command.Args) (plan, error) {
 	rec, err := r.requested(args)
@@ -175,8 +175,8 @@ func (g *registration) probe(ctx context.Context, j *job.Job) (*pool.Probe, erro
 	return r.pool.Probe(ctx, rec.ID, rec.Source)
 }
 
-// activate writes what was found in the source. The disk is put in its slot before it can be opened,
-// so that no reader opens another.
+// activate writes the facts that the source gave. The disk is put in its slot before it can be
+// opened, so that no reader opens another.
 func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
 	r := g.reg
 	rec := g.img.record()
@@ -200,7 +200,7 @@ func (g *registration) activate(ctx context.Context, probe *pool.Probe) error {
 	})
 }
 
-// chooseLoad decides what of a disk the store keeps.
+// chooseLoad decides how much of a disk the store keeps.
 func (r *Registry) chooseLoad(rec *catalog.Image) error {
 	switch {
 	case rec.Size == 0:
@@ -278,7 +278,7 @@ func (i *Image) kill(cause error) {
 	i.reg.cfg.Log.Warn("killed", append(i.attrs(), slog.String("error", command.Sentence(cause)))...)
 }
 
-// foundAttrs are what a registration found, for the log.
+// foundAttrs returns the findings of a registration, for the log.
 func (i *Image) foundAttrs() []any {
 	rec := i.record()
 	attrs := []any{slog.String("format", rec.Format), slog.Int64("size", rec.Size)}

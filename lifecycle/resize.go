@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// resize is the verb. The record has the new size first; the next opening of the disk ends what was
-// cut off.
+// resize is the verb. The record has the new size first; the next opening of the disk completes a
+// resize that was cut off.
 func (v *Volume) resize(ctx context.Context, args *command.Args) (plan, error) {
 	size, was := args.Int("SIZE", 0), v.Size()
 	switch {

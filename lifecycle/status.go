@@ -98,7 +98,7 @@ func (i *Image) loadStatus(l *lines, rec catalog.Image) {
 	l.add("loaded", min(st.Loaded*blockstore.BlockSize, rec.Size))
 }
 
-// Status returns what the image is, in "key value" lines: docs/control-files.md.
+// Status returns the facts about the image as "key value" lines: docs/control-files.md.
 func (i *Image) Status() string {
 	rec := i.record()
 	i.mu.Lock()

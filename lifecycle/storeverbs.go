@@ -60,7 +60,7 @@ func (r *Registry) Label() string { return "store" }
 // State returns "": every verb of the store may be used always.
 func (r *Registry) State() (catalog.State, error) { return "", nil }
 
-// Meet makes what a verb needs of the store hold.
+// Meet brings the store into the condition that a verb needs.
 func (r *Registry) Meet(_ context.Context, needs command.Needs) (func(), error) {
 	return meetIdle(&r.jobs, needs)
 }

@@ -29,7 +29,7 @@ var tagArgs = []command.Option{
 
 type tagKey struct{}
 
-// Words says what a key may be.
+// Words describes the keys that are allowed.
 func (tagKey) Words() string {
 	return fmt.Sprintf("1 to %d letters, digits, _ or -", maxTagKey)
 }
@@ -44,7 +44,7 @@ func (k tagKey) Check(v string) error {
 
 type tagValue struct{}
 
-// Words says what a value may be.
+// Words describes the values that are allowed.
 func (tagValue) Words() string {
 	return fmt.Sprintf("0 to %d letters, digits, _, - or .", maxTagValue)
 }

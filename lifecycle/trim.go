@@ -16,11 +16,11 @@ import (
 // The registry trims its block store when something did not fit, and logs what went wrong once.
 
 const (
-	// trimPause is how long a store that could not be trimmed is left alone: other programs may fill
-	// the disk.
+	// trimPause is how long a store that could not be trimmed is left alone: other programs may
+	// fill the disk.
 	trimPause = 10 * time.Second
-	// sourcePatience is how long trim waits for the sources. One that does not answer by then counts
-	// as changed, so its blocks stay.
+	// sourcePatience is how long trim waits for the sources. One that does not answer by then
+	// counts as changed, so its blocks stay.
 	sourcePatience = 2 * time.Second
 )
 
@@ -57,7 +57,7 @@ func (r *Registry) saveFailed(ctx context.Context, err error) {
 	}
 }
 
-// setTrouble notes what is wrong with the store, nil for nothing, and logs what is new.
+// setTrouble notes why the store does not work, nil if it does, and logs each new reason.
 func (r *Registry) setTrouble(err error) {
 	text := command.Sentence(err)
 	r.mu.Lock()
@@ -106,7 +106,7 @@ func (r *Registry) cacheDisks() map[uint64]catalog.Base {
 	return disks
 }
 
-// unchangedSources reports for each disk whether its source still is what was registered. It asks
+// unchangedSources reports for each disk whether its source is unchanged. It asks
 // all sources at once, and waits for none longer than sourcePatience.
 func (r *Registry) unchangedSources(ctx context.Context, disks map[uint64]catalog.Base) map[uint64]bool {
 	ctx, cancel := context.WithTimeout(ctx, sourcePatience)

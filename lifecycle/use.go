@@ -16,10 +16,10 @@ type use struct {
 
 	mu      sync.Mutex // guards the following
 	disk    *overlay.Disk
-	base    *pool.Handle // what the disk lies on, nil if that is nothing
+	base    *pool.Handle // the disk below the deltas, nil if there is none
 	handles int
 	writers map[command.Process]int // handles for writing
-	// deltaBytes is what the deltas had when the disk was closed; less than 0: not known yet.
+	// deltaBytes is the size of the deltas when the disk was closed; less than 0: not known yet.
 	deltaBytes int64
 	changed    chan struct{} // closed and made anew when a handle is given back
 }

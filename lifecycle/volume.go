@@ -22,8 +22,8 @@ type Volume struct {
 	id   uint64
 	jobs job.Slot
 	use  use
-	// The disks that it rests on: what its deltas lie on, and what a revert goes back to if that is
-	// another; nil if there is none. Guarded by use.mu.
+	// The disks that it rests on: the base of its deltas, and the base that a revert goes back to
+	// if that is another; nil if there is none. Guarded by use.mu.
 	base, origin *pool.Slot
 
 	mu     sync.Mutex     // guards the following
@@ -153,8 +153,8 @@ func (r *Registry) create(_ context.Context, args *command.Args) (plan, error) {
 	return r.addVolume(catalog.Volume{Name: args.Text("VOLUME"), Size: args.Int("size", 0)})
 }
 
-// addVolume is the plan that makes a volume of a record without numbers. Its delta is made before the
-// record names it.
+// addVolume is the plan that makes a volume of a record without numbers. Its delta is made before
+// the record names it.
 func (r *Registry) addVolume(rec catalog.Volume) (p plan, err error) {
 	if r.cfg.Volumes == "" {
 		return p, command.Refuse(errors.ErrUnsupported, "volumes are not kept here")
@@ -211,8 +211,8 @@ func (r *Registry) newDelta(size int64) (uint64, error) {
 	return n, r.deltas.Create(n, size, size)
 }
 
-// removeDeltas removes deltas that no record names any more. One that stays is removed when the store
-// is next opened.
+// removeDeltas removes deltas that no record names any more. One that stays is removed when the
+// store is next opened.
 func (r *Registry) removeDeltas(attrs []any, deltas []uint64) {
 	for _, n := range deltas {
 		if err := r.deltas.Remove(n); err != nil {
@@ -270,16 +270,19 @@ func (v *Volume) set(_ context.Context, args *command.Args) (plan, error) {
 		return plan{}, err
 	}
 	return v.change(func(rec *catalog.Volume) {
-		if key == "shared" {
+		switch key {
+		case "shared":
 			rec.Shared = value == "yes"
-			return
+		case "owner":
+			rec.Owner = value
+		default:
+			rec.Meta = catalog.With(rec.Meta, key, value)
 		}
-		rec.Meta = catalog.With(rec.Meta, key, value)
 	}), nil
 }
 
-// revert is the verb: a new, empty delta takes the place of all deltas, over what the volume lay on
-// before its first snapshot.
+// revert is the verb: a new, empty delta takes the place of all deltas, over the base that the
+// volume had before its first snapshot.
 func (v *Volume) revert(context.Context, *command.Args) (plan, error) {
 	delta, err := v.reg.newDelta(v.Size())
 	if err != nil {
@@ -310,7 +313,7 @@ func (v *Volume) revert(context.Context, *command.Args) (plan, error) {
 	}, nil
 }
 
-// reverted lets go of what the volume had before a revert.
+// reverted releases the deltas and the base from before a revert.
 func (v *Volume) reverted(old catalog.Volume) {
 	rec := v.record()
 	if old.Snapped {
@@ -336,8 +339,8 @@ func (v *Volume) written() int64 {
 	return max(u.deltaBytes, 0)
 }
 
-// Allocated returns how many bytes of the disk hold data, at most: what was written, and what the
-// image had.
+// Allocated returns how many bytes of the disk hold data, at most: the written bytes, and the
+// image's.
 func (v *Volume) Allocated() int64 {
 	rec, n := v.record(), v.written()
 	if rec.Base != nil {

@@ -31,7 +31,8 @@ type modelVolume struct {
 // volumeSteps is how many random steps the model test makes.
 const volumeSteps = 400
 
-// TestVolumesModel clones, writes, commits, reverts, resizes, renames, deletes, evicts, hydrates and restarts at random.
+// TestVolumesModel clones, writes, commits, reverts, resizes, renames, deletes, evicts, hydrates
+// and restarts at random.
 func TestVolumesModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -166,7 +166,8 @@ func TestQuiesce(t *testing.T) {
 	}
 }
 
-// TestWhatAnImageKeptIsKept: a hydrated image's disk stays whole for the volumes when the image goes, and its source may be gone.
+// TestWhatAnImageKeptIsKept: a hydrated image's disk stays whole for the volumes when the image
+// goes, and its source may be gone.
 func TestWhatAnImageKeptIsKept(t *testing.T) {
 	h := newVolumes(t)
 	disk := padded("hello", 300<<10)
@@ -187,7 +188,8 @@ func TestWhatAnImageKeptIsKept(t *testing.T) {
 	h.has(h.volume("one"), disk)
 }
 
-// TestEvictIsForVolumesToo: what the source gives again leaves, and is loaded again for the volume that needs it.
+// TestEvictIsForVolumesToo: what the source gives again leaves, and is loaded again for the volume
+// that needs it.
 func TestEvictIsForVolumesToo(t *testing.T) {
 	h := newVolumes(t)
 	disk := padded("hello", 300<<10)

@@ -13,7 +13,7 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/job"
 )
 
-// export is the verb. It writes what the disk has at this moment, also while it is written to.
+// export is the verb. It writes the content of this moment, also while the disk is written to.
 func (v *Volume) export(_ context.Context, args *command.Args) (plan, error) {
 	e := &export{reg: v.reg, rec: v.record().Committed(), attrs: v.attrs(), digest: func() string { return "" }}
 	salvage := args.Yes("salvage", false)
@@ -72,7 +72,7 @@ type frozenImage struct {
 // Info says that the disk is raw.
 func (s *frozenImage) Info() formats.Info { return s.info }
 
-// Extent returns what the deltas and the base know.
+// Extent returns an extent of the deltas and the base.
 func (s *frozenImage) Extent(ctx context.Context, off, n int64) (formats.Extent, error) {
 	e, err := s.source.Extent(ctx, off, n)
 	if err != nil && s.salvage && ctx.Err() == nil { // reading finds out

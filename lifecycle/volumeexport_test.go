@@ -18,7 +18,8 @@ func exportVolume(h *house, v *Volume, words ...string) error {
 	return h.finishVolume(v)
 }
 
-// TestExportOfAVolume is what the disk had when it began, while it is written to, and again and again: the deltas do not pile up.
+// TestExportOfAVolume is what the disk had when it began, while it is written to, and again and
+// again: the deltas do not pile up.
 func TestExportOfAVolume(t *testing.T) {
 	h, dir := newExporter(t, flat{})
 	h.close()
@@ -83,7 +84,8 @@ func TestExportSalvages(t *testing.T) {
 	}
 }
 
-// damagePage makes the second page of the topmost delta's bitmap one that cannot be read, and takes away what would mend it.
+// damagePage makes the second page of the topmost delta's bitmap one that cannot be read, and takes
+// away what would mend it.
 func (h *house) damagePage(v *Volume) {
 	h.t.Helper()
 	delta := strings.TrimSuffix(h.deltaFile(v), ".delta")
@@ -105,7 +107,8 @@ func (h *house) damagePage(v *Volume) {
 	}
 }
 
-// TestDamageIsSeenAtOnce: before anybody opens the disk of a volume that is damaged, its status says so, and it takes no commit.
+// TestDamageIsSeenAtOnce: before anybody opens the disk of a volume that is damaged, its status
+// says so, and it takes no commit.
 func TestDamageIsSeenAtOnce(t *testing.T) {
 	h := newVolumes(t)
 	h.do(h, "create", "one", "size=136314880")

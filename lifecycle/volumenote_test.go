@@ -41,8 +41,8 @@ func (h *house) putBack(files map[string][]byte, which func(path string) bool) {
 	}
 }
 
-// TestKilledBetweenNoteAndRecord: a kill leaves the note of before or of after, and the deltas of both. With the database the record counts,
-// without it the note.
+// TestKilledBetweenNoteAndRecord: a kill leaves the note of before or of after, and the deltas of
+// both. With the database the record counts, without it the note.
 func TestKilledBetweenNoteAndRecord(t *testing.T) {
 	disk := padded("hello", 300<<10)
 	written := over(disk, 5000, "written")
@@ -125,7 +125,8 @@ func (h *house) inDatabase(v *Volume) (text string) {
 	return text
 }
 
-// TestNotesAreRenewed: one that is missing, old, unfinished or of no volume is put right when the registry is opened.
+// TestNotesAreRenewed: one that is missing, old, unfinished or of no volume is put right when the
+// registry is opened.
 func TestNotesAreRenewed(t *testing.T) {
 	h := newVolumes(t)
 	for _, name := range []string{"one", "two", "three"} {

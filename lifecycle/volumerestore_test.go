@@ -18,7 +18,8 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// loseDatabase closes the registry and opens another on what a rebuild makes of the store, which has forgotten what was not complete.
+// loseDatabase closes the registry and opens another on what a rebuild makes of the store, which
+// has forgotten what was not complete.
 func (h *house) loseDatabase() catalog.Restored {
 	h.t.Helper()
 	notes := map[uint64]string{}
@@ -69,7 +70,8 @@ func volumeStatuses(h *house) (all []string) {
 	return all
 }
 
-// TestVolumesOutliveTheDatabase: they are as they were, and go on, with deltas and bases of all kinds.
+// TestVolumesOutliveTheDatabase: they are as they were, and go on, with deltas and bases of all
+// kinds.
 func TestVolumesOutliveTheDatabase(t *testing.T) {
 	h := newVolumes(t)
 	disk := padded("hello", 300<<10)
@@ -134,7 +136,8 @@ func TestVolumesOutliveTheDatabase(t *testing.T) {
 	h.has(h.volume("snapped"), disk)
 }
 
-// TestWhatWasCommittedIsLost: of a volume that rests on nothing any more, what was written since can be read and exported.
+// TestWhatWasCommittedIsLost: of a volume that rests on nothing any more, what was written since
+// can be read and exported.
 func TestWhatWasCommittedIsLost(t *testing.T) {
 	h := newVolumes(t)
 	h.close()
@@ -192,7 +195,8 @@ func TestWhatWasCommittedIsLost(t *testing.T) {
 	h.do(h.volume("one"), "delete")
 }
 
-// TestUnclaimedDeltasAreSetAside: of notes that do not hold together nothing comes back, nothing is lost, and names are given once.
+// TestUnclaimedDeltasAreSetAside: of notes that do not hold together nothing comes back, nothing is
+// lost, and names are given once.
 func TestUnclaimedDeltasAreSetAside(t *testing.T) {
 	h := newVolumes(t)
 	for _, name := range []string{"one", "two", "torn", "bare", "stranger"} {

@@ -195,8 +195,8 @@ func (v *Volume) openDeltas(rec catalog.Volume, base *pool.Handle, lost error) (
 	return d, err
 }
 
-// inspectDeltas opens the deltas alone, if that was not done yet, to find out whether they are whole
-// and how much they have. While the disk is being opened it leaves that to the opening.
+// inspectDeltas opens the deltas alone, if that was not done yet, to find out whether they are
+// whole and how much they have. While the disk is being opened it leaves that to the opening.
 func (v *Volume) inspectDeltas() {
 	u := &v.use
 	u.mu.Lock()
@@ -275,8 +275,8 @@ func (v *Volume) handles() (all, writers int) {
 	return v.use.handles, writers
 }
 
-// close flushes and closes the disk when the registry ends, also one that is open: nothing is served
-// any more. ctx bounds the waiting for an opening that hangs.
+// close flushes and closes the disk when the registry ends, also one that is open: nothing is
+// served any more. ctx bounds the waiting for an opening that hangs.
 func (v *Volume) close(ctx context.Context) error {
 	u := &v.use
 	if err := u.take(ctx); err != nil {

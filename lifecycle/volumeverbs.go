@@ -32,7 +32,7 @@ var volumeVerbs = []verb[*Volume]{
 		Args: []command.Option{nameArg("NAME", "the new name")}, Role: command.Editor,
 	}, Prepare: (*Volume).rename},
 	{Spec: command.Spec{
-		Name: "set", Help: "set an attribute; shared=yes lets several processes write to the disk", Args: setArgs, Role: command.Editor,
+		Name: "set", Help: "set an attribute; shared lets several processes write to the disk, owner another user", Args: setArgs, Role: command.Editor,
 	}, Prepare: (*Volume).set},
 	{Spec: command.Spec{
 		Name: "resize", Help: "make the disk larger, or, by force, smaller",
@@ -66,7 +66,7 @@ func VolumeVerbs() []command.Spec { return command.Specs(volumeVerbs) }
 // Label names the volume in the journal.
 func (v *Volume) Label() string { return "volume " + v.Name() }
 
-// Meet makes what a verb needs of the volume hold.
+// Meet brings the volume into the condition that a verb needs.
 func (v *Volume) Meet(ctx context.Context, needs command.Needs) (func(), error) {
 	if needs&command.Unused != 0 {
 		return v.closedToAll(ctx)
@@ -86,11 +86,11 @@ func (v *Volume) Verbs() string { return command.Listing(volumeVerbs, v.usableAs
 // Job returns the line of the latest job, "" if there was none since the start.
 func (v *Volume) Job() string { return v.jobs.Line() }
 
-// LastError returns the sentence of the last command on this volume, or of its job that failed since;
-// "" if all went well.
+// LastError returns the sentence of the last command on this volume, or of its job that failed
+// since; "" if all went well.
 func (v *Volume) LastError() string { return v.jobs.LastError() }
 
-// Status returns what the volume is, in "key value" lines: docs/control-files.md.
+// Status returns the facts about the volume as "key value" lines: docs/control-files.md.
 func (v *Volume) Status() string {
 	rec, state := v.record(), v.usableAs()
 	handles, writers := v.handles()
@@ -106,6 +106,9 @@ func (v *Volume) Status() string {
 	l.add("image", or(rec.From, "none"))
 	l.add("created", rec.Created.Format(time.RFC3339))
 	l.add("shared", yesNo(rec.Shared))
+	if rec.Owner != "" {
+		l.add("owner", rec.Owner)
+	}
 	l.add("opens", handles)
 	l.add("writers", writers)
 	if damage := v.Damage(); damage != "" {

@@ -120,7 +120,7 @@ func TestRefusedServer(t *testing.T) {
 		name, mnt, store string
 		words            []string
 	}{
-		{"missing", p.file("missing"), p.store, []string{p.file("missing"), "no such file"}},
+		{"missing", p.file("missing/below"), p.store, []string{p.file("missing/below"), "no such file"}},
 		{"not a directory", p.file("file"), p.store, []string{p.file("file"), "not a directory"}},
 		{"not empty", p.mnt, p.store, []string{p.mnt, "not empty"}},
 		{"not a store", p.file("empty"), p.file("notours"), []string{p.file("notours"), `"x"`, "not a store"}},
@@ -138,7 +138,7 @@ func TestRefusedServer(t *testing.T) {
 	mustRun(t, "mkdir", p.store+"/mnt")
 	imsfs(t, "serve", p.store+"/mnt", "--store", p.store).refused(t, "inside the store")
 	mustRun(t, "rmdir", p.store+"/mnt")
-	imsfs(t, "serve", d.mnt, "--store", p.file("another")).refused(t, d.mnt, "not empty")
+	imsfs(t, "serve", d.mnt, "--store", p.file("another")).refused(t, d.mnt, "already serves", p.store)
 	imsfs(t, "serve", p.file("second")).failed(t, 2, "--store DIR")
 }
 
@@ -165,6 +165,11 @@ func TestTreeIsFound(t *testing.T) {
 	}
 	imsfs(t, "ls", "--mount", d.dir).refused(t, d.dir, "not a mounted tree")
 	d.imsfs(t, "rm", "nobody").refused(t, `"nobody"`)
+	makeReachable(t, d.dir)
+	must(t, os.Chmod(program, 0o755))
+	if r := asNobody(t, `"$1" ls`, program); r.code == 0 || !strings.Contains(r.stderr, "no tree is mounted") {
+		t.Errorf("another user finds root's tree: %+v", r)
+	}
 	d.imsfs(t, "show", "../../etc").refused(t, `"../../etc"`)
 }
 
@@ -242,5 +247,25 @@ func TestLogReaderLeaves(t *testing.T) {
 	}
 	if p.mounted(t) {
 		t.Error("the tree is still mounted")
+	}
+}
+
+// TestClientOfADeadDaemon: a client reports that the daemon has died, and what starts it again, also
+// if no flag names the tree.
+func TestClientOfADeadDaemon(t *testing.T) {
+	p := newPlace(t)
+	p.serve(t).kill(t)
+	p.imsfs(t, "ls").refused(t, "the daemon of "+p.mnt+" has died", "imsfs serve")
+	imsfs(t, "rm", "web").refused(t, "the daemon of "+p.mnt+" has died")
+	p.serve(t)
+}
+
+// TestServeMakesItsMountPoint: serve creates an absent mount point.
+func TestServeMakesItsMountPoint(t *testing.T) {
+	p := newPlace(t)
+	mustRun(t, "rmdir", p.mnt)
+	d := p.serve(t)
+	if r := d.imsfs(t, "ls"); r.code != 0 {
+		t.Errorf("ls: %+v", r)
 	}
 }

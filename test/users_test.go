@@ -118,3 +118,35 @@ func TestServiceManagerIsTold(t *testing.T) {
 		t.Errorf("images are %q", images)
 	}
 }
+
+// TestVolumeOwner: the owner of a volume writes to its disk, as QEMU does when libvirt runs it, and
+// gives no commands; other users do not write.
+func TestVolumeOwner(t *testing.T) {
+	const write = `printf changed | dd of="$1" conv=notrunc status=none`
+	p := newPlace(t)
+	makeReachable(t, p.dir)
+	d := p.serve(t, "--allow-other")
+	d.mustImsfs(t, "create", "v", "1MiB")
+	disk := p.volume("v", "disk")
+	asNobody(t, write, disk).failed(t, 1, "Permission denied")
+	d.imsfs(t, "set", "v", "owner", "nobody").refused(t, "UID or UID:GID")
+	d.mustImsfs(t, "set", "v", "owner", "65534:65533")
+	check := func(t *testing.T) {
+		t.Helper()
+		if got := mustRun(t, "stat", "-c", "%u:%g", disk); got != "65534:65533" {
+			t.Errorf("the disk belongs to %q", got)
+		}
+		if r := asNobody(t, write, disk); r.code != 0 {
+			t.Errorf("the owner writes: %+v", r)
+		}
+		mustRun(t, "chown", "65534:65533", disk) // as libvirt does before it starts QEMU
+		run(t, "chown", "0:0", disk).failed(t, 1, "Operation not permitted")
+		asNobody(t, `echo delete >"$1"`, p.volume("v", "ctl")).failed(t, 1, "Permission denied")
+	}
+	t.Run("set", check)
+	d.stop(t)
+	d = p.serve(t, "--allow-other")
+	t.Run("after a restart", check)
+	d.mustImsfs(t, "set", "v", "owner", "")
+	asNobody(t, write, disk).failed(t, 1, "Permission denied")
+}

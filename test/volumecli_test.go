@@ -3,9 +3,12 @@ package test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -26,8 +29,11 @@ func TestSameNames(t *testing.T) {
 			t.Errorf("set %s: %s has %q", c.name, c.at, got)
 		}
 	}
+	d.imsfs(t, "rm", "both").refused(t, "say volumes/both or images/both")
 	d.mustImsfs(t, "mv", "volumes/both", "other")
-	d.mustImsfs(t, "rm", "volumes/other")
+	if r := d.imsfs(t, "rm", "none", "volumes/other", "nor this"); r.code != 1 || strings.Count(r.stderr, "\n") != 2 {
+		t.Errorf("rm of one that exists among two that do not: %+v", r)
+	}
 	read(t, d.path("images", "both", "status")) // still there
 	d.imsfs(t, "rm", "volumes/both").refused(t, `there is no volume "both"`)
 }
@@ -90,4 +96,59 @@ func TestSalvageCommand(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 	wantWords(t, "error", read(t, d.volume("one", "error")), "could not be read", "zeros")
+}
+
+// TestTagCommand: tags are listed, set and removed, and show has them.
+func TestTagCommand(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 63)
+	d.register(t, "web", m.path)
+	for _, c := range []struct{ name, args, tags string }{
+		{"no tags", "tag web", ""},
+		{"set some", "tag web stage=prod reviewed", "reviewed=\nstage=prod\n"},
+		{"change one", "tag web stage=test", "reviewed=\nstage=test\n"},
+		{"remove one", "tag -d web reviewed", "stage=test\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d.mustImsfs(t, strings.Fields(c.args)...)
+			if got := d.imsfs(t, "tag", "web").stdout; got != c.tags {
+				t.Errorf("tags are %q, want %q", got, c.tags)
+			}
+		})
+	}
+	var shown struct{ Tags map[string]string }
+	must(t, json.Unmarshal([]byte(d.mustImsfs(t, "show", "web", "--json")), &shown))
+	if shown.Tags["stage"] != "test" || len(shown.Tags) != 1 {
+		t.Errorf("show has the tags %q", shown.Tags)
+	}
+	d.imsfs(t, "tag", "-d", "web", "none").refused(t, `no tag "none"`)
+	d.imsfs(t, "tag", "web", "a key=v").refused(t, "must be")
+	d.imsfs(t, "tag", "-d", "web").failed(t, 2, "KEY")
+}
+
+// TestShowWhatIsLocal: ls and show report how much of an image the store has.
+func TestShowWhatIsLocal(t *testing.T) {
+	d := serve(t)
+	m := makeModel(t, d.file("disk.raw"), mib, 64)
+	d.register(t, "web", m.path)
+	var shown struct {
+		Load     string
+		Complete bool
+		Loaded   int64
+		Digest   string
+	}
+	look := func() {
+		t.Helper()
+		must(t, json.Unmarshal([]byte(d.mustImsfs(t, "show", "web", "--json")), &shown))
+	}
+	if look(); shown.Load != "lazy" || shown.Complete {
+		t.Errorf("a registered image is shown as %+v", shown)
+	}
+	d.mustImsfs(t, "hydrate", "web")
+	if look(); !shown.Complete || shown.Loaded == 0 || len(shown.Digest) != 64 {
+		t.Errorf("a hydrated image is shown as %+v", shown)
+	}
+	if fields := strings.Fields(d.mustImsfs(t, "ls")); !slices.Contains(fields, "LOCAL") || !slices.Contains(fields, "all") {
+		t.Errorf("ls prints %q", fields)
+	}
 }

@@ -16,6 +16,9 @@ type Disk struct {
 	// Constant says that the bytes and the size never change once the size is known, so that a
 	// reader may keep both.
 	Constant bool
+	// Owner returns the user and the group that the file belongs to; -1 stands for the daemon's, as
+	// nil does for both.
+	Owner func() (uid, gid int64)
 }
 
 // DiskFile is a disk that can be opened. One that can be written to is a WritableFile, too.

@@ -38,7 +38,7 @@ func volumeRows() []row[*lifecycle.Volume] {
 	return []row[*lifecycle.Volume]{
 		{"ctl", KindControl, func(v *lifecycle.Volume, is Thing) Node { return Control{is, v} }},
 		{"disk", KindDisk, func(v *lifecycle.Volume, is Thing) Node {
-			return Disk{Thing: is, Name: v.Name(), File: volumeFile{v}}
+			return Disk{Thing: is, Name: v.Name(), File: volumeFile{v}, Owner: v.Owner}
 		}},
 		{"error", KindText, lines((*lifecycle.Volume).LastError)},
 		{"job", KindText, lines((*lifecycle.Volume).Job)},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,13 +13,22 @@ const whichHelp = "\n\nA NAME that an image and a volume have is the image's; vo
 
 func newRm(env *environment) *cobra.Command {
 	return treeCommand(env, &cobra.Command{
-		Use:   "rm NAME",
-		Short: "Delete an image or a volume",
+		Use:   "rm NAME ...",
+		Short: "Delete images or volumes",
 		Long: `Delete an image from the store. Its source stays as it is, and whoever has the disk open can go on
-reading it. Or delete a volume, with what was written to it, unless it is in use.` + whichHelp,
-		Example: "  imsfs rm web",
-		Args:    exactly("NAME"),
-	}, func(c *client, args []string) error { return c.namedCommand(args[0], "delete") })
+reading it. Or delete a volume, with what was written to it, unless it is in use. A
+NAME that an image and a volume have is refused: write images/NAME or volumes/NAME.`,
+		Example: "  imsfs rm web\n  imsfs rm volumes/web-1 volumes/web-2",
+		Args:    atLeast("NAME"),
+	}, func(c *client, args []string) error {
+		return forEach(args, func(name string) error {
+			dir, err := c.only(name)
+			if err != nil {
+				return err
+			}
+			return c.command(filepath.Join(dir, "ctl"), "delete")
+		})
+	})
 }
 
 func newMv(env *environment) *cobra.Command {
@@ -38,6 +49,17 @@ what is. imsfs show NAME lists the attributes.`,
 		Example: "  imsfs set web os_version 'Debian 12'\n  imsfs set web protected yes",
 		Args:    exactly("NAME", "KEY", "VALUE"),
 	}, func(c *client, args []string) error { return c.namedCommand(args[0], "set", args[1], args[2]) })
+}
+
+// only returns the directory of the image or the volume of a name. A name that both have is refused,
+// because a caller who means the other one would lose data.
+func (c *client) only(name string) (string, error) {
+	_, isVolume := c.volume(name, "")
+	_, isImage := c.image(name, "")
+	if isVolume == nil && isImage == nil {
+		return "", fmt.Errorf("there are a volume and an image %q: say volumes/%s or images/%s", name, name, name)
+	}
+	return c.named(name, "")
 }
 
 // imageCommand gives an image one command.

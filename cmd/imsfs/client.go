@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/imsfs/imsfs/lifecycle/command"
-	"github.com/spf13/cobra"
 )
 
 // client is the tree of a running daemon, used as anybody may: by reading and writing its files.
@@ -27,7 +27,7 @@ func connect(env *environment, mount string) (*client, error) {
 		mount = env.getenv(mountVariable)
 	}
 	if mount == "" {
-		trees, err := mountedTrees()
+		trees, err := mountedTrees(os.Geteuid())
 		switch {
 		case err != nil:
 			return nil, err
@@ -41,6 +41,9 @@ func connect(env *environment, mount string) (*client, error) {
 	if _, err := os.Stat(filepath.Join(mount, "ctl")); err != nil {
 		if errors.Is(err, iofs.ErrNotExist) {
 			return nil, fmt.Errorf("%s: is not a mounted tree of imsfs", mount)
+		}
+		if errors.Is(err, unix.ENOTCONN) {
+			return nil, fmt.Errorf("the daemon of %s has died: start it again with imsfs serve", mount)
 		}
 		return nil, err
 	}
@@ -95,58 +98,4 @@ func (c *client) names() ([]string, error) {
 	}
 	slices.Sort(names)
 	return names, nil
-}
-
-// pair is a "key value" line of a status.
-type pair struct{ key, value string }
-
-// status reads a file of "key value" lines.
-func readStatus(path string) ([]pair, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var pairs []pair
-	for s := bufio.NewScanner(f); s.Scan(); {
-		key, value, _ := strings.Cut(s.Text(), " ")
-		pairs = append(pairs, pair{key, value})
-	}
-	return pairs, nil
-}
-
-// treeCommand gives a command the flag by which the tree is named, and a client of it.
-func treeCommand(env *environment, cmd *cobra.Command, do func(c *client, args []string) error) *cobra.Command {
-	var mount string
-	cmd.Flags().StringVar(&mount, "mount", "", "where the tree is mounted (else $"+mountVariable+", else the only one)")
-	must(cmd.MarkFlagDirname("mount"))
-	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		c, err := connect(env, mount)
-		if err != nil {
-			return err
-		}
-		return do(c, args)
-	}
-	if cmd.ValidArgsFunction == nil {
-		cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			c, err := connect(env, mount)
-			if err != nil || len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			names, _ := c.names()
-			return names, cobra.ShellCompDirectiveNoFileComp
-		}
-	}
-	return cmd
-}
-
-func completeDirectories(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveFilterDirs
-}
-
-// must is for calls that fail only by a mistake in this package.
-func must(err error) {
-	if err != nil {
-		panic(err) // bug: a flag named here does not exist
-	}
 }

@@ -75,6 +75,8 @@ What a format leaves to choose is said by -o; -o help lists it.` + whichHelp + w
 	onTree := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
+		case args[1] == standardStream:
+			return &usageError{cmd.CommandPath(), errors.New("export writes to a file, because the daemon does it; for a pipe use imsfs convert -O FMT MOUNTPOINT/images/NAME/disk -")}
 		case opts.to == "":
 			return &usageError{cmd.CommandPath(), errors.New("the format of DEST is missing: -O FMT")}
 		case asksForChoices(opts.choices):

@@ -55,14 +55,16 @@ func (j job) text() string {
 	return text
 }
 
-// jobPause is how often a job file is read: nothing tells when it has changed.
-const jobPause = 200 * time.Millisecond
+// A job file is read again and again, because nothing signals its changes. The first pause is short,
+// so that a job without work ends the command at once; each pause is twice the one before.
+const (
+	firstPause = 2 * time.Millisecond
+	jobPause   = 200 * time.Millisecond // the longest
+)
 
 // await shows a job until it ends, and returns its outcome. When the waiting is ended the job goes on.
 func await(ctx context.Context, path string, d display) error {
-	ticks := time.NewTicker(jobPause)
-	defer ticks.Stop()
-	for {
+	for pause := firstPause; ; pause = min(2*pause, jobPause) {
 		j, err := readJob(path)
 		if err != nil {
 			d.end("lost sight of the job")
@@ -76,14 +78,28 @@ func await(ctx context.Context, path string, d display) error {
 			d.end(strings.ToLower(j.phase))
 			return errors.New(j.why)
 		}
-		d.show(j.share, j.text())
+		if pause == jobPause {
+			d.show(j.share, j.text())
+		}
 		select {
-		case <-ticks.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			d.end(j.text() + "; the job goes on")
 			return ctx.Err()
 		}
 	}
+}
+
+// jobOn starts the job of a command line on an image and, if wait is set, waits for its end.
+func (c *client) jobOn(ctx context.Context, env *environment, wait bool, image string, line ...string) error {
+	if err := c.imageCommand(image, line...); err != nil || !wait {
+		return err
+	}
+	path, err := c.image(image, "job")
+	if err != nil {
+		return err
+	}
+	return await(ctx, path, newDisplay(env, line[0]+" "+image))
 }
 
 // jobCommand is a command on an image that starts a job and waits for its end.
@@ -95,14 +111,7 @@ func jobCommand(env *environment, cmd *cobra.Command, words func(args []string) 
 		if err != nil {
 			return err
 		}
-		if err := c.imageCommand(args[0], line...); err != nil || *noWait {
-			return err
-		}
-		path, err := c.image(args[0], "job")
-		if err != nil {
-			return err
-		}
-		return await(cmd.Context(), path, newDisplay(env, line[0]+" "+args[0]))
+		return c.jobOn(cmd.Context(), env, !*noWait, args[0], line...)
 	})
 }
 
@@ -134,6 +143,7 @@ func newPrefetch(env *environment) *cobra.Command {
 	})
 }
 
+// oneOrThree accepts NAME, or NAME, OFF and LEN.
 func oneOrThree(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 || len(args) == 3 {
 		return nil
@@ -141,10 +151,22 @@ func oneOrThree(cmd *cobra.Command, args []string) error {
 	return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants NAME, or NAME, OFF and LEN: %d given", cmd.Name(), len(args))}
 }
 
-// plainJob is a job command whose verb takes no words.
+// plainJob is a command that starts a job without arguments on each of some images, one after the
+// other.
 func plainJob(env *environment, verb, short, long string) *cobra.Command {
-	return jobCommand(env, &cobra.Command{Use: verb + " NAME", Short: short, Long: long, Example: "  imsfs " + verb + " web", Args: exactly("NAME")},
-		func([]string) ([]string, error) { return []string{verb}, nil })
+	cmd := &cobra.Command{
+		Use: verb + " NAME ...", Short: short, Long: long + waitHelp,
+		Example: "  imsfs " + verb + " web\n  imsfs " + verb + " web db", Args: atLeast("NAME"),
+	}
+	noWait := noWaitFlag(cmd)
+	return treeCommand(env, cmd, func(c *client, args []string) error {
+		return forEach(args, func(name string) error {
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			return c.jobOn(cmd.Context(), env, !*noWait, name, verb)
+		})
+	})
 }
 
 func newHydrate(env *environment) *cobra.Command {
@@ -167,14 +189,14 @@ source, if that can be.`)
 
 func newCancel(env *environment) *cobra.Command {
 	return treeCommand(env, &cobra.Command{
-		Use:     "cancel [NAME]",
-		Short:   "End the job of an image, or of the store",
-		Example: "  imsfs cancel web",
-		Args:    cobra.MaximumNArgs(1),
+		Use:     "cancel [NAME ...]",
+		Short:   "End the jobs of images or volumes, or that of the store",
+		Example: "  imsfs cancel web\n  imsfs cancel",
+		Args:    cobra.ArbitraryArgs,
 	}, func(c *client, args []string) error {
 		if len(args) == 0 {
 			return c.command(filepath.Join(c.root, "ctl"), "cancel")
 		}
-		return c.namedCommand(args[0], "cancel")
+		return forEach(args, func(name string) error { return c.namedCommand(name, "cancel") })
 	})
 }

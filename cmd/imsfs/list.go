@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
@@ -76,7 +76,7 @@ func newShow(env *environment) *cobra.Command {
 
 // imageReport is an image's status and attributes, with the keys of its files.
 type imageReport struct {
-	ID          uint64            `json:"id"`
+	ID          int64             `json:"id"`
 	Name        string            `json:"name"`
 	State       string            `json:"state"`
 	Format      string            `json:"format"`
@@ -84,13 +84,23 @@ type imageReport struct {
 	Allocated   int64             `json:"allocated"`
 	ClusterSize int64             `json:"cluster_size"`
 	Compression string            `json:"compression"`
+	SectorSize  int64             `json:"logical_sector_size,omitempty"`
 	Source      string            `json:"source"`
+	Map         string            `json:"map,omitempty"`
 	Registered  string            `json:"registered"`
-	Opens       int               `json:"opens"`
+	Opens       int64             `json:"opens"`
+	Load        string            `json:"load,omitempty"`
+	Committed   bool              `json:"committed"`
+	Complete    bool              `json:"complete"`
+	Loaded      int64             `json:"loaded"`
+	Digest      string            `json:"digest,omitempty"`
+	Index       string            `json:"index,omitempty"`
+	IndexError  string            `json:"index_error,omitempty"`
 	Error       string            `json:"error,omitempty"`
 	Job         string            `json:"job,omitempty"`
 	Disk        string            `json:"disk"`
 	Meta        map[string]string `json:"meta"`
+	Tags        map[string]string `json:"tags"`
 
 	meta []pair // in the tree's order
 }
@@ -102,73 +112,71 @@ func (c *client) report(name string) (*imageReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &imageReport{Disk: dir + "/disk", Meta: map[string]string{}}
+	r := &imageReport{Disk: dir + "/disk", Meta: map[string]string{}, Tags: map[string]string{}}
 	for _, p := range status {
 		r.set(p)
 	}
 	if r.Job, err = readLine(dir + "/job"); err != nil {
 		return nil, err
 	}
-	keys, err := os.ReadDir(dir + "/meta")
+	if r.Digest, err = readLine(dir + "/digest"); err != nil {
+		return nil, err
+	}
+	if r.meta, err = readTexts(dir + "/meta"); err != nil {
+		return nil, err
+	}
+	for _, p := range r.meta {
+		if p.value != "" {
+			r.Meta[p.key] = p.value
+		}
+	}
+	tags, err := readTexts(dir + "/tags")
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range keys {
-		value, err := readLine(dir + "/meta/" + k.Name())
-		if err != nil {
-			return nil, err
-		}
-		r.meta = append(r.meta, pair{k.Name(), value})
-		if value != "" {
-			r.Meta[k.Name()] = value
-		}
+	for _, p := range tags {
+		r.Tags[p.key] = p.value
 	}
 	return r, nil
 }
 
+// set takes one line of the status. Keys that this program does not know are left out.
 func (r *imageReport) set(p pair) {
-	number := func() int64 { n, _ := strconv.ParseInt(p.value, 10, 64); return n }
-	switch p.key {
-	case "id":
-		r.ID = uint64(number())
-	case "name":
-		r.Name = p.value
-	case "state":
-		r.State = p.value
-	case "format":
-		r.Format = p.value
-	case "size":
-		r.Size = number()
-	case "allocated":
-		r.Allocated = number()
-	case "cluster_size":
-		r.ClusterSize = number()
-	case "compression":
-		r.Compression = p.value
-	case "source":
-		r.Source = p.value
-	case "registered":
-		r.Registered = p.value
-	case "opens":
-		r.Opens = int(number())
-	case "error":
-		r.Error = p.value
+	texts := map[string]*string{
+		"name": &r.Name, "state": &r.State, "format": &r.Format, "compression": &r.Compression,
+		"source": &r.Source, "map": &r.Map, "registered": &r.Registered, "load": &r.Load,
+		"index": &r.Index, "index_error": &r.IndexError, "error": &r.Error,
 	}
-}
-
-func readLine(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return strings.TrimSuffix(string(b), "\n"), err
+	numbers := map[string]*int64{
+		"id": &r.ID, "size": &r.Size, "allocated": &r.Allocated, "logical_sector_size": &r.SectorSize,
+		"cluster_size": &r.ClusterSize, "opens": &r.Opens, "loaded": &r.Loaded,
+	}
+	flags := map[string]*bool{"committed": &r.Committed, "complete": &r.Complete}
+	if to, ok := texts[p.key]; ok {
+		*to = p.value
+	} else if to, ok := numbers[p.key]; ok {
+		*to, _ = strconv.ParseInt(p.value, 10, 64)
+	} else if to, ok := flags[p.key]; ok {
+		*to = p.value == "yes"
+	}
 }
 
 func table(env *environment, reports []*imageReport) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tSTATE\tFORMAT\tSIZE\tDATA\tREGISTERED")
+	fmt.Fprintln(w, "NAME\tSTATE\tFORMAT\tSIZE\tDATA\tLOCAL\tREGISTERED")
 	for _, r := range reports {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.State, r.Format,
-			humanize.IBytes(uint64(r.Size)), humanize.IBytes(uint64(r.Allocated)), r.Registered)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.State, r.Format,
+			humanize.IBytes(uint64(r.Size)), humanize.IBytes(uint64(r.Allocated)), r.local(), r.Registered)
 	}
 	return w.Flush()
+}
+
+// local returns how much of the disk the store has: "all" means that the source is not needed.
+func (r *imageReport) local() string {
+	if r.Complete {
+		return "all"
+	}
+	return humanize.IBytes(uint64(r.Loaded))
 }
 
 // describe prints for people: what is not known is left out.
@@ -188,12 +196,27 @@ func (r *imageReport) describe(env *environment) error {
 	line("allocated", size(r.Allocated))
 	line("cluster size", size(r.ClusterSize))
 	line("compression", r.Compression)
+	if r.SectorSize > 0 {
+		line("sector size", size(r.SectorSize))
+	}
 	line("source", r.Source)
+	line("map", r.Map)
 	line("registered", r.Registered)
-	line("opens", strconv.Itoa(r.Opens))
+	line("opens", strconv.FormatInt(r.Opens, 10))
+	line("load", r.Load)
+	line("local", r.local())
+	if r.Committed {
+		line("committed", "yes")
+	}
+	line("digest", r.Digest)
+	line("index", r.Index)
+	line("index error", r.IndexError)
 	line("job", r.Job)
 	for _, p := range r.meta {
 		line(p.key, p.value)
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Tags)) {
+		fmt.Fprintf(w, "tag %s\t%s\n", key, r.Tags[key])
 	}
 	return w.Flush()
 }

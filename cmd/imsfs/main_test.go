@@ -121,6 +121,17 @@ func TestWrongCommandLines(t *testing.T) {
 		says string
 	}{
 		{"inof x", 2, "perhaps info"},
+		{"help nope", 2, `unknown command "nope"`},
+		{"help store nope", 2, `unknown command "nope"`},
+		{"store nope", 2, `unknown command "nope"`},
+		{"store gc", 2, "perhaps sweep"},
+		{"completion tcsh", 2, `unknown command "tcsh"`},
+		{"rename a b", 2, "perhaps mv"},
+		{"delete a", 2, "perhaps rm"},
+		{"umount /mnt", 2, `the command "umount MOUNTPOINT"`},
+		{"list", 2, "perhaps ls"},
+		{"import a b", 2, "perhaps register"},
+		{"gc", 2, "perhaps store sweep"},
 		{"--nonsense", 2, "--nonsense"},
 		{"info", 2, "wants FILE: 0 given"},
 		{"info a b", 2, "2 given"},
@@ -206,6 +217,11 @@ func TestHelpAndCompletion(t *testing.T) {
 		{"compare --help", "Exit code 0"},
 		{"check --help", "63"},
 		{"version", "imsfs "},
+		{"--version", "imsfs "},
+		{"store", "rebuild"},
+		{"help ctl", "prefetch [OFF] [LEN]"},
+		{"help store sweep", "imsfs store sweep"},
+		{"__complete help con", "convert"},
 		{"completion bash", "complete"},
 		{"completion zsh", "#compdef"},
 		{"completion fish", "complete"},
@@ -231,5 +247,16 @@ func TestFormats(t *testing.T) {
 	}
 	if got := strings.Fields(lines[1]); strings.Join(got, " ") != "raw yes yes no" {
 		t.Errorf("raw is listed as %q", got)
+	}
+}
+
+// TestNothingSuggestsRm: words that look like rm do not lead to a command that deletes.
+func TestNothingSuggestsRm(t *testing.T) {
+	c := newConsole()
+	for _, word := range []string{"ps", "rn", "r", "run1", "cat", "arm", "rmm"} {
+		c.expect(t, 2, word)
+		if strings.Contains(strings.TrimPrefix(c.err.String(), "imsfs: unknown command"), "rm ") {
+			t.Errorf("%s: %s", word, &c.err)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,9 +21,24 @@ const (
 	singleType = "imsfs-open"
 )
 
-// checkMountpoint refuses what must not be mounted over. A daemon whose own store lies under its mount would wait
-// for itself. An empty store is none.
+// checkMountpoint rejects a place that must not be mounted over, whether it exists or not. A daemon
+// whose own store lies below its mount would wait for itself. An empty store is none.
 func checkMountpoint(mountpoint, store string) error {
+	if err := checkNotServed(mountpoint); err != nil || store == "" {
+		return err
+	}
+	at, real := resolve(mountpoint), resolve(store)
+	if within(at, real) {
+		return fmt.Errorf("mount point %s: lies inside the store %s", mountpoint, store)
+	}
+	if within(real, at) {
+		return fmt.Errorf("mount point %s: the store %s lies inside of it", mountpoint, store)
+	}
+	return nil
+}
+
+// checkEmpty rejects a mount point that is not an empty directory.
+func checkEmpty(mountpoint string) error {
 	entries, err := os.ReadDir(mountpoint)
 	if err != nil {
 		return fmt.Errorf("mount point: %w", err)
@@ -29,19 +46,26 @@ func checkMountpoint(mountpoint, store string) error {
 	if len(entries) > 0 {
 		return fmt.Errorf("mount point %s: is not empty: %w", mountpoint, unix.ENOTEMPTY)
 	}
-	if store == "" {
-		return nil
+	return nil
+}
+
+// checkNotServed refuses a mount point where a tree, or one disk, is mounted already.
+func checkNotServed(mountpoint string) error {
+	at := resolve(mountpoint)
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.Mountpoint != at || !ours(m), false
+	})
+	if err != nil || len(mounts) == 0 {
+		return err
 	}
-	at, err := filepath.EvalSymlinks(mountpoint)
-	if err != nil {
+	return fmt.Errorf("mount point %s: imsfs already serves %s there: to end that, run umount %s: %w",
+		mountpoint, strings.TrimPrefix(mounts[0].Source, "imsfs:"), mountpoint, unix.EBUSY)
+}
+
+// makeMountpoint creates an absent mount point. The directory that it is in must exist.
+func makeMountpoint(mountpoint string) error {
+	if err := os.Mkdir(mountpoint, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("mount point: %w", err)
-	}
-	real := resolve(store)
-	if within(at, real) {
-		return fmt.Errorf("mount point %s: lies inside the store %s", mountpoint, store)
-	}
-	if within(real, at) {
-		return fmt.Errorf("mount point %s: the store %s lies inside of it", mountpoint, store)
 	}
 	return nil
 }
@@ -113,17 +137,24 @@ func ours(m *mountinfo.Info) bool {
 	return m.FSType == "fuse."+treeType || m.FSType == "fuse."+singleType
 }
 
-// mountedTrees lists where trees are mounted that this process can see.
-func mountedTrees() ([]string, error) {
-	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.FSType != "fuse."+treeType, false })
+// mountedTrees lists where trees are mounted that belong to a user: trees that a daemon of
+// the user serves. Another user's tree is used only by a caller who names it.
+func mountedTrees(uid int) ([]string, error) {
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.FSType != "fuse."+treeType || !belongsTo(m, uid), false
+	})
 	if err != nil {
 		return nil, err
 	}
 	var at []string
 	for _, m := range mounts {
-		if _, err := os.Stat(m.Mountpoint); !errors.Is(err, unix.ENOTCONN) { // what a killed daemon has left
-			at = append(at, m.Mountpoint)
-		}
+		at = append(at, m.Mountpoint)
 	}
 	return at, nil
+}
+
+// belongsTo reports whether a FUSE mount is that of a user. The kernel shows the user in the mount's
+// options.
+func belongsTo(m *mountinfo.Info, uid int) bool {
+	return slices.Contains(strings.Split(m.VFSOptions, ","), "user_id="+strconv.Itoa(uid))
 }

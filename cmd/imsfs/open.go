@@ -59,6 +59,9 @@ func open(ctx context.Context, env *environment, opts openOptions, path, mountpo
 	if err := checkMountpoint(mountpoint, ""); err != nil {
 		return err
 	}
+	if err := checkEmpty(mountpoint); err != nil {
+		return err
+	}
 	signals, stop := env.signals()
 	defer stop()
 	img, err := openImage(ctx, env, path, opts.image, opts.allow)

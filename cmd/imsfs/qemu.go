@@ -10,10 +10,12 @@ import (
 
 // hardware is a virtual machine as QEMU is told of it.
 type hardware struct {
-	name        string
-	disk, cdrom string // raw files, "" if there is none
-	meta        map[string]string
-	more        []string // the user's own arguments
+	name   string
+	disk   string   // a raw file, "" if there is none
+	sector string   // the disk's logical sector size in bytes, "" for 512
+	cdroms []string // raw files
+	meta   map[string]string
+	more   []string // the user's own arguments
 }
 
 // Where nobody says how much memory, in MiB: what a server of today boots with.
@@ -52,12 +54,23 @@ func (h *hardware) command() ([]string, error) {
 			"-drive", "if=pflash,unit=1,format=raw,snapshot=on,file="+commas(vars)) // what it writes is forgotten
 	}
 	if h.disk != "" {
-		words = append(words, "-drive", "if=virtio,format=raw,cache=none,discard=unmap,file="+commas(h.disk))
+		words = append(words, h.diskOptions()...)
 	}
-	if h.cdrom != "" {
-		words = append(words, "-drive", "media=cdrom,format=raw,readonly=on,file="+commas(h.cdrom))
+	for _, cdrom := range h.cdroms {
+		words = append(words, "-drive", "media=cdrom,format=raw,readonly=on,file="+commas(cdrom))
 	}
 	return append(words, h.more...), nil
+}
+
+// diskOptions returns the options for the disk. The size of its sectors is an option of the device,
+// which if=virtio makes without one.
+func (h *hardware) diskOptions() []string {
+	const drive = "format=raw,cache=none,discard=unmap,file="
+	if h.sector == "" {
+		return []string{"-drive", "if=virtio," + drive + commas(h.disk)}
+	}
+	return []string{"-drive", "if=none,id=disk," + drive + commas(h.disk),
+		"-device", "virtio-blk-pci,drive=disk,bootindex=0,logical_block_size=" + h.sector + ",physical_block_size=" + h.sector}
 }
 
 // firmwares are where distributions put UEFI for virtual machines: the program, and a template of its variables.

@@ -16,10 +16,15 @@ func run(ctx context.Context, env *environment, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	var v verdict
+	var several failures
 	switch {
 	case err == nil, errors.As(err, &v):
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(env.stderr, "imsfs: interrupted")
+	case errors.As(err, &several):
+		for _, each := range several {
+			fmt.Fprintf(env.stderr, "imsfs: %s\n", oneLine(each))
+		}
 	default:
 		fmt.Fprintf(env.stderr, "imsfs: %s\n", oneLine(err))
 	}
@@ -45,17 +50,12 @@ func newRoot(env *environment) *cobra.Command {
 serve mounts the tree of a store's images; the commands beside it work on a tree that is mounted.
 The other commands work on image files, without a daemon: FILE is opened for reading only, and its format is told
 by its content unless -f names it.`,
-		Args:          cobra.ArbitraryArgs,
+		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		return unknownCommand(cmd, args[0])
-	}
-	root.SuggestionsMinimumDistance = 2
+	onlySubcommands(root)
+	root.SetVersionTemplate("imsfs {{.Version}}\n")
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
@@ -66,6 +66,7 @@ by its content unless -f names it.`,
 		newLs(env),
 		newShow(env),
 		newSet(env),
+		newTag(env),
 		newMv(env),
 		newRm(env),
 		newPrefetch(env),
@@ -100,8 +101,16 @@ by its content unless -f names it.`,
 	root.AddCommand(
 		newFormats(env),
 		newVersion(env),
+		newCtlHelp(env),
 		&cobra.Command{Use: "exit-codes", Short: "What exit codes say", Long: exitCodesHelp},
 	)
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.HasSubCommands() {
+			onlySubcommands(cmd)
+		}
+	}
 	return root
 }
 
@@ -112,39 +121,4 @@ func group(root *cobra.Command, title string, cmds ...*cobra.Command) {
 		cmd.GroupID = title
 	}
 	root.AddCommand(cmds...)
-}
-
-func unknownCommand(root *cobra.Command, name string) error {
-	hint := ""
-	if near := root.SuggestionsFor(name); len(near) > 0 {
-		hint = ", perhaps " + strings.Join(near, " or ")
-	}
-	return &usageError{root.CommandPath(), fmt.Errorf("unknown command %q%s", name, hint)}
-}
-
-// exactly wants one argument for each of the names.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == len(names) {
-			return nil
-		}
-		return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants %s: %d given", cmd.Name(), wanted(names), len(args))}
-	}
-}
-
-// atLeast wants an argument for each of the names, and takes more.
-func atLeast(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= len(names) {
-			return nil
-		}
-		return &usageError{cmd.CommandPath(), fmt.Errorf("%s wants %s: %d given", cmd.Name(), wanted(names), len(args))}
-	}
-}
-
-func wanted(names []string) string {
-	if len(names) == 0 {
-		return "no argument"
-	}
-	return strings.Join(names, " and ")
 }

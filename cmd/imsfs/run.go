@@ -15,8 +15,8 @@ import (
 
 func newRun(env *environment) *cobra.Command {
 	var opts struct {
-		exec  bool
-		cdrom string
+		exec   bool
+		cdroms []string
 	}
 	cmd := &cobra.Command{
 		Use:   "run VOLUME|IMAGE [-- QEMU-ARGUMENT ...]",
@@ -38,9 +38,9 @@ volumes/NAME or images/NAME.`,
 		},
 	}
 	cmd.Flags().BoolVar(&opts.exec, "exec", false, "run it")
-	cmd.Flags().StringVar(&opts.cdrom, "cdrom", "", "the image that is in the CD-ROM drive")
+	cmd.Flags().StringArrayVar(&opts.cdroms, "cdrom", nil, "an `IMAGE` in a CD-ROM drive (can be repeated)")
 	return treeCommand(env, cmd, func(c *client, args []string) error {
-		m, err := c.machine(args[0], opts.cdrom)
+		m, err := c.machine(args[0], opts.cdroms)
 		if err != nil {
 			return err
 		}
@@ -60,8 +60,8 @@ type machine struct {
 }
 
 // machine finds out what is to be booted, and how.
-func (c *client) machine(name, cdrom string) (*machine, error) {
-	dir, err := c.bootable(name)
+func (c *client) machine(name string, cdroms []string) (*machine, error) {
+	dir, err := c.only(name)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (c *client) machine(name, cdrom string) (*machine, error) {
 	for _, p := range status {
 		of[p.key] = p.value
 	}
-	m := &machine{hardware: hardware{name: filepath.Base(dir), disk: filepath.Join(dir, "disk")}}
+	m := &machine{hardware: hardware{name: filepath.Base(dir), disk: filepath.Join(dir, "disk"), sector: of["logical_sector_size"]}}
 	if of["state"] != "active" {
 		return nil, errors.New(strings.TrimSuffix(fmt.Sprintf("%s is in state %s: %s", m.name, of["state"], of["error"]), ": "))
 	}
@@ -82,24 +82,18 @@ func (c *client) machine(name, cdrom string) (*machine, error) {
 	}
 	switch isImage := filepath.Base(filepath.Dir(dir)) == "images"; {
 	case isImage && (of["format"] == "iso" || m.meta["type"] == "iso"):
-		m.cdrom, m.disk = m.disk, ""
+		m.cdroms, m.disk = []string{m.disk}, ""
 	case isImage:
 		m.clones, m.volume = filepath.Join(dir, "ctl"), m.name+"-run"
 	}
-	if cdrom != "" {
-		m.cdrom, err = c.image(cdrom, "disk")
+	for _, cdrom := range cdroms {
+		disk, err := c.image(cdrom, "disk")
+		if err != nil {
+			return nil, err
+		}
+		m.cdroms = append(m.cdroms, disk)
 	}
-	return m, err
-}
-
-// bootable finds the directory of a volume or an image. What one writes to the wrong of two is lost, so there must not be two.
-func (c *client) bootable(name string) (string, error) {
-	_, isVolume := c.volume(name, "")
-	_, isImage := c.image(name, "")
-	if isVolume == nil && isImage == nil {
-		return "", fmt.Errorf("there are a volume and an image %q: say volumes/%s or images/%s", name, name, name)
-	}
-	return c.named(name, "")
+	return m, nil
 }
 
 // print shows the command, between what makes and what deletes the clone: a script for a shell.

@@ -48,6 +48,7 @@ func TestRunPrints(t *testing.T) {
 		"images/dvd/meta/type":       "iso\n",
 		"images/twice/status":        imageStatus,
 		"volumes/twice/status":       "state active\n",
+		"volumes/big/status":         "state active\nlogical_sector_size 4096\n",
 	})
 	const head = "qemu-system-x86_64 \\\n    -name NAME \\\n    -machine q35,accel=kvm:tcg \\\n    -cpu max \\\n    -m MEMORY"
 	const disk = " \\\n    -drive if=virtio,format=raw,cache=none,discard=unmap,file=ROOT/volumes/"
@@ -62,6 +63,9 @@ func TestRunPrints(t *testing.T) {
 		{"debian", head + cdrom + "debian/disk\n"},
 		{"dvd", head + cdrom + "dvd/disk\n"},
 		{"web-1 --cdrom debian", head + disk + "web-1/disk" + cdrom + "debian/disk\n"},
+		{"web-1 --cdrom debian --cdrom dvd", head + disk + "web-1/disk" + cdrom + "debian/disk" + cdrom + "dvd/disk\n"},
+		{"big", head + " \\\n    -drive if=none,id=disk,format=raw,cache=none,discard=unmap,file=ROOT/volumes/big/disk" +
+			" \\\n    -device virtio-blk-pci,drive=disk,bootindex=0,logical_block_size=4096,physical_block_size=4096\n"},
 	} {
 		c2 := newConsole()
 		args := strings.Fields(c.args)

@@ -45,7 +45,8 @@ func newServe(env *environment) *cobra.Command {
 		Short: "Mount the tree of a store's images and serve it",
 		Long: `Mount the tree of all images that are registered in a store, and serve it until it is unmounted.
 
-The store is a directory; an empty or missing one becomes a store. MOUNTPOINT is an empty directory outside of it.
+The store is a directory; an empty or missing one becomes a store. MOUNTPOINT is an empty directory outside of it, and is
+created if it is absent.
 SIGTERM, SIGINT and SIGHUP unmount and end; while files of the tree are in use that waits for them. A second signal takes
 the tree away from its users. Tells systemd when it is ready (Type=notify).`,
 		Example: `  imsfs serve /mnt/ims --store /var/lib/imsfs
@@ -120,6 +121,12 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 		return err
 	}
 	if err := checkMountpoint(opts.mountpoint, opts.store); err != nil {
+		return err
+	}
+	if err := makeMountpoint(opts.mountpoint); err != nil {
+		return err
+	}
+	if err := checkEmpty(opts.mountpoint); err != nil {
 		return err
 	}
 	db, err := kv.Open(opts.store, kv.Options{Log: log})

@@ -79,8 +79,8 @@ func firmware(_ context.Context, s Subject) Finding {
 	return fail("neither a BIOS boot loader nor an EFI program was found")
 }
 
-// bootJournal compares the boot files with and without the replay of logs, because boot loaders do not
-// replay.
+// bootJournal compares the boot files with and without the replay of logs, because boot loaders do
+// not replay.
 func bootJournal(ctx context.Context, s Subject) Finding {
 	if s.Other == nil {
 		for _, slice := range s.Slices {

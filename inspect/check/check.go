@@ -1,6 +1,6 @@
-// Package check judges whether a disk is fit for import into a cloud: one function a code, each with the
-// evidence for its result. A check whose evidence could not be read is unknown; it never passes because
-// something is absent.
+// Package check judges whether a disk is fit for import into a cloud: one function a code, each
+// with the evidence for its result. A check whose evidence could not be read is unknown; it never
+// passes because something is absent.
 package check
 
 import (
@@ -46,7 +46,8 @@ type Subject struct {
 	Slices []Slice
 	Size   int64
 	GPT    bool
-	// BIOSBoot reports whether there is a place for a BIOS loader: boot code, and on GPT a partition for it.
+	// BIOSBoot reports whether there is a place for a BIOS loader: boot code, and on GPT a
+	// partition for it.
 	BIOSBoot bool
 	Today    string // YYYY-MM-DD
 	// Other is the root without replayed logs, as a boot loader sees it; nil if it is the same.

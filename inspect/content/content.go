@@ -1,6 +1,6 @@
-// Package content recognises the contents of a slice of a disk by their signatures: file systems, swap,
-// encryption, members of volume managers. It names more kinds than drivers can read, so that unread
-// contents are reported by name and not as empty.
+// Package content recognises the contents of a slice of a disk by their signatures: file systems,
+// swap, encryption, members of volume managers. It names more kinds than drivers can read, so that
+// unread contents are reported by name and not as empty.
 package content
 
 import (
@@ -42,8 +42,8 @@ const (
 	upperSize = 36 << 10
 )
 
-// Find returns the contents of src in the order of their places. Several are possible: a hybrid disk
-// image is an ISO 9660 file system and a FAT one. It makes two requests.
+// Find returns the contents of src in the order of their places. Several are possible: a hybrid
+// disk image is an ISO 9660 file system and a FAT one. It makes two requests.
 func Find(ctx context.Context, src disk.Source) ([]Content, error) {
 	v := view{size: src.Size()}
 	var err error
@@ -154,8 +154,8 @@ func mdHead(v view) (Content, bool) {
 	return Content{}, false
 }
 
-// FindAtEnd returns the md superblocks at the end of a slice, of versions 0.90 and 1.0. It makes one
-// request.
+// FindAtEnd returns the md superblocks at the end of a slice, of versions 0.90 and 1.0. It makes
+// one request.
 func FindAtEnd(ctx context.Context, src disk.Source) ([]Content, error) {
 	size := src.Size()
 	if size < 256<<10 {

@@ -19,8 +19,9 @@ func (c *counter) add(n int64) {
 
 func (c *counter) cost() Cost { return Cost{c.requests.Load(), c.bytes.Load()} }
 
-// Budget bounds and counts what one operation may read, wherever in a layout it does: like a deadline
-// it belongs to the operation and travels in its context. Reads answered by pages are free.
+// Budget bounds and counts what one operation may read, wherever in a layout it does: like a
+// deadline it belongs to the operation and travels in its context. Reads answered by pages are
+// free.
 type Budget struct {
 	limit Cost
 	spent counter

@@ -1,9 +1,9 @@
-// Package disk reads the bytes of a disk for everything that looks inside it: partition tables, volume
-// managers and file systems.
+// Package disk reads the bytes of a disk for everything that looks inside it: partition tables,
+// volume managers and file systems.
 //
-// A Disk keeps the pages of metadata that were read last, so that a remote image is asked rarely, and
-// counts its requests. A part of a disk is a Source again, and so is a logical volume: a file-system
-// driver does not know where its bytes are. All bytes are hostile input.
+// A Disk keeps the pages of metadata that were read last, so that a remote image is asked rarely,
+// and counts its requests. A part of a disk is a Source again, and so is a logical volume: a
+// file-system driver does not know where its bytes are. All bytes are hostile input.
 package disk
 
 import (
@@ -15,8 +15,8 @@ import (
 )
 
 // Source gives the bytes of a disk, a partition or a logical volume. It is safe for concurrent use.
-// Both methods fill p or return an error; a range past the end is io.ErrUnexpectedEOF, and the error of
-// a context that ended is that context's. They never keep p.
+// Both methods fill p or return an error; a range past the end is io.ErrUnexpectedEOF, and the
+// error of a context that ended is that context's. They never keep p.
 type Source interface {
 	// ReadAt reads the data of files straight into p. Only a read shorter than a page goes through
 	// the pages, because small files have neighbours.

@@ -20,8 +20,8 @@ type corruptError struct{ text string }
 func (e *corruptError) Error() string        { return e.text }
 func (e *corruptError) Is(target error) bool { return target == ErrCorrupt }
 
-// Corrupt makes an error that is ErrCorrupt and reads "DRIVER: PLACE: RULE". The place names a structure
-// as its tools do, and the rule names the field, its value and the limit. For example:
+// Corrupt makes an error that is ErrCorrupt and reads "DRIVER: PLACE: RULE". The place names a
+// structure as its tools do, and the rule names the field, its value and the limit. For example:
 //
 //	Corrupt("ext", "inode 12, extent at block 0x4001", "depth %d: the level above has %d", 3, 1)
 func Corrupt(driver, place, rule string, args ...any) error {

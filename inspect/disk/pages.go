@@ -134,8 +134,8 @@ func othersAffair(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrBudget)
 }
 
-// claim returns the pages first to last, and the runs among them that the caller must read. The last
-// run may go on past last, see readahead.
+// claim returns the pages first to last, and the runs among them that the caller must read. The
+// last run may go on past last, see readahead.
 func (d *Disk) claim(first, last int64) (all []*page, missing [][]*page) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,8 +162,8 @@ func (d *Disk) claim(first, last int64) (all []*page, missing [][]*page) {
 	return all, missing
 }
 
-// readahead returns the last page worth reading when first to last are needed. A miss that continues
-// the run of misses doubles the pages read ahead; any other ends the run. d.mu is held.
+// readahead returns the last page worth reading when first to last are needed. A miss that
+// continues the run of misses doubles the pages read ahead; any other ends the run. d.mu is held.
 func (d *Disk) readahead(first, last int64) int64 {
 	miss := int64(-1)
 	for number := first; number <= last && miss < 0; number++ {
@@ -203,7 +203,7 @@ func (d *Disk) readRun(ctx context.Context, run []*page) ([]byte, error) {
 	return bytes, d.request(ctx, bytes, off)
 }
 
-// complete hands out what a request has read, and drops the pages used longest ago. Each page has
+// complete hands out the pages of a request, and drops the pages used longest ago. Each page has
 // memory of its own, so that one kept page does not hold a whole run.
 func (d *Disk) complete(run []*page, bytes []byte, err error) {
 	d.mu.Lock()

@@ -8,8 +8,8 @@ import (
 //go:embed eos.csv
 var eosTable string
 
-// EOS is the end of a system's support, dates as YYYY-MM-DD. All fields are empty for a version that the
-// table does not have: an unlisted version is unknown, and never supported by default.
+// EOS is the end of a system's support, dates as YYYY-MM-DD. All fields are empty for a version
+// that the table does not have: an unlisted version is unknown, and never supported by default.
 type EOS struct {
 	Date     string `json:"date,omitempty"`
 	Extended string `json:"extended,omitempty"`
@@ -34,5 +34,6 @@ func EndOfSupport(id, version string) EOS {
 	}
 }
 
-// Ended reports whether all support has ended on a day, YYYY-MM-DD. It is false for an unknown version.
+// Ended reports whether all support has ended on a day, YYYY-MM-DD. It is false for an unknown
+// version.
 func (e EOS) Ended(today string) bool { return e.Date != "" && max(e.Date, e.Extended) < today }

@@ -26,8 +26,8 @@ const (
 	maxArchived  = 100_000 // files
 )
 
-// virtio finds the virtio drivers of a kernel. A kernel whose configuration says that all are built in
-// needs no look into its initramfs.
+// virtio finds the virtio drivers of a kernel. A kernel whose configuration says that all are built
+// in needs no look into its initramfs.
 func (s *System) virtio(ctx context.Context, v *View, k *Kernel) {
 	found := map[string]bool{}
 	known := false
@@ -111,8 +111,8 @@ func builtinConfig(text string) []string {
 	return drivers
 }
 
-// Initramfs returns the names of the files in an initramfs: cpio archives one after another, of which
-// the first may be uncompressed and hold only microcode.
+// Initramfs returns the names of the files in an initramfs: cpio archives one after another, of
+// which the first may be uncompressed and hold only microcode.
 func Initramfs(p []byte) ([]string, error) {
 	var names []string
 	for {

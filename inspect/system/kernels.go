@@ -12,10 +12,11 @@ type Kernel struct {
 	Version string `json:"version"`
 	Image   string `json:"image,omitempty"` // path; "" if only its modules are there
 	Initrd  string `json:"initrd,omitempty"`
-	// Default marks the kernel that the boot loader most probably starts: the one /vmlinuz links to, or
-	// the highest version.
+	// Default marks the kernel that the boot loader most probably starts: the one /vmlinuz links
+	// to, or the highest version.
 	Default bool `json:"default,omitempty"`
-	// Virtio are the virtio drivers that are built in or in the initramfs. It is nil if that is unknown.
+	// Virtio are the virtio drivers that are built in or in the initramfs. It is nil if that is
+	// unknown.
 	Virtio []string `json:"virtio"`
 	// VirtioFrom are the files that say so.
 	VirtioFrom []string `json:"virtio_from,omitempty"`

@@ -103,8 +103,8 @@ func (s *System) release(ctx context.Context, v *View) {
 	}
 }
 
-// ParseRelease reads the KEY=VALUE lines of an os-release file. Quotes are removed as a shell does it,
-// but nothing is expanded.
+// ParseRelease reads the KEY=VALUE lines of an os-release file. Quotes are removed as a shell does
+// it, but nothing is expanded.
 func ParseRelease(text string) map[string]string {
 	fields := map[string]string{}
 	for line := range strings.Lines(text) {

@@ -1,6 +1,6 @@
-// Package system tells which operating system a root directory holds: its name and version, architecture,
-// kernels, packages, and how its disk boots. It reads files of the guest and never runs or evaluates
-// any of them.
+// Package system tells which operating system a root directory holds: its name and version,
+// architecture, kernels, packages, and how its disk boots. It reads files of the guest and never
+// runs or evaluates any of them.
 package system
 
 import (
@@ -39,8 +39,8 @@ func (v *View) Mount(at string, t tree.Tree) {
 	v.mounts = append(v.mounts, mount{strings.TrimRight(at, "/"), t, t.Root()})
 }
 
-// Find returns the file of an absolute path. The longest mount point that begins the path decides the
-// file system; links are then followed inside of it, absolute ones from its top.
+// Find returns the file of an absolute path. The longest mount point that begins the path decides
+// the file system; links are then followed inside of it, absolute ones from its top.
 func (v *View) Find(ctx context.Context, path string) (tree.Tree, tree.ID, error) {
 	return v.Resolve(ctx, path, true)
 }

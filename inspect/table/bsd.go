@@ -79,8 +79,8 @@ func (r *reader) labels(t *Table) error {
 	return nil
 }
 
-// addLabel adds the parts of a disklabel in the slice at base. Offsets count from the disk's beginning,
-// or from the slice's if the raw part begins at 0.
+// addLabel adds the parts of a disklabel in the slice at base. Offsets count from the disk's
+// beginning, or from the slice's if the raw part begins at 0.
 func (t *Table) addLabel(l label, id string, base, size int64) {
 	if l.sector != t.SectorSize {
 		t.note("%s: the disklabel has sectors of %d bytes and is left out", id, l.sector)

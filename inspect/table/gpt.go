@@ -74,8 +74,8 @@ func (r *reader) primarySector() int64 {
 	return 0
 }
 
-// readGPT reads both copies. The first decides if it is sound; if it is not, the second does, which is
-// in the disk's last sector, or where the first says if the disk has grown.
+// readGPT reads both copies. The first decides if it is sound; if it is not, the second does, which
+// is in the disk's last sector, or where the first says if the disk has grown.
 func (r *reader) readGPT() (t Table, found bool, err error) {
 	primary, entries, err := r.firstCopy(&t)
 	if err != nil {

@@ -24,8 +24,8 @@ type mbrEntry struct {
 func (e mbrEntry) used() bool     { return e.kind != 0 && e.count > 0 }
 func (e mbrEntry) extended() bool { return e.kind == 0x05 || e.kind == 0x0f || e.kind == 0x85 }
 
-// parseMBR reads the first sector of p. The boot sector of a file system has the same magic, but code
-// where the entries are, so no table has a status other than 0 and 0x80.
+// parseMBR reads the first sector of p. The boot sector of a file system has the same magic, but
+// code where the entries are, so no table has a status other than 0 and 0x80.
 func parseMBR(p []byte) mbr {
 	m := mbr{valid: p[510] == 0x55 && p[511] == 0xaa, id: uint32(le32(p, 440))}
 	for _, b := range p[:440] {
@@ -81,8 +81,8 @@ func (m mbr) partition(number int, e mbrEntry) Partition {
 	}
 }
 
-// logical follows the chain of EBRs in each extended partition. Numbers begin at 5. A chain that comes
-// back to an EBR, or leaves its extended partition, ends there with a note.
+// logical follows the chain of EBRs in each extended partition. Numbers begin at 5. A chain that
+// comes back to an EBR, or leaves its extended partition, ends there with a note.
 func (r *reader) logical(t *Table) error {
 	number := 5
 	for i, e := range r.mbr.entries {

@@ -1,8 +1,8 @@
-// Package table reads partition tables: GPT with 512 and 4096-byte sectors and both copies, MBR with
-// its chain of logical partitions, hybrids of the two, and BSD disklabels.
+// Package table reads partition tables: GPT with 512 and 4096-byte sectors and both copies, MBR
+// with its chain of logical partitions, hybrids of the two, and BSD disklabels.
 //
-// Read never fails because of damage. It shows each partition that it can make sense of, and a note for
-// each one that it cannot. Only a disk that cannot be read is an error.
+// Read never fails because of damage. It shows each partition that it can make sense of, and a note
+// for each one that it cannot. Only a disk that cannot be read is an error.
 package table
 
 import (
@@ -62,8 +62,8 @@ func (t *Table) note(format string, args ...any) {
 	}
 }
 
-// add appends a partition of count sectors at first if it lies inside the disk. A partition that is cut
-// off by the disk's end is shortened with a note, because its beginning may well be readable.
+// add appends a partition of count sectors at first if it lies inside the disk. A partition that is
+// cut off by the disk's end is shortened with a note, because its beginning may well be readable.
 func (t *Table) add(p Partition, first, count, size int64) {
 	sectors := size / t.SectorSize
 	switch {

@@ -95,7 +95,8 @@ func sfdisk(t *testing.T, path string) table.Table {
 	return want
 }
 
-// expectSame compares all but the notes, the names of types and the boot code, which sfdisk does not have.
+// expectSame compares all but the notes, the names of types and the boot code, which sfdisk does
+// not have.
 func expectSame(t *testing.T, got, want table.Table) {
 	t.Helper()
 	got.Notes, got.BootCode, got.Hybrid = nil, false, false

@@ -9,8 +9,8 @@ import (
 	"github.com/imsfs/imsfs/formats"
 )
 
-// ValidName reports whether a name can be shown: it is not empty, "." or "..", has no slash and no NUL,
-// and is at most MaxName bytes long.
+// ValidName reports whether a name can be shown: it is not empty, "." or "..", has no slash and no
+// NUL, and is at most MaxName bytes long.
 func ValidName(name []byte) bool {
 	return len(name) > 0 && len(name) <= MaxName && !bytes.ContainsAny(name, "/\x00") &&
 		string(name) != "." && string(name) != ".."

@@ -38,8 +38,8 @@ func (a Attr) Perm() uint32 { return a.Mode &^ TypeMask }
 // IsDir reports whether the file is a directory.
 func (a Attr) IsDir() bool { return a.Type() == TypeDir }
 
-// Time is a point in time. It is not int64 nanoseconds, because those end in 2262 and file systems have
-// later dates. The zero value is unknown.
+// Time is a point in time. It is not int64 nanoseconds, because those end in 2262 and file systems
+// have later dates. The zero value is unknown.
 type Time struct {
 	Sec   int64  // since 1970-01-01T00:00:00Z
 	Nsec  uint32 // 0 to 999,999,999, also before 1970
@@ -88,7 +88,7 @@ const (
 	Damaged State = "damaged"
 )
 
-// Info is what is known of a file system once it is open.
+// Info describes a file system that is open.
 type Info struct {
 	Type      string // as blkid says it: "ext4", "xfs", "vfat"
 	Label     string

@@ -8,10 +8,10 @@ import (
 	"slices"
 )
 
-// Resolve returns the file that a path names, from the directory top on. The path is resolved as by a
-// process whose root directory is top: a slash at its beginning changes nothing, ".." stops at top,
-// and absolute links start there. No path leaves top. Unless follow is true, a link in the last place
-// is returned itself.
+// Resolve returns the file that a path names, from the directory top on. The path is resolved as by
+// a process whose root directory is top: a slash at its beginning changes nothing, ".." stops at
+// top, and absolute links start there. No path leaves top. Unless follow is true, a link in the
+// last place is returned itself.
 func Resolve(ctx context.Context, t Tree, top ID, path []byte, follow bool) (ID, error) {
 	w := &way{tree: t, dirs: []ID{top}}
 	if err := w.walk(ctx, path, follow); err != nil {

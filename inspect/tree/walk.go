@@ -14,13 +14,14 @@ type File struct {
 	Attr Attr
 }
 
-// Walk calls fn for every file below top, and for top itself, whose Path is empty. A directory comes
-// before its entries, these in the directory's own order. Links are not followed.
+// Walk calls fn for every file below top, and for top itself, whose Path is empty. A directory
+// comes before its entries, these in the directory's own order. Links are not followed.
 //
-// A file that cannot be read does not end the walk: fn gets the error with the file's path and as much
-// of Attr as is known. A directory whose entries cannot be read comes a second time, with the error; a
-// directory inside itself comes with ErrLoop. The walk ends with the first error that fn returns;
-// fs.SkipDir leaves out the entries of a directory, fs.SkipAll ends the walk without an error.
+// A file that cannot be read does not end the walk: fn gets the error with the file's path and as
+// much of Attr as is known. A directory whose entries cannot be read comes a second time, with the
+// error; a directory inside itself comes with ErrLoop. The walk ends with the first error that fn
+// returns; fs.SkipDir leaves out the entries of a directory, fs.SkipAll ends the walk without an
+// error.
 func Walk(ctx context.Context, t Tree, top ID, fn func(f File, err error) error) error {
 	w := &walker{ctx: ctx, tree: t, fn: fn}
 	err := w.visit(File{Attr: Attr{ID: top, Mode: TypeDir}}, top)
@@ -37,8 +38,8 @@ type walker struct {
 	dirs []ID // on the path to the directory being read
 }
 
-// batch is how many entries of a directory are held at once. They are visited after the directory was
-// read that far, so that its pages are read one after another.
+// batch is how many entries of a directory are held at once. They are visited after the directory
+// was read that far, so that its pages are read one after another.
 const batch = 1024
 
 // found is an entry with its own memory.
@@ -74,7 +75,7 @@ func (w *walker) visit(f File, id ID) error {
 	return skipped(w.entries(f, id))
 }
 
-// skipped makes of SkipDir what it means to the caller of visit.
+// skipped translates SkipDir for the caller of visit.
 func skipped(err error) error {
 	if err == fs.SkipDir {
 		return nil

@@ -23,8 +23,8 @@ type physical struct {
 	text string
 }
 
-// LVM returns the volumes of all groups whose members are given. Notes are about members that cannot be
-// read. The error is only for a context that ended or a spent budget.
+// LVM returns the volumes of all groups whose members are given. Notes are about members that
+// cannot be read. The error is only for a context that ended or a spent budget.
 func LVM(ctx context.Context, members []Member) (volumes []Volume, notes []string, err error) {
 	var all []physical
 	for _, m := range members {

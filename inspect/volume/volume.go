@@ -1,5 +1,5 @@
-// Package volume makes disks of the members of volume managers: the linear, striped and mirrored volumes
-// of LVM2.
+// Package volume makes disks of the members of volume managers: the linear, striped and mirrored
+// volumes of LVM2.
 package volume
 
 import (

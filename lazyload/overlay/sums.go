@@ -25,7 +25,7 @@ type sums struct {
 	file  File
 	boot  string // identifies the run of the kernel
 	bytes []byte // the mapping
-	words []uint64
+	words []atomic.Uint64
 	bare  bool // the delta had content before it had sums: a word of 0 tells nothing
 
 	reserving sync.Mutex
@@ -138,7 +138,7 @@ func (s *sums) remap(m mapped, size int64) error {
 	}
 	s.bytes = b
 	if count := (n - sumsHead) / wordSize; count > 0 {
-		s.words = unsafe.Slice((*uint64)(unsafe.Pointer(&b[sumsHead])), count)
+		s.words = unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&b[sumsHead])), count)
 	}
 	s.reserved = make([]atomic.Uint64, len(s.words)/wordsOfPage/64+1)
 	s.windows = make([]atomic.Uint64, len(s.words)/windowWords/64+1)
@@ -218,7 +218,7 @@ func guard(was bool, err *error) {
 		Addr() uintptr
 	})
 	if !ok {
-		panic(r) // bug: not a fault of the mapping, but a mistake in the code that uses it
+		panic(r) // bug: the panic is not a fault of the mapping, so the guarded code has a mistake
 	}
 	*err = fmt.Errorf("the checksums of a delta cannot be used: %w", fault)
 }
@@ -241,7 +241,7 @@ func (s *sums) touch(u int64) {
 	_ = s.file.(mapped).Release(s.bytes)
 }
 
-func (s *sums) at(u int64) *atomic.Uint64 { return (*atomic.Uint64)(unsafe.Pointer(&s.words[u])) }
+func (s *sums) at(u int64) *atomic.Uint64 { return &s.words[u] }
 
 // put stores the words of units [u, end): a state and the sums of their bytes, which sum returns. Their space must be
 // reserved.

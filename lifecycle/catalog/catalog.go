@@ -1,4 +1,4 @@
-// Package catalog keeps what is known of images and volumes: records, in sections, in the database
+// Package catalog keeps the records of images and volumes, in sections, in the database
 // and in memory.
 //
 // A change is one transaction (Tx): Update runs a function that only changes records, writes them
@@ -155,8 +155,8 @@ func (c *Catalog) VolumeNamed(name string) (Volume, bool) {
 	return c.volumes.named(name)
 }
 
-// Volumes returns the numbers of all volumes in the order of their names. The caller must not change
-// the slice.
+// Volumes returns the numbers of all volumes in the order of their names. The caller must not
+// change the slice.
 func (c *Catalog) Volumes() []uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -187,9 +187,9 @@ func (c *Catalog) unrest(rec Volume) {
 	}
 }
 
-// Update runs change and makes what it changed true: all of it, or, if it returns an error or the
-// database does, nothing. One Update runs at a time. change must wait for nothing: it holds up
-// every other command.
+// Update runs change and commits its changes: all of them, or none if change or the database
+// returns an error. One Update runs at a time. change must wait for nothing: it holds up every
+// other command.
 func (c *Catalog) Update(change func(*Tx) error) error {
 	c.changes.Lock()
 	defer c.changes.Unlock()

@@ -118,7 +118,8 @@ func (w *world) seen() map[string]string {
 	return found
 }
 
-// TestModel makes random changes and compares with a map, before and after the database is read again.
+// TestModel makes random changes and compares with a map, before and after the database is read
+// again.
 func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -12,10 +12,10 @@ import (
 	iofs "io/fs"
 )
 
-// A start removes only what the database says was dropped. The transaction that takes a number (of
-// an image, a volume or a delta) out of the records enters it as dropped. A file or a disk whose
-// number is in no record and was not dropped belongs to a record that was lost, so nothing may
-// delete it.
+// A start removes only numbers that the database lists as dropped. The transaction that takes a
+// number (of an image, a volume or a delta) out of the records enters it as dropped. A file or a
+// disk whose number is in no record and was not dropped belongs to a record that was lost, so
+// nothing may delete it.
 
 const droppedPrefix = "dropped/"
 

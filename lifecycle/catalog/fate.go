@@ -20,7 +20,7 @@ import (
 //
 // The functions below are all that decides it. A test fails for a field that is in no row.
 
-// Base returns what a volume keeps of the image.
+// Base returns the part of the record that a volume keeps.
 func (i Image) Base() Base {
 	i.Hydrating = false
 	return Base{i.ID, i.Name, i.Registered, i.Source, i.Disk, i.Keeping}
@@ -31,7 +31,8 @@ func (b Base) Image() Image {
 	return Image{ID: b.ID, Name: b.Name, State: Active, Registered: b.Registered, Source: b.Source, Disk: b.Disk, Keeping: b.Keeping}
 }
 
-// Committed returns the record of an image of what the volume has. It lacks number, name and time.
+// Committed returns the record of an image with the content of the volume. It lacks number, name
+// and time.
 func (v Volume) Committed() Image {
 	made := Image{Source: Source{Format: "raw"}, Disk: Disk{ClusterSize: 1}}
 	if v.Base != nil {
@@ -43,9 +44,9 @@ func (v Volume) Committed() Image {
 	return made
 }
 
-// Note returns what a rebuild of the block store without its database can learn of the image, in at
-// most so many bytes. What does not fit is left out in the order of leastNeeded, and named in
-// dropped.
+// Note returns the text from which a rebuild of the block store without its database restores the
+// image, in at most so many bytes. A part that does not fit is left out in the order of
+// leastNeeded, and named in dropped.
 func (i Image) Note(most int) (note string, dropped []string, err error) {
 	i.ID, i.State, i.Error, i.Size, i.Hydrating, i.Kept = 0, "", "", 0, false, false
 	for n := 0; ; n++ {
@@ -65,7 +66,7 @@ func (i Image) Note(most int) (note string, dropped []string, err error) {
 	}
 }
 
-// leastNeeded is what a note does without when there is no room, the first first. A disk in a note is
+// leastNeeded lists the parts that a full note omits, the first first. A disk in a note is
 // complete, so it can be read without its source.
 var leastNeeded = []struct {
 	name string

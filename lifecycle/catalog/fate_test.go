@@ -13,8 +13,8 @@ import (
 	"github.com/imsfs/imsfs/lazyload/source"
 )
 
-// fates is the table of fate.go, field by field, said a second time: what of an image's record is in
-// a note, in the base of a volume, and in the image that the volume is committed to.
+// fates is the table of fate.go, field by field, said a second time: what of an image's record is
+// in a note, in the base of a volume, and in the image that the volume is committed to.
 var fates = map[string]struct{ note, base, commit bool }{
 	"ID":                {base: true},
 	"Name":              {note: true, base: true},

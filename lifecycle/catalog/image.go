@@ -22,7 +22,8 @@ const (
 // State is where an image or a volume is in its life.
 type State = command.State
 
-// The states. Saving and Deleted are never on disk: a registration that was cut off is Queued again.
+// The states. Saving and Deleted are never on disk: a registration that was cut off is Queued
+// again.
 const (
 	Queued  State = "queued"  // the registration is on disk, the source was not looked at
 	Saving  State = "saving"  // a job opens and checks the source
@@ -42,8 +43,8 @@ const (
 	None LoadMode = "none" // none: the image is read through
 )
 
-// Image is the record of an image. Its sections are embedded, so that in the database it is one flat
-// JSON object. fate.go says what becomes of each section in a note, a base and a commit.
+// Image is the record of an image. Its sections are embedded, so that in the database it is one
+// flat JSON object. fate.go says what becomes of each section in a note, a base and a commit.
 type Image struct {
 	ID         uint64    `json:"id"`
 	Name       string    `json:"name"`
@@ -80,7 +81,7 @@ type Disk struct {
 	Map         string `json:"map,omitempty"`     // the map beside a raw source, or why it was not used
 }
 
-// Keeping is the section about what of the disk is in the block store.
+// Keeping is the section about the blocks of the disk in the block store.
 type Keeping struct {
 	Load      LoadMode `json:"load,omitempty"`
 	Hydrating bool     `json:"hydrating,omitempty"` // all of it is being loaded, also by the next daemon
@@ -122,8 +123,8 @@ func (s Source) Reads(path string) bool {
 	return slices.ContainsFunc(s.Files(), func(f chain.File) bool { return f.Path == path })
 }
 
-// Unchanged returns nil if the files are what was registered, or what is wrong. It looks at them, and
-// so may wait for another system.
+// Unchanged returns nil if the files are as they were at the registration, else the difference. It
+// looks at them, and so may wait for another system.
 func (s Source) Unchanged(ctx context.Context, sources source.Opener) error {
 	if s.Path == "" {
 		return command.Refuse(errors.ErrUnsupported, "it was committed, and has no source")

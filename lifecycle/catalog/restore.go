@@ -19,18 +19,19 @@ type Found struct {
 	Note string
 }
 
-// Restored is what came back into a database that was lost.
+// Restored lists the records that came back into a lost database.
 type Restored struct {
 	Images  []string
 	Volumes []string
-	Lacking []string // the volumes that can only be read, because what they rested on is lost
+	Lacking []string // the volumes that can only be read, because their base is lost
 	Aside   string   // the directory of the deltas that belong to no volume, "" if there are none
 }
 
 // restoringKey is in a database from its beginning until all that comes back is in it.
 const restoringKey = "restoring"
 
-// BeginRestore marks a new database as one that lacks what Restore is to put there: Open refuses it.
+// BeginRestore marks a new database as one that lacks what Restore is to put there: Open refuses
+// it.
 func BeginRestore(tx *kv.WriteTx) error { return tx.Set([]byte(restoringKey), nil) }
 
 // checkRestored refuses a database whose restoring was cut off.
@@ -56,10 +57,10 @@ type restorer struct {
 	back  Restored
 }
 
-// Restore makes images of the disks of a store whose database was lost, and volumes of the notes and
-// deltas in a directory ("" none), in the new database, before a Catalog is opened on it. An image
-// whose note is empty, or whose name is taken, is named after its number. It may be called again
-// with the same disks.
+// Restore makes images of the disks of a store whose database was lost, and volumes of the notes
+// and deltas in a directory ("" none), in the new database, before a Catalog is opened on it. An
+// image whose note is empty, or whose name is taken, is named after its number. It may be called
+// again with the same disks.
 func Restore(db *kv.DB, disks []Found, volumes string) (Restored, error) {
 	ids, err := db.Sequence([]byte(sequenceKey))
 	if err != nil {
@@ -158,8 +159,8 @@ func (r *restorer) restoreVolumes(path string) error {
 	return err
 }
 
-// readNote returns the record in a volume's note. It reports false if that is not one, or if a delta
-// is missing or another volume's.
+// readNote returns the record in a volume's note. It reports false if that is not one, or if a
+// delta is missing or another volume's.
 func readNote(deltas overlay.Dir, n uint64, claimed map[uint64]bool) (rec Volume, ok bool) {
 	text, err := deltas.Note(n)
 	if err != nil || json.Unmarshal(text, &rec) != nil {
@@ -187,8 +188,8 @@ func unlike(name string, id uint64, taken map[string]bool) string {
 	return name
 }
 
-// restoreVolume writes a volume's record. A base that was not found is loaded again from its source,
-// unless it was committed: then its blocks are lost.
+// restoreVolume writes a volume's record. A base that was not found is loaded again from its
+// source, unless it was committed: then its blocks are lost.
 func (r *restorer) restoreVolume(rec Volume) error {
 	numbers := append([]uint64{rec.ID}, rec.Deltas...)
 	for _, of := range rec.Bases() {

@@ -65,8 +65,8 @@ func (s *shelf[R]) named(name string) (rec R, ok bool) {
 	return s.byID[id], true
 }
 
-// numbers returns the numbers of all records in the order of their names. The caller must not change
-// the slice.
+// numbers returns the numbers of all records in the order of their names. The caller must not
+// change the slice.
 func (s *shelf[R]) numbers() []uint64 {
 	if sorted := s.sorted.Load(); sorted != nil {
 		return *sorted

@@ -65,8 +65,8 @@ func (tx *Tx) ChangeImage(id uint64, to func(*Image) error) error {
 	return nil
 }
 
-// RemoveImage removes an image. The volumes that rest on its disk learn what its record says of what
-// the store keeps.
+// RemoveImage removes an image. The volumes that rest on its disk learn what its record says of
+// what the store keeps.
 func (tx *Tx) RemoveImage(id uint64) error {
 	old, err := tx.Image(id)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *Catalog) VolumeNameFree(name string) error {
 }
 
 // commit writes the changes to the database. A volume's note is written just before the commit: a
-// kill in between leaves a note of what was about to be, which names only deltas that exist; Open's
+// kill in between leaves a note of the coming state, which names only deltas that exist; Open's
 // caller renews it.
 func (tx *Tx) commit() error {
 	leaving := tx.leaving()

@@ -17,16 +17,17 @@ type Volume struct {
 	Created time.Time `json:"created"`
 	Size    int64     `json:"size"`              // bytes; a resize that was cut off ends at it
 	From    string    `json:"from,omitempty"`    // the name of the image it was cloned from
-	Base    *Base     `json:"base,omitempty"`    // what the deltas lie on; nil: it began empty
+	Base    *Base     `json:"base,omitempty"`    // the disk below the deltas; nil: it began empty
 	Snapped bool      `json:"snapped,omitempty"` // the base is a snapshot's image, and a revert goes back to Origin
 	Origin  *Base     `json:"origin,omitempty"`  // the base before the first snapshot; nil: it began empty
 	Deltas  []uint64  `json:"deltas"`            // the one that takes writes is the first
 	Shared  bool      `json:"shared,omitempty"`  // several processes may write at a time
+	Owner   string    `json:"owner,omitempty"`   // UID or UID:GID of the disk; "": the daemon's
 	About
 }
 
-// Base is what a volume keeps of an image whose disk it rests on: enough to open the disk when the
-// image is gone. While the image exists, its own record counts.
+// Base is a volume's copy of the record of an image whose disk it rests on: enough to open the disk
+// when the image is gone. While the image exists, its own record counts.
 type Base struct {
 	ID         uint64    `json:"id"` // of the image, and of its disk in the block store
 	Name       string    `json:"name,omitempty"`
@@ -42,7 +43,7 @@ func (v Volume) key() []byte {
 func (v Volume) number() uint64 { return v.ID }
 func (v Volume) name() string   { return v.Name }
 
-// Bases lists what the volume rests on: its base, and what a revert goes back to.
+// Bases lists the disks that the volume rests on: its base, and the base of a revert.
 func (v Volume) Bases() []Base {
 	var of []Base
 	for _, b := range []*Base{v.Origin, v.Base} {
@@ -53,7 +54,7 @@ func (v Volume) Bases() []Base {
 	return of
 }
 
-// On returns the record of the volume resting on an image that was made of what it had. A snapshot
+// On returns the record of the volume resting on an image that was made of it. A snapshot
 // leaves where a revert goes back to.
 func (v Volume) On(img Image, snapshot bool) Volume {
 	switch {

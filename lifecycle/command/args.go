@@ -134,7 +134,7 @@ func (s Spec) keys() []string {
 	return keys
 }
 
-// check refuses a value in words that name the key, the value and what is allowed.
+// check refuses a value in words that name the key, the value and the rule.
 func (o Option) check(value string) error {
 	if o.Rule == nil {
 		return nil

@@ -1,7 +1,7 @@
 // Package command carries out commands: one line, one verb, one answer.
 //
 // A verb is one row of a table (verb.go): its arguments and options with the rules for their values
-// (rule.go), the states and the role it needs, what it needs of its target, and a Prepare function.
+// (rule.go), the states and the role it needs, its needs of the target, and a Prepare function.
 // Perform (perform.go) takes a call through one chain, the same for every verb:
 //
 //	parse → role → state → limits → needs → Prepare → Apply → Then → journal

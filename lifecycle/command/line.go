@@ -9,13 +9,14 @@ import (
 // MaxLine is the most bytes a command may have, with its newline.
 const MaxLine = 4096
 
-// Parse splits a command into its words. A line is UTF-8 without control characters; one newline may end it. Words are
-// separated by spaces or tabs. A double quote begins and ends a part of a word in which these stand for themselves. A
-// backslash, inside quotes or out, makes the next character stand for itself. Errors are ErrUsage.
+// Parse splits a command into its words. A line is UTF-8 without control characters; one newline
+// may end it. Words are separated by spaces or tabs. A double quote begins and ends a part of a
+// word in which these stand for themselves. A backslash, inside quotes or out, makes the next
+// character stand for itself. Errors are ErrUsage.
 func Parse(line string) ([]string, error) {
 	line = strings.TrimSuffix(line, "\n")
-	// MaxLine bytes without a newline are refused, too: so looks what a pipe has cut off, and half of a line must not be
-	// obeyed.
+	// MaxLine bytes without a newline are refused, too: a line that a pipe cut off looks so, and
+	// half of a line must not be obeyed.
 	if len(line) >= MaxLine {
 		return nil, Refuse(ErrUsage, "a line of %d bytes: at most %d are taken", len(line), MaxLine-1)
 	}
@@ -82,8 +83,9 @@ func (s *splitter) endWord() {
 	s.inWord = false
 }
 
-// Quote makes a line of words: Parse(Quote(words...)) gives them back if they are UTF-8 without control characters, and
-// short enough. A plain word stays as it is; in KEY=VALUE only the value is quoted.
+// Quote makes a line of words: Parse(Quote(words...)) gives them back if they are UTF-8 without
+// control characters, and short enough. A plain word stays as it is; in KEY=VALUE only the value is
+// quoted.
 func Quote(words ...string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
@@ -92,8 +94,9 @@ func Quote(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// special tells what does not stand for itself outside quotes. Control characters do not inside either: Parse refuses
-// them there, where a bare tab would part one word into two and a bare newline would be taken for the line's end.
+// special tells what does not stand for itself outside quotes. Control characters do not inside
+// either: Parse refuses them there, where a bare tab would part one word into two and a bare
+// newline would be taken for the line's end.
 func special(c rune) bool { return c == ' ' || c == '"' || c == '\\' || unicode.IsControl(c) }
 
 func quoteWord(w string) string {

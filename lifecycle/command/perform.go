@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Target is what a command is for: the store, an image or a volume.
+// Target is the store, an image or a volume, for a command.
 type Target interface {
 	// Label names the target in the journal: "image web".
 	Label() string
 	// State returns where the target is in its life, or an error if it is gone.
 	State() (State, error)
-	// Meet makes what a verb needs hold until release is called, or refuses it with ErrBusy.
+	// Meet makes the needs of a verb hold until release is called, or refuses it with ErrBusy.
 	Meet(ctx context.Context, needs Needs) (release func(), err error)
 }
 
@@ -21,7 +21,7 @@ type Gate interface {
 	Allow(by Actor, target Target, verb Spec, args *Args) error
 }
 
-// Entry is what a journal learns of a command: who, what, and the outcome.
+// Entry describes a command for a journal: its maker, its line and its outcome.
 type Entry struct {
 	By     Actor
 	Target string

@@ -13,9 +13,9 @@ import (
 
 // Rule decides which values an argument or an option may have.
 type Rule interface {
-	// Check returns nil, or what is wrong with the value in a few words.
+	// Check returns nil, or says in a few words why the value is not allowed.
 	Check(value string) error
-	// Words says what is allowed, to follow "must be".
+	// Words describes the allowed values, to follow "must be".
 	Words() string
 }
 
@@ -62,7 +62,7 @@ func (most text) Check(v string) error {
 	return nil
 }
 
-// Number allows whole decimal numbers from 0 to most. unit is what they count, "" for nothing.
+// Number allows whole decimal numbers from 0 to most. unit names the things they count; "" is none.
 func Number(unit string, most uint64) Rule {
 	of := ""
 	if unit != "" {
@@ -96,7 +96,7 @@ func Path() Rule {
 		"the absolute path of a file, which is the same for every caller"}
 }
 
-// Name allows what can be a file name in the tree and is no nuisance as one.
+// Name allows names that can be file names in the tree and do no harm there.
 func Name() Rule { return name{} }
 
 type name struct{}
@@ -125,7 +125,7 @@ func (name) Check(v string) error {
 	return nil
 }
 
-// OrNone allows what a rule allows, and the empty value, which takes an earlier one back.
+// OrNone allows the values of a rule, and the empty value, which takes an earlier one back.
 func OrNone(r Rule) Rule { return orNone{r} }
 
 type orNone struct{ Rule }

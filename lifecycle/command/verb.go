@@ -10,7 +10,7 @@ import (
 // State is where a target is in its life: a word of the package that owns the target.
 type State string
 
-// Role is what a caller must be allowed to do with the target.
+// Role is the right that a caller needs on the target.
 type Role int
 
 // The roles, each with the rights of those before it.
@@ -23,7 +23,7 @@ const (
 // Needs is what must hold of the target from before Prepare until the command is through.
 type Needs int
 
-// What a verb may need.
+// The needs of verbs.
 const (
 	Idle   Needs = 1 << iota // no job runs, and none begins
 	Unused                   // no process has the disk open, and none opens it
@@ -45,8 +45,8 @@ type Spec struct {
 	Help    string   // one clause, no full stop
 	Args    []Option // by position
 	Options []Option // KEY=VALUE, in any order, each at most once
-	// Others says which other keys are taken and left to the verb to check ("" none): they depend on
-	// something that the table does not know, as those of an image format do.
+	// Others says which other keys are taken and left to the verb to check ("" none): they depend
+	// on something that the table does not know, as those of an image format do.
 	Others string
 	Job    bool    // it starts a job, which goes on after the command
 	In     []State // the states it may be used in; nil: any
@@ -57,12 +57,12 @@ type Spec struct {
 // Verb is a row of a table of verbs on targets of type T. X is what Apply changes records through.
 type Verb[T, X any] struct {
 	Spec
-	// Prepare decides what is to be done. It may wait for the world and holds no lock. (The target
+	// Prepare decides on the changes. It may wait for the world and holds no lock. (The target
 	// comes first, so that methods can be named.)
 	Prepare func(T, context.Context, *Args) (Plan[X], error)
 }
 
-// Plan is what a Prepare decided on. Each function may be nil.
+// Plan is the decision of a Prepare. Each function may be nil.
 type Plan[X any] struct {
 	// Apply changes records, in one transaction and alone. It must wait for nothing.
 	Apply func(X) error
@@ -114,7 +114,7 @@ func (o Option) pair() string {
 	return o.Key + "=VALUE"
 }
 
-// line is the verb in a listing: the usage, what it does, and its keys.
+// line is the verb in a listing: usage, help and keys.
 func (s Spec) line() string {
 	line := s.Usage() + "  # " + s.Help
 	if s.Job {

@@ -1,8 +1,9 @@
 // Package job runs work that outlives the command which began it.
 //
 // A Runner runs the jobs of one store and ends them all. A Slot belongs to one image, volume or
-// store, and holds its latest job: one at a time, others are refused. A verb that must have the slot
-// for itself takes a Claim, changes its records, and then starts the job, or releases the claim.
+// store, and holds its latest job: one at a time, others are refused. A verb that must have the
+// slot for itself takes a Claim, changes its records, and then starts the job, or releases the
+// claim.
 //
 // A job ends as one line of text (docs/control-files.md, "Jobs"), which stays until the next job.
 package job

@@ -35,8 +35,8 @@ func (r *Runner) Context() context.Context { return r.ctx }
 // Closing reports whether Close was called: a job that ends then was not cancelled on its own.
 func (r *Runner) Closing() bool { return r.ctx.Err() != nil }
 
-// Close cancels everything that runs and waits for it, at most until ctx ends: what hangs in another
-// system stays behind, and its error is returned. Nothing can be started from then on.
+// Close cancels everything that runs and waits for it, at most until ctx ends: work that hangs in
+// another system is abandoned, and is the error. Nothing can be started from then on.
 func (r *Runner) Close(ctx context.Context) error {
 	r.mu.Lock()
 	if !r.closed {

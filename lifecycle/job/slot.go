@@ -87,8 +87,8 @@ func (s *Slot) Line() string {
 	return j.line()
 }
 
-// Wait returns the outcome of the latest job once it has ended; nil if there was none. ctx bounds the
-// waiting.
+// Wait returns the outcome of the latest job once it has ended; nil if there was none. ctx bounds
+// the waiting.
 func (s *Slot) Wait(ctx context.Context) error {
 	s.mu.Lock()
 	j := s.latest

@@ -18,8 +18,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestBaitIsRefused: in a directory where anyone can create files, another user's link is not followed, nor a file of
-// theirs replaced. It takes root to make such files.
+// TestBaitIsRefused: in a directory where anyone can create files, another user's link is not
+// followed, nor a file of theirs replaced. It takes root to make such files.
 func TestBaitIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("IMSFS_REQUIRE_TOOLS") == "1" {

@@ -1,7 +1,7 @@
-// Package output makes files that appear whole. Bytes are written to a file without a name, or with a
-// hidden one in the same directory, which takes its own name once it is complete and on stable storage.
-// So an incomplete file never has the name, however the program ends. The commands on image files and
-// the daemon's exports write in this way.
+// Package output makes files that appear whole. Bytes are written to a file without a name, or with
+// a hidden one in the same directory, which takes its own name once it is complete and on stable
+// storage. So an incomplete file never has the name, however the program ends. The commands on
+// image files and the daemon's exports write in this way.
 package output
 
 import (
@@ -158,8 +158,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Settle brings the file to stable storage and out of the page cache, so that a later read shows the
-// stored bytes.
+// Settle brings the file to stable storage and out of the page cache, so that a later read shows
+// the stored bytes.
 func (o *File) Settle() error {
 	if err := o.Sync(); err != nil {
 		return err

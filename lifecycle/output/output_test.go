@@ -12,7 +12,8 @@ import (
 	"github.com/imsfs/imsfs/formats/raw"
 )
 
-// TestHiddenOutput: where a file cannot be without a name, it has one that is hidden until it is committed.
+// TestHiddenOutput: where a file cannot be without a name, it has one that is hidden until it is
+// committed.
 func TestHiddenOutput(t *testing.T) {
 	for _, tt := range []struct{ exists, force, refused bool }{{}, {exists: true, refused: true}, {exists: true, force: true}, {force: true}} {
 		dir := t.TempDir()
@@ -46,7 +47,8 @@ func TestHiddenOutput(t *testing.T) {
 	}
 }
 
-// TestPreallocatedOutput: the file that the command writes takes all its space, and keeps its bytes.
+// TestPreallocatedOutput: the file that the command writes takes all its space, and keeps its
+// bytes.
 func TestPreallocatedOutput(t *testing.T) {
 	const size = 5<<20 + 512
 	for value, least := range map[string]int64{"off": 0, "full": size} {

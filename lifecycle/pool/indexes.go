@@ -30,7 +30,7 @@ var (
 	errDamagedIndex = errors.New("the index was damaged")
 )
 
-// indexing is what is known of one disk's index.
+// indexing is the state of one disk's index.
 type indexing struct {
 	state   IndexState
 	trouble string // why there is none
@@ -95,8 +95,8 @@ func (x *Indexes) want(base catalog.Base) {
 	}
 }
 
-// attached notes whether a source that was opened got its index: err is nil, or why not. base is nil
-// for a source that is being registered: Want follows.
+// attached notes whether a source that was opened got its index: err is nil, or why not. base is
+// nil for a source that is being registered: Want follows.
 func (x *Indexes) attached(disk uint64, base *catalog.Base, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

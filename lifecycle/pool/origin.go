@@ -13,14 +13,14 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
-// origin is where a disk's bytes come from: its source with the backing images, opened when they are
-// first needed. A disk that is complete in the store never needs them.
+// origin is where a disk's bytes come from: its source with the backing images, opened when they
+// are first needed. A disk that is complete in the store never needs them.
 type origin struct {
 	id   uint64 // of the disk
 	pool *Pool
 	path string
 	cfg  chain.Config
-	// expect, unless nil, must be what is found: the source may change between a look and the
+	// expect, unless nil, must match the source, because it may change between a look and the
 	// opening, and a newer driver may find something else in it.
 	expect *catalog.Base
 
@@ -48,7 +48,7 @@ func (o *origin) open(ctx context.Context) (formats.Image, error) {
 	return c, nil
 }
 
-// verify compares a chain with what was registered.
+// verify compares a chain with the registered one.
 func (o *origin) verify(c *chain.Chain) error {
 	if o.expect == nil {
 		return nil

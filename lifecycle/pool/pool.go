@@ -2,8 +2,8 @@
 // were used last.
 //
 // A Slot is the place of one disk: an image and the volumes cloned from it rest on one disk and
-// share it. A Handle is one user's hold on an open disk. A disk closes with its last handle, or some
-// time later; when nothing rests on it any more, its blocks and its index go too.
+// share it. A Handle is one user's hold on an open disk. A disk closes with its last handle, or
+// some time later; when nothing rests on it any more, its blocks and its index go too.
 //
 //	pool.go     opening a disk: from the store, or from its source
 //	share.go    handles and slots; which idle disks stay open
@@ -34,7 +34,7 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
-// Config is what a pool works with.
+// Config holds the parts that a pool works with.
 type Config struct {
 	Formats formats.Set
 	Sources source.Opener
@@ -44,7 +44,8 @@ type Config struct {
 	Log     *slog.Logger
 	// Note returns the note that the store is to keep with a disk.
 	Note func(catalog.Base) string
-	// Go runs work in the background. It reports false if there is no background any more.
+	// Go runs work in the background. It reports false, and runs nothing, once the registry is
+	// closed.
 	Go func(func()) bool
 }
 
@@ -68,7 +69,8 @@ func New(cfg Config) *Pool {
 	return p
 }
 
-// Handle is one user's hold on a disk. It reads on when the image is renamed or deleted, until Close.
+// Handle is one user's hold on a disk. It reads on when the image is renamed or deleted, until
+// Close.
 type Handle struct {
 	*lazyload.Disk
 	origin   *origin
@@ -113,9 +115,9 @@ func (d *disk) close() error {
 	return err
 }
 
-// Open returns a handle on the disk in a slot, which is opened if it is not open. A disk that is not
-// complete in the store needs its source to be what was registered: source.ErrChanged, or an error
-// of the operating system. ctx ends the waiting and the opening, not the handle.
+// Open returns a handle on the disk in a slot, which is opened if it is not open. A disk that is
+// not complete in the store needs its source unchanged: source.ErrChanged, or an error of the
+// operating system. ctx ends the waiting and the opening, not the handle.
 func (p *Pool) Open(ctx context.Context, base catalog.Base, s *Slot) (*Handle, error) {
 	complete, err := p.Complete(base)
 	if err != nil {
@@ -241,10 +243,11 @@ func (p *Pool) Probe(ctx context.Context, id uint64, src catalog.Source) (*Probe
 	return &Probe{pool: p, origin: o}, nil
 }
 
-// countPatience is how long the allocated bytes of a new image are counted before they are estimated.
+// countPatience is how long the allocated bytes of a new image are counted before they are
+// estimated.
 const countPatience = 100 * time.Millisecond
 
-// Fill enters what was found in the source into the sections of a record.
+// Fill enters the findings in the source into the sections of a record.
 func (pr *Probe) Fill(ctx context.Context, src *catalog.Source, d *catalog.Disk) {
 	o := pr.origin
 	o.mu.Lock()
@@ -263,7 +266,7 @@ func (pr *Probe) Fill(ctx context.Context, src *catalog.Source, d *catalog.Disk)
 	d.Map = o.chain.Sources()[0].MapNote()
 }
 
-// Keep puts the disk into a slot that nobody can open yet, for the first who opens it.
+// Keep puts the disk into a slot that cannot be opened yet, for its first reader.
 func (pr *Probe) Keep(ctx context.Context, base catalog.Base, s *Slot) error {
 	d, err := pr.pool.newDisk(ctx, base, pr.origin)
 	if err != nil {
@@ -289,7 +292,7 @@ func (p *Pool) newOrigin(id uint64, src catalog.Source) *origin {
 	}}
 }
 
-// closeLater closes a disk in the background: that waits for what is being loaded.
+// closeLater closes a disk in the background: that waits for loads in flight.
 func (p *Pool) closeLater(what func() error) {
 	work := func() {
 		if err := what(); err != nil {

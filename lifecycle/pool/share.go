@@ -11,8 +11,8 @@ import (
 // descriptor each.
 const MaxIdle = 16
 
-// maxIdleTime is how long such a disk is kept: long enough for the next of a script's commands, short
-// enough for an operator who unmounts the file system of the source.
+// maxIdleTime is how long such a disk is kept: long enough for the next of a script's commands,
+// short enough for an operator who unmounts the file system of the source.
 const maxIdleTime = 10 * time.Second
 
 // Slot is the place of one disk while something rests on it.
@@ -65,8 +65,8 @@ func (p *Pool) slot(id uint64) *Slot {
 	return p.slots[id]
 }
 
-// handle returns a handle on the disk in a slot. If the slot is empty it calls open, one caller at a
-// time.
+// handle returns a handle on the disk in a slot. If the slot is empty it calls open, one caller at
+// a time.
 func (p *Pool) handle(ctx context.Context, s *Slot, open func() (*disk, error)) (*Handle, error) {
 	select {
 	case s.turn <- struct{}{}:

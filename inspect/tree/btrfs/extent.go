@@ -14,7 +14,8 @@ import (
 // maxCompressed is the largest compressed extent, before and after.
 const maxCompressed = 128 << 10
 
-// extent is a part of a file, [start, end). inline is the data if it is in the tree; logical is 0 in a hole.
+// extent is a part of a file, [start, end). inline is the data if it is in the tree; logical is 0
+// in a hole.
 type extent struct {
 	start, end  int64
 	zero        bool

@@ -205,8 +205,8 @@ func dirItems(b []byte, fn func(dirItem) bool) error {
 
 var kinds = [...]uint32{0, tree.TypeFile, tree.TypeDir, tree.TypeChar, tree.TypeBlock, tree.TypeFifo, tree.TypeSocket, tree.TypeLink}
 
-// target returns the file that an entry refers to. A snapshot has the entries of the subvolumes in its
-// origin, but not these: such an entry is an empty directory, as in the kernel.
+// target returns the file that an entry refers to. A snapshot has the entries of the subvolumes in
+// its origin, but not these: such an entry is an empty directory, as in the kernel.
 func (f *fileSystem) target(ctx context.Context, dir tree.ID, d dirItem) (id tree.ID, kind uint32, err error) {
 	if d.target.kind != kindRoot {
 		if int(d.kind) < len(kinds) {

@@ -258,7 +258,8 @@ type step struct {
 	slot int
 }
 
-// find returns a cursor at the last item whose key is at most k; at the first item if there is none.
+// find returns a cursor at the last item whose key is at most k; at the first item if there is
+// none.
 func (f *fileSystem) find(ctx context.Context, r root, k key) (*cursor, error) {
 	c := &cursor{f: f}
 	return c, c.descend(ctx, r, k)

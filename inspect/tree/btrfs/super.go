@@ -1,9 +1,9 @@
 // Package btrfs reads btrfs: subvolumes, compressed and inline extents, holes, extended attributes.
 //
-// Everything is an item with a key in a copy-on-write tree. Addresses in trees are logical; the chunk tree
-// maps them to the disk, and its first chunks are in the superblock. The root tree has the root of each
-// subvolume's tree. A file is its items in the tree of its subvolume. The ID of a file is the number of
-// its subvolume, 24 bits, and of its inode, 40 bits.
+// Everything is an item with a key in a copy-on-write tree. Addresses in trees are logical; the
+// chunk tree maps them to the disk, and its first chunks are in the superblock. The root tree has
+// the root of each subvolume's tree. A file is its items in the tree of its subvolume. The ID of a
+// file is the number of its subvolume, 24 bits, and of its inode, 40 bits.
 //
 // The tree is the one of the last commit. Trees are verified by their checksums, data is not.
 package btrfs
@@ -57,8 +57,8 @@ func (*Driver) Probe(ctx context.Context, src disk.Source) (bool, error) {
 	return string(magic) == "_BHRfS_M", err
 }
 
-// Features of the superblock that the reader knows. An extent tree of version 2 and zones change the
-// structures that it reads; a stripe tree may.
+// Features of the superblock that the reader knows. An extent tree of version 2 and zones change
+// the structures that it reads; a stripe tree may.
 var features = []struct {
 	bit  uint64
 	name string
@@ -82,8 +82,8 @@ type super struct {
 
 var le = binary.LittleEndian
 
-// readSuper returns the valid superblock with the highest generation, the first of several. valid is how
-// many there are, places how many the disk has room for.
+// readSuper returns the valid superblock with the highest generation, the first of several. valid
+// is how many there are, places how many the disk has room for.
 func readSuper(ctx context.Context, src disk.Source) (best *super, valid, places int, err error) {
 	var first error
 	for _, off := range superPlaces {

@@ -11,8 +11,8 @@ import (
 // types are the file types in directory entries.
 var types = [...]uint32{tree.TypeUnknown, tree.TypeFile, tree.TypeDir, tree.TypeChar, tree.TypeBlock, tree.TypeFifo, tree.TypeSocket, tree.TypeLink}
 
-// ReadDir reads the blocks of a directory one after another. The nodes of a hashed directory look like
-// empty entries. A cookie is the offset after an entry.
+// ReadDir reads the blocks of a directory one after another. The nodes of a hashed directory look
+// like empty entries. A cookie is the offset after an entry.
 func (f *fileSystem) ReadDir(ctx context.Context, id tree.ID, cookie uint64, fn func(tree.Entry) bool) error {
 	n, err := f.inode(ctx, id)
 	if err != nil {

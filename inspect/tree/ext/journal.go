@@ -90,8 +90,8 @@ func (f *fileSystem) readReplayed(ctx context.Context, q []byte, r replayed, wit
 	return nil
 }
 
-// recover applies the journal in memory. A journal that cannot be applied leaves the state Dirty, with a
-// note.
+// recover applies the journal in memory. A journal that cannot be applied leaves the state Dirty,
+// with a note.
 func (f *fileSystem) recover(ctx context.Context, opts tree.Options) {
 	f.info.State = tree.Dirty
 	if opts.NoReplay {

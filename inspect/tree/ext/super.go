@@ -1,5 +1,5 @@
-// Package ext reads ext2, ext3 and ext4, with the journal of a file system that was in use applied in
-// memory.
+// Package ext reads ext2, ext3 and ext4, with the journal of a file system that was in use applied
+// in memory.
 package ext
 
 import (

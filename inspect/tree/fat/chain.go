@@ -12,11 +12,12 @@ import (
 // stride is how many clusters are between two marks of a chain.
 const stride = 1024
 
-// maxChains is how many chains have marks. With 4 GiB in clusters of 512 bytes each, all take 1 MiB.
+// maxChains is how many chains have marks. With 4 GiB in clusters of 512 bytes each, all take 1
+// MiB.
 const maxChains = 32
 
-// chains keeps marks in chains, so that reading a file in pieces does not begin at its first cluster for
-// each piece. It is safe for concurrent use.
+// chains keeps marks in chains, so that reading a file in pieces does not begin at its first
+// cluster for each piece. It is safe for concurrent use.
 type chains struct {
 	mu    sync.Mutex
 	marks map[uint32][]uint32 // by the first cluster: the clusters 0, stride, 2×stride, … of the chain
@@ -98,7 +99,8 @@ func (w *window) next(ctx context.Context, cluster uint32) (uint32, error) {
 	return binary.LittleEndian.Uint32(b) & 0x0FFFFFFF, nil
 }
 
-// isEnd reports whether a table entry ends a chain: the eight highest values do. FAT32 uses 28 bits.
+// isEnd reports whether a table entry ends a chain: the eight highest values do. FAT32 uses 28
+// bits.
 func (t *fatTree) isEnd(entry uint32) bool {
 	return entry >= 1<<min(uint(t.bits), 28)-8
 }
@@ -123,8 +125,9 @@ func (t *fatTree) valid(cluster, from uint32) error {
 	return nil
 }
 
-// run returns the place of byte off of the chain that begins with first, and how many bytes from there
-// on are one after another on the disk: at least one, at most n. Past the chain's end it is io.EOF.
+// run returns the place of byte off of the chain that begins with first, and how many bytes from
+// there on are one after another on the disk: at least one, at most n. Past the chain's end it is
+// io.EOF.
 func (t *fatTree) run(ctx context.Context, first uint32, off, n int64) (at, length int64, err error) {
 	if err := t.valid(first, 0); err != nil {
 		return 0, 0, err

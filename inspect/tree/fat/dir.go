@@ -26,7 +26,8 @@ const (
 	maxRecords = 65536 // of a directory
 )
 
-// directory says where the records of a directory are: a chain, or the fixed root of FAT12 and FAT16.
+// directory says where the records of a directory are: a chain, or the fixed root of FAT12 and
+// FAT16.
 type directory struct {
 	first     uint32 // cluster; 0 in the fixed root
 	off, size int64
@@ -40,7 +41,8 @@ type record struct {
 	index int   // in the directory
 }
 
-// extent returns the place of byte off of a directory, and how many bytes are there. The end is io.EOF.
+// extent returns the place of byte off of a directory, and how many bytes are there. The end is
+// io.EOF.
 func (t *fatTree) extent(ctx context.Context, d directory, off int64) (at, n int64, err error) {
 	const most = 64 << 10
 	if d.first != 0 {
@@ -52,8 +54,8 @@ func (t *fatTree) extent(ctx context.Context, d directory, off int64) (at, n int
 	return d.off + off, min(most, d.size-off), nil
 }
 
-// records calls fn for the records in use from an index on, until it returns false. The record whose
-// first byte is 0 ends a directory.
+// records calls fn for the records in use from an index on, until it returns false. The record
+// whose first byte is 0 ends a directory.
 func (t *fatTree) records(ctx context.Context, d directory, from int, fn func(record) bool) error {
 	buf := make([]byte, 2048)
 	for index := from; index < maxRecords; {
@@ -143,8 +145,8 @@ func (t *fatTree) ReadDir(ctx context.Context, id tree.ID, cookie uint64, fn fun
 	})
 }
 
-// Lookup compares without case, as FAT does. The exact name is preferred to one of another case, and
-// long names to short ones.
+// Lookup compares without case, as FAT does. The exact name is preferred to one of another case,
+// and long names to short ones.
 func (t *fatTree) Lookup(ctx context.Context, dir tree.ID, wanted []byte) (tree.ID, error) {
 	d, err := t.place(ctx, dir)
 	if err != nil {

@@ -1,11 +1,13 @@
-// Package fat reads FAT12, FAT16 and FAT32 with long names, the file systems of EFI system partitions.
+// Package fat reads FAT12, FAT16 and FAT32 with long names, the file systems of EFI system
+// partitions.
 //
 // A FAT file system is a boot sector, one or two tables with an entry for each cluster, the root
-// directory (in FAT32 an ordinary one), and the clusters. A file is the chain of clusters that begins in
-// its directory entry; the table has the successor of each. Files have no inodes: the ID of a file is the
-// place of its directory entry.
+// directory (in FAT32 an ordinary one), and the clusters. A file is the chain of clusters that
+// begins in its directory entry; the table has the successor of each. Files have no inodes: the ID
+// of a file is the place of its directory entry.
 //
-// Times are local times of an unknown zone, and are read as UTC. There are no owners; modes are made up.
+// Times are local times of an unknown zone, and are read as UTC. There are no owners; modes are
+// made up.
 package fat
 
 import (
@@ -42,8 +44,8 @@ func (Driver) Probe(ctx context.Context, src disk.Source) (bool, error) {
 	return claimed(b), nil
 }
 
-// claimed reports whether a boot sector can be one of FAT. NTFS has no reserved sectors and exFAT no
-// sector size in these places; a partition table has code or zeros.
+// claimed reports whether a boot sector can be one of FAT. NTFS has no reserved sectors and exFAT
+// no sector size in these places; a partition table has code or zeros.
 func claimed(b []byte) bool {
 	sector := binary.LittleEndian.Uint16(b[11:])
 	reserved := binary.LittleEndian.Uint16(b[14:])
@@ -162,7 +164,8 @@ func (t *fatTree) note(format string, args ...any) {
 	t.info.Notes = append(t.info.Notes, fmt.Sprintf(format, args...))
 }
 
-// state reads the marks of an unclean end: a bit of the boot sector, and two of the table's entry 1.
+// state reads the marks of an unclean end: a bit of the boot sector, and two of the table's entry
+// 1.
 func (t *fatTree) state(ctx context.Context, b []byte) error {
 	mark := b[37]
 	if t.bits == 32 {

@@ -32,8 +32,8 @@ func image(t testing.TB, dir string, size int64, options ...string) string {
 	return img
 }
 
-// recorded changes a file into what FAT records by mtools, which cuts characters to 16 bits and writes no
-// long name if the short one has similar letters.
+// recorded changes a file into what FAT records by mtools, which cuts characters to 16 bits and
+// writes no long name if the short one has similar letters.
 func recorded(r *treetest.Record) {
 	r.Mtime = tree.At(r.Mtime.Sec&^1, 0)
 	r.Path = strings.NewReplacer("emoji 🙂", "emoji \uf642", "u\u0308mlaut", "umlaut", "ümlaut", "Ümlaut").Replace(r.Path)

@@ -29,7 +29,8 @@ func appendOEM(to, b []byte, lower bool) []byte {
 	return to
 }
 
-// appendShort appends the name of 8 and 3 characters. Two bits of a record say that a part is lower case.
+// appendShort appends the name of 8 and 3 characters. Two bits of a record say that a part is lower
+// case.
 func appendShort(to, raw []byte) []byte {
 	base := [8]byte(raw[:8])
 	if base[0] == 0x05 { // because 0xE5 is a deleted file
@@ -62,7 +63,7 @@ type longName struct {
 	index int // of the last record added
 }
 
-// add takes a part. One that does not continue the name drops what was gathered.
+// add takes a part. One that does not continue the name drops the parts before it.
 func (l *longName) add(raw []byte, index int) {
 	number := raw[0] & 0x1F
 	if raw[0]&0x40 != 0 && number >= 1 && number <= longParts {
@@ -136,8 +137,8 @@ func appendUTF16(to []byte, units []uint16) []byte {
 	return to
 }
 
-// fatTime is a date, a time in units of 2 seconds, and hundredths of a second up to 199. A date of 0 is
-// not recorded.
+// fatTime is a date, a time in units of 2 seconds, and hundredths of a second up to 199. A date of
+// 0 is not recorded.
 func fatTime(date, clock uint16, hundredths byte) tree.Time {
 	if date == 0 {
 		return tree.Time{}

@@ -1,8 +1,9 @@
 // Package iso reads ISO 9660 with Rock Ridge or Joliet names.
 //
-// Volume descriptors from sector 16 on have the record of the root directory. A directory is a list of
-// records, each with a name and a run of blocks. Rock Ridge adds entries to records: modes, owners, names,
-// links, times. Joliet is a second tree with UTF-16 names. The ID of a file is the place of its record.
+// Volume descriptors from sector 16 on have the record of the root directory. A directory is a list
+// of records, each with a name and a run of blocks. Rock Ridge adds entries to records: modes,
+// owners, names, links, times. Joliet is a second tree with UTF-16 names. The ID of a file is the
+// place of its record.
 package iso
 
 import (
@@ -195,8 +196,8 @@ func (f *fileSystem) needed(ctx context.Context, at int64) (record, error) {
 	return r, err
 }
 
-// records calls fn for the records in [from, end) of the disk, until it returns false. next is the place
-// of the record after it.
+// records calls fn for the records in [from, end) of the disk, until it returns false. next is the
+// place of the record after it.
 func (f *fileSystem) records(ctx context.Context, from, end int64, fn func(r record, next int64) (bool, error)) error {
 	for from < end {
 		r, err := f.record(ctx, from)
@@ -215,8 +216,8 @@ func (f *fileSystem) records(ctx context.Context, from, end int64, fn func(r rec
 	return nil
 }
 
-// entry reads the record of an ID with its Rock Ridge entries. A relocated directory has its own record
-// in another place.
+// entry reads the record of an ID with its Rock Ridge entries. A relocated directory has its own
+// record in another place.
 func (f *fileSystem) entry(ctx context.Context, id tree.ID) (record, extra, error) {
 	r, err := f.needed(ctx, int64(id&(1<<62-1)))
 	if err != nil {
@@ -336,7 +337,8 @@ func (f *fileSystem) ReadDir(ctx context.Context, id tree.ID, cookie uint64, fn 
 	})
 }
 
-// nameOf returns the Rock Ridge or Joliet name, else the bare one in lower case without its version.
+// nameOf returns the Rock Ridge or Joliet name, else the bare one in lower case without its
+// version.
 func (f *fileSystem) nameOf(r record, x extra) []byte {
 	n := r.name()
 	switch {
@@ -408,7 +410,8 @@ func (f *fileSystem) ReadAt(ctx context.Context, id tree.ID, p []byte, off int64
 	return done, err
 }
 
-// shortTime is a time of 7 bytes: years since 1900 down to seconds, and the zone in quarters of an hour.
+// shortTime is a time of 7 bytes: years since 1900 down to seconds, and the zone in quarters of an
+// hour.
 func shortTime(b []byte) tree.Time {
 	if b[1] == 0 {
 		return tree.Time{}

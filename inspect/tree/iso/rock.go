@@ -108,7 +108,8 @@ func (x *extra) link(b []byte) {
 	}
 }
 
-// times reads those of flags: creation, modification, access, change. Long ones have 17 digits and a zone.
+// times reads those of flags: creation, modification, access, change. Long ones have 17 digits and
+// a zone.
 func (x *extra) times(flags byte, b []byte) {
 	size := 7
 	if flags&0x80 != 0 {

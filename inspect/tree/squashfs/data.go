@@ -39,8 +39,8 @@ func (f *fileSystem) blocksOf(i *inode) int64 {
 	return n
 }
 
-// piece returns block number index of a file. The sizes before it are added up, from where the last read
-// of this file ended.
+// piece returns block number index of a file. The sizes before it are added up, from where the last
+// read of this file ended.
 func (f *fileSystem) piece(ctx context.Context, i *inode, index int64) (piece, error) {
 	m := mark{at: int64(i.start), sizes: i.rest}
 	f.mu.Lock()

@@ -125,8 +125,8 @@ func (f *fileSystem) Stat(ctx context.Context, id tree.ID) (tree.Attr, error) {
 	return i.attr, nil
 }
 
-// ReadDir follows the runs of a listing: a header, then up to 256 names with inodes in one metadata block. A
-// cookie is the place of the run in the listing, and the number of the entry in it.
+// ReadDir follows the runs of a listing: a header, then up to 256 names with inodes in one metadata
+// block. A cookie is the place of the run in the listing, and the number of the entry in it.
 func (f *fileSystem) ReadDir(ctx context.Context, id tree.ID, cookie uint64, fn func(tree.Entry) bool) error {
 	i, err := f.inode(ctx, id)
 	if err != nil {
@@ -191,8 +191,8 @@ func (f *fileSystem) Readlink(ctx context.Context, id tree.ID) ([]byte, error) {
 // prefixes are those of the attribute types.
 var prefixes = [...]string{"user.", "trusted.", "security."}
 
-// Xattrs reads the attributes of a file, which identical files share. A large value that several have is
-// stored once, and its place in the others.
+// Xattrs reads the attributes of a file, which identical files share. A large value that several
+// have is stored once, and its place in the others.
 func (f *fileSystem) Xattrs(ctx context.Context, id tree.ID) ([]tree.Xattr, error) {
 	i, err := f.inode(ctx, id)
 	if err != nil || i.xattr == none {

@@ -1,9 +1,9 @@
 // Package squashfs reads squashfs 4.0 with gzip, lzo, xz, lz4 and zstd.
 //
-// Inodes, directories and tables are streams of metadata blocks, at most 8 KiB decoded each. A reference to
-// an inode is the place of its metadata block in the inode table and an offset in it; that is a file's ID.
-// Data are blocks of one size, whose lengths follow the inode, and fragments: blocks that have the ends of
-// several files.
+// Inodes, directories and tables are streams of metadata blocks, at most 8 KiB decoded each. A
+// reference to an inode is the place of its metadata block in the inode table and an offset in it;
+// that is a file's ID. Data are blocks of one size, whose lengths follow the inode, and fragments:
+// blocks that have the ends of several files.
 package squashfs
 
 import (
@@ -72,7 +72,8 @@ type fileSystem struct {
 	marks  map[tree.ID]mark // where the last read of a file ended
 }
 
-// maxKept bounds the decoded blocks that are kept. Small files share fragments, and inodes metadata blocks.
+// maxKept bounds the decoded blocks that are kept. Small files share fragments, and inodes metadata
+// blocks.
 const maxKept = 4 << 20
 
 // block is a decoded block, and the place of the one after it.

@@ -17,9 +17,9 @@ const (
 	dumpBytes = 1 << 20 // of the beginning and of the end of a file
 )
 
-// Dump writes a tree as text, a line a file, and reads all that belongs to each file: target, attributes,
-// map, the beginning and the end of its data. What is damaged is a line as well; the error joins what is
-// not a kind of damage.
+// Dump writes a tree as text, a line a file, and reads all that belongs to each file: target,
+// attributes, map, the beginning and the end of its data. Damage is a line as well; the error joins
+// all that is not a kind of damage.
 func Dump(ctx context.Context, w io.Writer, tr tree.Tree) error {
 	info := tr.Info()
 	fmt.Fprintf(w, "%+v\n", info)

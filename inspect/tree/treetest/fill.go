@@ -252,8 +252,8 @@ func acl(owner uint16, user uint32, userPerm, group, mask, other uint16) []byte 
 	return b
 }
 
-// dates sets modification times from 1901 to 2400, those that the file system can hold, and gives all
-// other files one that does not depend on the clock.
+// dates sets modification times from 1901 to 2400, those that the file system can hold, and gives
+// all other files one that does not depend on the clock.
 func (f *filler) dates() {
 	f.mkdir("dates")
 	f.must(filepath.WalkDir(f.top, func(path string, e os.DirEntry, err error) error {

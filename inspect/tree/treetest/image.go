@@ -23,8 +23,8 @@ func Image(t testing.TB, size int64) string {
 	return path
 }
 
-// Command runs a program of a Debian package and returns its output. The test is skipped if there is
-// no such program, unless the tools are required.
+// Command runs a program of a Debian package and returns its output. The test is skipped if there
+// is no such program, unless the tools are required.
 func Command(t testing.TB, program, debianPackage string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), formattest.Tool(t, program, debianPackage), args...)

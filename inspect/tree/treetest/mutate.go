@@ -29,9 +29,10 @@ const (
 	mutantReads  = 256 << 20
 )
 
-// Mutate opens and reads runs damaged copies of an image: 1 to 40 bytes changed, most of them in the
-// metadata that reading the sound image needs. It fails at a panic, more than 8 s, more than 64 MiB over
-// the sound image, and an error that is not ErrCorrupt, ErrUnsupported or a limit. IMSFS_MUTANTS sets another number of runs.
+// Mutate opens and reads runs damaged copies of an image: 1 to 40 bytes changed, most of them in
+// the metadata that reading the sound image needs. It fails at a panic, more than 8 s, more than 64
+// MiB over the sound image, and an error that is not ErrCorrupt, ErrUnsupported or a limit.
+// IMSFS_MUTANTS sets another number of runs.
 func Mutate(t *testing.T, d tree.Driver, image string, runs int) {
 	t.Helper()
 	if s := os.Getenv("IMSFS_MUTANTS"); s != "" {
@@ -55,8 +56,8 @@ func Mutate(t *testing.T, d tree.Driver, image string, runs int) {
 	}
 }
 
-// Fuzz makes f a fuzz target of a driver: an input is a list of changes to the metadata of an image,
-// 6 bytes each. The image is one that formattest.Tool's programs made, or a committed one.
+// Fuzz makes f a fuzz target of a driver: an input is a list of changes to the metadata of an
+// image, 6 bytes each. The image is one that formattest.Tool's programs made, or a committed one.
 func Fuzz(f *testing.F, d tree.Driver, image string) {
 	f.Helper()
 	src := formattest.OpenFile(f, image)
@@ -119,7 +120,8 @@ func (e *Edited) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// Try opens an image and reads everything in it. The error is a fault of the driver, not of the image.
+// Try opens an image and reads everything in it. The error is a fault of the driver, not of the
+// image.
 func Try(ctx context.Context, d tree.Driver, src formats.Source) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -16,8 +16,8 @@ type Traits struct {
 	XattrRoom int
 	// Many is how many entries the largest directory has.
 	Many int
-	// Kernel says that the judge is the kernel's mount of the image, which also has the image's link
-	// counts, sizes of directories, allocated bytes and other times.
+	// Kernel says that the judge is the kernel's mount of the image, which also has the image's
+	// link counts, sizes of directories, allocated bytes and other times.
 	Kernel bool
 }
 

@@ -1,7 +1,8 @@
 // Package treetest is the conformance suite of file-system drivers.
 //
-// A driver's test makes an image, names a judge (a directory with the files that the image must have:
-// what the image was made from, or the kernel's mount of it), and calls Run. For example, with mkfs:
+// A driver's test makes an image, names a judge (a directory with the files that the image must
+// have: what the image was made from, or the kernel's mount of it), and calls Run. For example,
+// with mkfs:
 //
 //	src := t.TempDir()
 //	treetest.Fill(t, src, treetest.Unix())
@@ -38,7 +39,7 @@ import (
 	"github.com/imsfs/imsfs/inspect/tree"
 )
 
-// Case is an image and what it must hold.
+// Case is an image and its expected contents.
 type Case struct {
 	Driver  tree.Driver
 	Options tree.Options
@@ -47,7 +48,8 @@ type Case struct {
 	Has     Traits
 	// Ignore are paths that are not compared, nor their entries: "lost+found".
 	Ignore []string
-	// Adjust changes what the judge has into what the file system can record; nil changes nothing.
+	// Adjust turns a record of the judge into one that the file system can hold; nil changes
+	// nothing.
 	Adjust func(*Record)
 	Bars   Bars
 }
@@ -193,7 +195,8 @@ func oddPieces(t *testing.T, tr tree.Tree, files []tree.File) {
 	}
 }
 
-// extents follows the map of every file: runs join, zero runs are zeros, and sparse files have holes.
+// extents follows the map of every file: runs join, zero runs are zeros, and sparse files have
+// holes.
 func extents(t *testing.T, c Case, tr tree.Tree, files []tree.File) {
 	if _, ok := tr.(tree.Mapper); !ok {
 		t.Skip("the tree knows no holes")

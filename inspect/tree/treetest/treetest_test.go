@@ -20,7 +20,8 @@ import (
 	"github.com/imsfs/imsfs/inspect/tree/treetest"
 )
 
-// hostDriver makes a tree of a directory of the host. Its "image" is a file with the directory's path.
+// hostDriver makes a tree of a directory of the host. Its "image" is a file with the directory's
+// path.
 type hostDriver struct{}
 
 func (hostDriver) Name() string { return "host" }

@@ -36,8 +36,8 @@ func (f *fileSystem) checkLog(ctx context.Context) error {
 	return nil
 }
 
-// logClean finds the end of the log by its sectors' cycles: the first ones have one cycle more than the
-// rest. Before that end is the last record.
+// logClean finds the end of the log by its sectors' cycles: the first ones have one cycle more than
+// the rest. Before that end is the last record.
 func (f *fileSystem) logClean(ctx context.Context, start, sectors int64) (bool, error) {
 	p := make([]byte, sector)
 	read := func(i int64) error { return f.src.ReadMeta(ctx, p, start+i*sector) }

@@ -1,7 +1,7 @@
 // Package xfs reads XFS, versions 4 and 5.
 //
-// The log is checked and not replayed: a file system that was in use is shown as its blocks are, and
-// Info says so. Files on a realtime device and metadata directories are not read.
+// The log is checked and not replayed: a file system that was in use is shown as its blocks are,
+// and Info says so. Files on a realtime device and metadata directories are not read.
 package xfs
 
 import (
