@@ -1,21 +1,23 @@
-// Package blockstore is the contract of the block store: what a block, a block map and a digest are, and which roles a
-// store plays.
+// Package blockstore is the contract of the block store. It defines blocks, block maps and digests,
+// and the roles of a store.
 //
-// The nouns: a Block is BlockSize plain bytes, named by its ID, the SHA-256 of them; it is kept once whatever disk it
-// came from. A disk is a row of blocks under a number that the caller gives and never gives again. Its block map says
-// for each of them what is known: absent (not loaded yet), zero (never stored), or an ID (whose bytes may be lost). Maps are kept in segments of
-// SegmentBlocks entries, and disks share complete segments of equal content. The Digest is one hash over a
-// complete map: the same for the same bytes, whatever format they came in.
+// A block is BlockSize plain bytes. Its ID is their SHA-256, and the store keeps a block once,
+// whichever disks have it. A disk is a row of blocks under a number. The caller chooses the number
+// and never reuses it. The block map of a disk has an entry for each block: absent (not loaded
+// yet), zero (never stored), or an ID (whose bytes may be lost). Maps are kept in segments of
+// SegmentBlocks entries, and disks share complete segments of equal content. The Digest is one hash
+// over a complete map. Equal bytes have equal digests, in whichever image format they came.
 //
-// Two stores exist: blockstore/packs, on disk, and blockstore/mem, for tests; blockstore/storetest is what both must
-// hold to. This package only computes: it knows no file and no database.
+// There are two stores: blockstore/packs on disk, and blockstore/mem for tests.
+// blockstore/storetest is the test suite of both. This package only computes, and uses no file and
+// no database.
 package blockstore
 
 import (
 	"context"
 )
 
-// The constants of a store; a store on disk records them.
+// These sizes are constant. A store on disk records them.
 const (
 	BlockSize = 64 << 10 // plain bytes of a block: the unit of names, maps and sharing
 
@@ -23,19 +25,21 @@ const (
 	SegmentSize   = SegmentBlocks * BlockSize // 16 MiB of disk
 )
 
-// MaxDiskSize is the largest disk a map is kept of, 16 TiB: a million segments.
+// MaxDiskSize is the size limit of a disk, 16 TiB: a million segments.
 const MaxDiskSize = 16 << 40
 
-// Blocks is the number of blocks of a disk of size bytes; the last may be partly behind the disk's end.
+// Blocks returns the number of blocks of a disk of size bytes. The last may extend past the disk's
+// end.
 func Blocks(size int64) int64 { return (size + BlockSize - 1) / BlockSize }
 
-// Segments is the number of segments of a disk of size bytes.
+// Segments returns the number of segments of a disk of size bytes.
 func Segments(size int64) int64 { return (size + SegmentSize - 1) / SegmentSize }
 
-// SegmentLen is the number of entries of a disk's segment seg.
+// SegmentLen returns the number of entries in segment seg of a disk.
 func SegmentLen(size, seg int64) int { return int(min(SegmentBlocks, Blocks(size)-seg*SegmentBlocks)) }
 
-// Store is everything a store does. Who uses one asks for the roles it needs. All methods are safe for concurrent use.
+// Store has all roles. Users should ask for only the roles they need. All methods are safe for
+// concurrent use.
 type Store interface {
 	Reader
 	Mapper
@@ -45,26 +49,31 @@ type Store interface {
 	Close() error
 }
 
-// Reader gives blocks.
+// Reader reads blocks.
 type Reader interface {
-	// Read fills p with the block's bytes from off on, all of them, or returns an error; off+len(p) is at most
-	// BlockSize. What of the block it needs is checked (CRC) before it is used. ErrNotFound: the store has no such
-	// block, or no longer: it may have been swept or quarantined since it was looked up, so look it up again or load
-	// it from the source. ErrDamaged: what is stored is not what was saved; Quarantine it, then load it again.
+	// Read fills p with the block's bytes from off on, or returns an error. off+len(p) must be
+	// at most BlockSize. Read checks the CRC of the bytes it uses.
+	//
+	// ErrNotFound means that the store does not have the block. It may have been swept or
+	// quarantined since the caller looked it up. Look it up again, or load it from the source.
+	// ErrDamaged means that the stored bytes are not the saved ones. Quarantine the block, then
+	// load it again.
 	Read(ctx context.Context, id ID, p []byte, off int) error
-	// Quarantine takes a damaged block out of use: maps report it lost until the same bytes are saved again.
+	// Quarantine takes a damaged block out of use. Maps report it lost until the same bytes are
+	// saved again.
 	Quarantine(ctx context.Context, id ID) error
 }
 
-// Mapper tells what is known of disks. A disk that was not created, or was deleted, is iofs.ErrNotExist.
+// Mapper reads the maps of disks. It returns iofs.ErrNotExist for a disk that does not exist.
 type Mapper interface {
-	// Lookup returns the map entry of one block and counts as a use of it (see Keeper.Trim).
+	// Lookup returns the map entry of one block. It counts as a use of the block (see
+	// Carer.Trim).
 	Lookup(disk uint64, block int64) (Entry, error)
-	// Status counts what is known.
+	// Status returns the number of blocks in each state.
 	Status(disk uint64) (Status, error)
-	// AnyLost tells at once whether a block may be lost, of any disk.
+	// AnyLost reports whether a block of any disk may be lost. It is fast.
 	AnyLost() bool
-	// Digest is the digest of a complete disk; ErrIncomplete for any other.
+	// Digest returns the digest of a complete disk, or ErrIncomplete.
 	Digest(disk uint64) (Digest, error)
 }
 
@@ -76,63 +85,73 @@ type Status struct {
 	Total  int64 // blocks
 }
 
-// Complete tells whether the disk can be read from the store alone.
+// Complete reports whether the disk can be read from the store alone.
 func (s Status) Complete() bool { return s.Loaded == s.Total }
 
-// Saver puts a disk's bytes into the store.
+// Saver stores the bytes of disks.
 type Saver interface {
-	// Save stores the plain bytes at off and enters them in the disk's map. off is a multiple of BlockSize, and so
-	// is len(plain) unless it ends at the disk's end. It is durable when it returns nil; when it returns an error
-	// the map is as before for those blocks that were not recorded. Concurrent calls share their syncs, so callers
-	// that have much to save run several at once. plain is not kept and not changed. ErrFull: there is no room for
-	// this disk's blocks under the limits; any other error is the disk's (ENOSPC, EIO).
+	// Save stores the plain bytes at off and enters them in the disk's map. off must be a
+	// multiple of BlockSize, and so must len(plain), unless it ends at the disk's end. When
+	// Save returns nil, the bytes are durable. When it returns an error, some blocks may be
+	// entered, and the map is unchanged for the others. Save does not keep or change plain.
+	//
+	// Concurrent calls share their syncs, so callers with much to save should run several at
+	// once. ErrFull means that the limits leave no room for this disk's blocks. Any other error
+	// is the file system's (ENOSPC, EIO).
 	Save(ctx context.Context, disk uint64, off int64, plain []byte) error
-	// Zero enters n bytes at off, aligned like those of Save, as zeros.
+	// Zero enters n bytes at off as zeros. They are aligned like those of Save.
 	Zero(ctx context.Context, disk uint64, off, n int64) error
 }
 
-// Keeper makes disks and ends them.
+// Keeper makes and deletes disks.
 type Keeper interface {
-	// Create makes a disk of size bytes, all absent; iofs.ErrExist if it is there. The note is kept beside complete
-	// disks' maps for who has lost the database (packs.Rebuild): at most MaxNote bytes.
+	// Create makes a disk of size bytes, all absent, or returns iofs.ErrExist. The note has at
+	// most MaxNote bytes. It is kept with the maps of complete disks, so that packs.Rebuild can
+	// return it after the database is lost.
 	Create(disk uint64, size int64, note string) error
-	// Clone makes a disk to, of another size and with another note, that has from's map as far as both go; iofs.ErrExist if it is
-	// there. A block that the new end cuts is absent, and so is all that is behind from's end.
+	// Clone makes a disk with its own size and note and a copy of from's map, or returns
+	// iofs.ErrExist. Blocks past from's end are absent, and so is a block that the new end
+	// cuts. For example, a clone of 100 KiB of a larger disk has only the first of its two
+	// blocks.
 	Clone(from, to uint64, size int64, note string) error
 	// Disks returns the numbers of all disks, in order.
 	Disks() ([]uint64, error)
-	// Delete forgets a disk; deleting one that is not there is no error.
+	// Delete deletes a disk. A disk that does not exist is not an error.
 	Delete(disk uint64) error
 	// Evict makes all entries of a disk absent.
 	Evict(disk uint64) error
-	// SetEvictable says whether Trim may make entries of the disk absent; a new disk's are not.
+	// SetEvictable sets whether Trim may make entries of the disk absent. It may not for a new
+	// disk.
 	SetEvictable(disk uint64, evictable bool) error
 }
 
 // MaxNote is the length limit of a disk's note.
 const MaxNote = 4 << 10
 
-// Carer looks after the store as a whole. One of Trim, Sweep, Compact and Verify runs at a time, the others wait;
-// readers and savers go on meanwhile. Each can be ended at any point, by ctx or by a kill, and loses nothing.
+// Carer maintains the store as a whole. Trim, Sweep, Compact and Verify run one at a time; another
+// call waits. Readers and savers go on meanwhile. A context or a kill can end each of them at any
+// point, and nothing is lost.
 type Carer interface {
-	// Trim brings the store under its limits: it makes the segments of evictable disks that were not used for the longest time
-	// absent and sweeps, until the store fits or nothing is left to evict.
+	// Trim brings the store under its limits. It makes the least recently used segments of
+	// evictable disks absent and sweeps, until the store fits or nothing is left to evict.
 	Trim(ctx context.Context) (Freed, error)
-	// Sweep frees what no map refers to. What is saved or saved again while it runs stays.
+	// Sweep frees the blocks that no map names. It keeps those that are saved, or saved again,
+	// while it runs.
 	Sweep(ctx context.Context) (Freed, error)
-	// Compact moves the blocks out of files that are mostly holes, and removes those files.
+	// Compact moves blocks out of files that are mostly holes, and removes those files.
 	Compact(ctx context.Context) (Freed, error)
-	// Verify reads every block and compares it with its ID; what is damaged is quarantined and reported, one call a
-	// block, in no order. progress, unless nil, is told now and then how many of how many blocks are done.
+	// Verify reads every block and compares it with its ID. It quarantines each damaged block
+	// and calls damaged once for it, in no particular order. It calls progress from time to
+	// time, unless it is nil.
 	Verify(ctx context.Context, progress func(done, total int64), damaged func(error)) error
-	// Stats counts.
+	// Stats returns the store's figures.
 	Stats() (Stats, error)
 }
 
-// Freed is what Trim, Sweep or Compact gave back.
+// Freed is the result of Trim, Sweep or Compact.
 type Freed struct {
 	Blocks int64 // blocks that are no longer in the store
-	Bytes  int64 // of stored records, before rounding to what the file system frees
+	Bytes  int64 // of stored records; the file system may free fewer
 }
 
 // Stats are a store's figures. Sizes are bytes.
@@ -141,7 +160,7 @@ type Stats struct {
 	Mapped      int64 // plain bytes of data that maps refer to: blocks named twice count twice
 	Blocks      int64 // blocks kept, garbage that is not swept yet among them
 	Stored      int64 // their records
-	Used        int64 // what the files of the records take on disk
+	Used        int64 // bytes that the pack files take on disk
 	Quarantined int64 // blocks
 	Limit       int64 // of Used; 0 is none
 }

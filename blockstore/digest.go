@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Digest is one hash over all of a disk: see docs/blockstore.md for a definition that fits ten lines of Python.
+// Digest is one hash over all bytes of a disk. docs/blockstore.md defines it in ten lines of
+// Python.
 type Digest [sha256.Size]byte
 
-// String is the digest in hex, as users see it.
+// String returns the digest in hex.
 func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
-// digestTag begins what a digest is the hash of; the number is that of the definition.
+// digestTag is the first input of the hash. Its number is the version of the definition.
 const digestTag = "imsfs digest 1\n"
 
 // DigestOf returns the digest of a disk of size bytes from the IDs of all its segments, in order.
@@ -34,20 +35,23 @@ func DigestOf(size int64, segments iter.Seq[SegmentID]) Digest {
 	return Digest(h.Sum(nil))
 }
 
-// Plain is a disk whose bytes DigestPlain reads, several parts of it at once.
+// Plain is a disk that DigestPlain reads. It must be safe for concurrent use.
 type Plain interface {
 	Size() int64
-	// ReadAt fills p with the bytes at off, all of them, or returns an error.
+	// ReadAt fills p with the bytes at off, or returns an error.
 	ReadAt(ctx context.Context, p []byte, off int64) error
-	// Hole returns how many bytes from off on, at most n, are known to be zeros without reading them.
+	// Hole returns how many of the n bytes from off on are known to be zeros without being
+	// read.
 	Hole(ctx context.Context, off, n int64) (int64, error)
 }
 
-// piece is what a digest reads at once; as large as the largest clusters, so that none is decoded twice.
+// piece is the number of bytes read at once. It is as large as the largest clusters, so that each
+// cluster is decoded once.
 const piece = 2 << 20
 
-// DigestPlain computes the digest of a disk from its bytes, on all processors. Holes cost next to nothing. progress,
-// unless nil, is told after each part how many bytes are done; calls do not overlap.
+// DigestPlain computes the digest of a disk from its bytes, on all processors. It skips holes.
+// After each part it calls progress, unless it is nil, with the number of bytes done. The calls do
+// not overlap.
 func DigestPlain(ctx context.Context, disk Plain, progress func(done int64)) (Digest, error) {
 	size := disk.Size()
 	if size < 0 || size > MaxDiskSize {
@@ -89,13 +93,13 @@ func DigestPlain(ctx context.Context, disk Plain, progress func(done int64)) (Di
 	if err := group.Wait(); err != nil {
 		return Digest{}, err
 	}
-	if err := ctx.Err(); err != nil { // the walk may have ended early with nobody to say so
+	if err := ctx.Err(); err != nil { // the walk may have ended early without an error
 		return Digest{}, err
 	}
 	return DigestOf(size, slices.Values(ids)), nil
 }
 
-// hashSegment returns the ID of the segment that is the disk's n bytes at off.
+// hashSegment returns the ID of the segment that has the disk's n bytes at off.
 func hashSegment(ctx context.Context, disk Plain, off, n int64) (SegmentID, error) {
 	segment := make(Segment, 0, SegmentBlocks)
 	buf := make([]byte, min(piece, n))

@@ -25,7 +25,7 @@ func digest(t testing.TB, disk blockstore.Plain) blockstore.Digest {
 	return d
 }
 
-// disk makes plain bytes with holes, zeros that are no holes, and data.
+// disk returns plain bytes with holes, zeros outside of holes, and data.
 func disk(rnd *rand.Rand, size int) []byte {
 	p := make([]byte, size)
 	for off := 0; off < size; off += blockstore.BlockSize {
@@ -38,7 +38,7 @@ func disk(rnd *rand.Rand, size int) []byte {
 	return p
 }
 
-// holed knows the runs of zeros of its bytes, or lies that they are shorter: both are allowed.
+// holed knows the runs of zeros of its bytes, or returns shorter ones; a Plain may do either.
 type holed struct {
 	storetest.Flat
 	most int64
@@ -104,7 +104,7 @@ func TestDigestKnowsHoles(t *testing.T) {
 	}
 }
 
-// hole is a disk of zeros that says so, except that reading it fails.
+// hole is a disk of zeros. It reports one hole, and reading it fails.
 type hole int64
 
 func (h hole) Size() int64                                         { return int64(h) }

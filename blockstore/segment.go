@@ -7,24 +7,25 @@ import (
 	"fmt"
 )
 
-// State says what a map knows of a block.
+// State is the state of a block in a map.
 type State uint8
 
-// The values are those of the encoding, in which no entry is Lost.
+// The values are those of the encoding, which never has Lost.
 const (
 	Absent State = iota // not loaded: the source has it
 	Zero                // all zeros, not stored
 	Data                // stored under an ID
-	Lost                // known by its ID, and what was stored under it is damaged: as good as absent, but only bytes of that ID are the block's
+	Lost                // damaged: as good as absent, but only bytes with its ID are the block's
 )
 
-// Entry is what a map says of one block. ID means something for Data and Lost only.
+// Entry is a block's entry in a map. Only Data and Lost have an ID.
 type Entry struct {
 	State State
 	ID    ID
 }
 
-// EntryOf returns the entry of a block whose bytes are given; one that is shorter than BlockSize is the last of its disk.
+// EntryOf returns the entry of a block with these bytes. A block shorter than BlockSize is the last
+// of its disk.
 func EntryOf(plain []byte) Entry {
 	if IsZero(plain) {
 		return Entry{State: Zero}
@@ -32,13 +33,15 @@ func EntryOf(plain []byte) Entry {
 	return Entry{State: Data, ID: IDOf(plain)}
 }
 
-// Segment is a part of a map, SegmentBlocks entries or, at a disk's end, what is left. One that is shared is never changed.
+// Segment is a part of a map. It has SegmentBlocks entries, or fewer at the disk's end. A shared
+// segment must not be changed.
 type Segment []Entry
 
-// SegmentID names a complete segment: the SHA-256 of its blocks' IDs one after the other, ZeroID for zeros.
+// SegmentID is the SHA-256 of the IDs of a complete segment's blocks, in order. Blocks of zeros
+// count with ZeroID.
 type SegmentID [sha256.Size]byte
 
-// String is the ID in hex.
+// String returns the ID in hex.
 func (id SegmentID) String() string { return hex.EncodeToString(id[:]) }
 
 // ZeroSegmentID is the SegmentID of a full segment of zeros.
@@ -60,13 +63,13 @@ func (s Segment) Count() (loaded, data int64) {
 	return loaded, data
 }
 
-// Complete tells whether no entry is absent.
+// Complete reports whether no entry is absent.
 func (s Segment) Complete() bool {
 	loaded, _ := s.Count()
 	return loaded == int64(len(s))
 }
 
-// ID returns the name of a complete segment.
+// ID returns the SegmentID of a complete segment.
 func (s Segment) ID() SegmentID {
 	ids := make([]byte, 0, SegmentBlocks*len(ID{}))
 	for _, e := range s {
@@ -78,14 +81,15 @@ func (s Segment) ID() SegmentID {
 	return sha256.Sum256(ids)
 }
 
-// segmentHead is the algorithm tag, a zero byte and the number of entries (little-endian).
+// segmentHead is the length of the head: algorithm tag, a zero byte, number of entries (2 bytes,
+// little-endian).
 const segmentHead = 4
 
 // MaxSegment is the length limit of an encoded segment.
 const MaxSegment = segmentHead + SegmentBlocks/4 + SegmentBlocks*sha256.Size
 
-// AppendTo appends the segment's encoding to b: the head, the states, two bits each from the lowest up, then the IDs of
-// the data entries in order. There is one encoding of a segment.
+// AppendTo appends the segment's encoding to b: the head, the states (two bits each, lowest first),
+// and the IDs of the data entries in order. A segment has only one encoding.
 func (s Segment) AppendTo(b []byte) []byte {
 	b = append(b, SHA256, 0)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
@@ -100,7 +104,7 @@ func (s Segment) AppendTo(b []byte) []byte {
 	return b
 }
 
-// ParseSegment reads what AppendTo made; anything else is an error.
+// ParseSegment decodes the output of AppendTo. It returns an error for anything else.
 func ParseSegment(b []byte) (Segment, error) {
 	if len(b) < segmentHead || b[0] != SHA256 || b[1] != 0 {
 		return nil, fmt.Errorf("map segment of %d bytes: it does not begin as one with SHA-256 IDs", len(b))

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Sum computes the digest of a disk while another purpose reads it. It is told the parts that are read; all others are zeros.
-// It is safe for concurrent use.
+// Sum computes the digest of a disk while the disk is read for another purpose. Add passes it the
+// parts that are read; all others count as zeros. It is safe for concurrent use.
 type Sum struct {
 	size int64
 
@@ -17,10 +17,10 @@ type Sum struct {
 	open map[int64]Segment // that more parts may come for
 }
 
-// maxOpen is how many segments are kept open: more than parts can be out of order by.
+// maxOpen is the number of segments that are kept open for parts that come out of order.
 const maxOpen = 1024
 
-// NewSum makes the Sum of a disk of size bytes.
+// NewSum returns a Sum for a disk of size bytes.
 func NewSum(size int64) (*Sum, error) {
 	if size < 0 || size > MaxDiskSize {
 		return nil, fmt.Errorf("a disk of %d bytes: at most %d have a digest", size, int64(MaxDiskSize))
@@ -29,8 +29,9 @@ func NewSum(size int64) (*Sum, error) {
 	return &Sum{size: size, ids: make([]SegmentID, n), done: make([]bool, n), open: map[int64]Segment{}}, nil
 }
 
-// Add tells the plain bytes at off: whole blocks, or what is left of one at the disk's end. Parts come once each and about in
-// ascending order: one that is more than a thousand segments behind another is an error.
+// Add adds the plain bytes at off. They must be whole blocks, except at the disk's end. Each part
+// must come once, in about ascending order. A part that comes more than a thousand segments late is
+// an error.
 func (s *Sum) Add(off int64, plain []byte) error {
 	var entries []Entry
 	for block := range slices.Chunk(plain, BlockSize) {
@@ -55,7 +56,7 @@ func (s *Sum) Add(off int64, plain []byte) error {
 	return nil
 }
 
-// zeros is a segment without a part so far.
+// zeros returns a segment without any part.
 func (s *Sum) zeros(seg int64) Segment {
 	segment := make(Segment, SegmentLen(s.size, seg))
 	for i := range segment {
@@ -79,7 +80,7 @@ func (s *Sum) close(seg int64) {
 	delete(s.open, seg)
 }
 
-// Digest returns the digest of the disk, once it has been told all parts.
+// Digest returns the digest of the disk. All parts must have been added.
 func (s *Sum) Digest() Digest {
 	s.mu.Lock()
 	defer s.mu.Unlock()

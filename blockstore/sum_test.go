@@ -18,7 +18,7 @@ func (d flatDisk) ReadAt(_ context.Context, p []byte, off int64) error {
 }
 func (d flatDisk) Hole(context.Context, int64, int64) (int64, error) { return 0, nil }
 
-// TestSumIsTheDigest: in whatever order the parts come, and whichever zeros are left out.
+// TestSumIsTheDigest adds the parts in any order and leaves out zeros.
 func TestSumIsTheDigest(t *testing.T) {
 	const unit = 1 << 20
 	for _, size := range []int64{512, BlockSize, 3*unit + 512, SegmentSize, 2*SegmentSize + 5*BlockSize + 512} {

@@ -30,6 +30,9 @@ func attributeOptions() []command.Option {
 // Attributes returns the keys of all attributes, in order, with the words for their values.
 func Attributes() []command.Option { return attributeOptions() }
 
+// VolumeAttributes returns the keys that the verb set takes for a volume.
+func VolumeAttributes() []command.Option { return volumeOptions() }
+
 // takeAttributes sets the attributes that were given to a command.
 func takeAttributes(args *command.Args, meta map[string]string) map[string]string {
 	for _, o := range attributeOptions() {

@@ -32,7 +32,7 @@ var volumeVerbs = []verb[*Volume]{
 		Args: []command.Option{nameArg("NAME", "the new name")}, Role: command.Editor,
 	}, Prepare: (*Volume).rename},
 	{Spec: command.Spec{
-		Name: "set", Help: "set an attribute; shared lets several processes write to the disk, owner another user", Args: setArgs, Role: command.Editor,
+		Name: "set", Help: "set an attribute; shared=yes lets several processes write to the disk", Args: setArgs, Role: command.Editor,
 	}, Prepare: (*Volume).set},
 	{Spec: command.Spec{
 		Name: "resize", Help: "make the disk larger, or, by force, smaller",

@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// childDir tells a copy of this test binary to be the process that is killed.
+// childDir is set for the child process, which is a copy of this test binary. It is the store's
+// directory.
 const childDir = "IMSFS_TEST_KV_CHILD"
 
-// childCycles tells the child to open and close the store again and again instead of writing to it.
+// childCycles makes the child open and close the store repeatedly instead of writing to it.
 const childCycles = "IMSFS_TEST_KV_CYCLES"
 
 func TestMain(m *testing.M) {
@@ -33,10 +34,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// padding makes the records fill a memtable every few hundred, so that kills also meet flushes and compactions.
+// padding makes the records fill a memtable every few hundred, so that kills also meet flushes and
+// compactions.
 var padding = strings.Repeat("p", 8<<10)
 
-// writeRecords writes record after record and names each one that is acknowledged, until it is killed.
+// writeRecords writes records until it is killed. It prints the key of each acknowledged one.
 func writeRecords(dir string) error {
 	db, err := Open(dir, Options{})
 	for i := 0; err == nil; i++ {
@@ -49,8 +51,9 @@ func writeRecords(dir string) error {
 	return err
 }
 
-// cycle opens the store, counts on and closes it, until it is killed. Between the counts it says "tick" as fast as it
-// can, so that whoever kills it after some lines does so at any point of opening and closing.
+// cycle opens the store, increments a counter and closes it, until it is killed. In between it
+// prints "tick" as fast as it can, so that a kill after some lines may come at any point of opening
+// and closing.
 func cycle(dir string) error {
 	go func() {
 		for {
@@ -82,7 +85,7 @@ func cycle(dir string) error {
 	}
 }
 
-// runAndKill starts a child, kills it when it has said n lines, and gives each line it said to heard.
+// runAndKill starts a child and kills it after n lines of its output. It calls heard for each line.
 func runAndKill(t *testing.T, n int, heard func(line string), env ...string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -161,7 +164,7 @@ func TestKillWhileOpeningAndClosing(t *testing.T) {
 	}
 }
 
-// TestStillbornLogs is a kill between the creation of Badger's logs and their first byte.
+// TestStillbornLogs leaves empty logs, as a kill right after their creation does.
 func TestStillbornLogs(t *testing.T) {
 	dir := filled(t)
 	if err := os.Remove(filepath.Join(dir, sealFile)); err != nil {

@@ -15,7 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a store directory holds. A new database is made in makingDir. It is newDir when it is whole, and then dbDir.
+// These are files of a store directory. A new database is made in makingDir, renamed to newDir when
+// it is whole, and then to dbDir.
 const (
 	markerFile = "imsfs-store"
 	lockFile   = "lock"
@@ -25,10 +26,11 @@ const (
 	makingDir  = "db.making"
 )
 
-// layout is the version in the marker. It changes when an older imsfs could not read the store any more.
+// layout is the version in the marker. It changes when older versions of imsfs cannot read the
+// store.
 const layout = 1
 
-// claim looks whether dir is a store or can become one, makes it exist and locks it.
+// claim checks that dir is a store or can become one, creates it if needed, and locks it.
 func claim(dir string) (*lock, error) {
 	if err := look(dir); err != nil {
 		return nil, err
@@ -47,7 +49,8 @@ func claim(dir string) (*lock, error) {
 	return l, nil
 }
 
-// look refuses a directory that is neither a store of this layout nor empty. It changes nothing.
+// look returns an error for a directory that is neither a store of this layout nor empty. It
+// changes nothing.
 func look(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -69,7 +72,8 @@ func look(dir string) error {
 	return nil
 }
 
-// leftover tells what may stand in an empty directory: what a killed creation left, and mkfs.
+// leftover reports whether an empty directory may have the name: files of an interrupted creation,
+// and of mkfs.
 func leftover(name string) bool {
 	return name == lockFile || name == newDir || name == makingDir || name == "lost+found" || strings.HasPrefix(name, "."+markerFile)
 }
@@ -92,8 +96,9 @@ func readMarker(path string) error {
 
 func markerText() string { return fmt.Sprintf("imsfs store layout %d", layout) }
 
-// create makes the database of a new store. The marker comes between the database and its name, so that whatever a kill
-// leaves is told apart: without the marker nothing counts, with it one of db.new and db is whole.
+// create makes the database of a new store. It writes the marker after the database is whole and
+// before the database gets its name. So after a kill nothing counts without the marker, and with it
+// db.new or db is whole.
 func create(dir string) error {
 	marker, fresh, whole := filepath.Join(dir, markerFile), filepath.Join(dir, newDir), filepath.Join(dir, dbDir)
 	if _, err := os.Stat(marker); errors.Is(err, iofs.ErrNotExist) {
@@ -113,8 +118,9 @@ func create(dir string) error {
 	return syncDir(dir)
 }
 
-// makeFresh makes a database that has what begin writes; nil is nothing. It has the name db.new only when it is whole:
-// a kill before that leaves db.making, which is never served.
+// makeFresh makes a new database. If begin is not nil, it runs in the first transaction. The
+// database gets the name db.new when it is whole. A kill before leaves db.making, which is never
+// used.
 func makeFresh(dir string, begin func(*WriteTx) error) error {
 	making, fresh := filepath.Join(dir, makingDir), filepath.Join(dir, newDir)
 	if err := errors.Join(os.RemoveAll(making), os.RemoveAll(fresh)); err != nil {
@@ -133,8 +139,9 @@ func makeFresh(dir string, begin func(*WriteTx) error) error {
 	return errors.Join(syncDir(making), os.Rename(making, fresh), syncDir(dir))
 }
 
-// Reset gives the store in dir a new database, for who rebuilds it from elsewhere: it has what begin writes, nil is nothing. What is left
-// of the old one is kept beside it: its directory's path, or "" if there was none, is returned. A kill leaves the old one or the new.
+// Reset replaces the database in dir with a new one. If begin is not nil, it runs in the first
+// transaction. The old database is kept; Reset returns its new path, or "" if there was none. A
+// kill leaves the old database or the new one.
 func Reset(dir string, begin func(*WriteTx) error) (old string, err error) {
 	defer func() {
 		if err != nil {
@@ -155,7 +162,7 @@ func Reset(dir string, begin func(*WriteTx) error) (old string, err error) {
 	if old, err = setAside(dir); err != nil {
 		return "", err
 	}
-	// The witness is the old database's. It goes only now, so that a kill before leaves both or none.
+	// The witness belongs to the old database, so it stays until that is set aside.
 	if err := os.Remove(filepath.Join(dir, witnessFile)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return old, err
 	}
@@ -186,7 +193,7 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// lock is held as long as its file is open, and so never longer than its process.
+// lock is held while its file is open, so it ends with its process.
 type lock struct{ f *os.File }
 
 func acquire(path string) (*lock, error) {
@@ -213,7 +220,8 @@ func writePid(f *os.File) error {
 	return err
 }
 
-// holder says who holds the lock; a process that has just taken it may not have written its pid yet.
+// holder returns a name for the process that holds the lock. A process may not have written its pid
+// yet.
 func holder(f *os.File) string {
 	b := make([]byte, 20)
 	n, _ := f.ReadAt(b, 0)

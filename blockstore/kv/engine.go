@@ -12,21 +12,24 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 )
 
-// settings keep Badger small: it is a catalogue beside a cache, within 64 MiB for the whole process.
+// settings keep Badger's memory small, because the whole process must stay within 64 MiB.
 func settings(dir string, log *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(logger{log}).
 		WithSyncWrites(true).
 		WithMetricsEnabled(false).
-		// A memtable is memory twice, a heap arena and a mapped log; and what is waiting to be flushed counts too. After
-		// 60,000 synced updates the peak of the process was 108 MiB with 8 MiB, 80 with 4 and 49 with 2. A transaction
-		// is held to 15 % of it, 300 KiB and some 3000 entries.
+		// A memtable takes memory twice, as an arena and as a mapped log, and unflushed
+		// ones count too. After 60,000 synced updates the peak of the process was 108 MiB
+		// with 8 MiB, 80 with 4 and 49 with 2. A transaction may take 15 % of it: 300 KiB,
+		// about 3000 entries.
 		WithMemTableSize(2 << 20).
 		WithNumMemtables(1).
-		// Below the threshold no value goes to the value log, so that the log's files stay empty, and small.
+		// Values below the threshold stay out of the value log, so that its files stay
+		// empty and small.
 		WithValueThreshold(MaxValue + 1).
 		WithValueLogFileSize(1 << 20).
-		// Without compression blocks are read where they are mapped, and a cache of them is a second copy.
+		// Uncompressed blocks are read from the mapping, so a block cache would only be a
+		// second copy.
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(4 << 20).
@@ -35,12 +38,13 @@ func settings(dir string, log *slog.Logger) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithDetectConflicts(true).
 		WithCompactL0OnClose(true).
-		// Not OnTableRead: a table that fails that check Badger leaves out without an error.
+		// OnTableRead is not used, because Badger silently leaves out a table that fails
+		// that check.
 		WithChecksumVerificationMode(options.OnBlockRead)
 }
 
-// dropStillborn removes logs that a kill left between their creation and their first byte. They never held anything,
-// and Badger does not open a directory that has one ("Create a new file").
+// dropStillborn removes logs that a kill left empty. They never held anything, and Badger does not
+// open a directory that has one ("Create a new file").
 func dropStillborn(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -61,7 +65,8 @@ func dropStillborn(dir string) error {
 	return nil
 }
 
-// openBadger also turns Badger's panics on bad files into errors, where they happen on this goroutine.
+// openBadger opens the database. It turns Badger's panics on bad files into errors if they happen
+// on this goroutine.
 func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -75,7 +80,7 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	return db, nil
 }
 
-// logger is Badger's view of slog. What Badger does all day is of interest to who debugs it.
+// logger writes Badger's messages to slog. Routine messages have the debug level.
 type logger struct{ log *slog.Logger }
 
 func (l logger) Errorf(format string, args ...any)   { l.say(slog.LevelError, format, args) }

@@ -7,13 +7,14 @@ import (
 )
 
 var (
-	// ErrInUse is what Open returns for a store that a process, which the error names, has open.
+	// ErrInUse is returned by Open for a store that another process has open. The error names
+	// the process.
 	ErrInUse = errors.New("the store is in use")
-	// ErrDamaged is what Open returns for a store whose files are not as they were left.
+	// ErrDamaged is returned by Open for a store whose files are not as they were left.
 	ErrDamaged = errors.New("the store is damaged")
 )
 
-// missingError is worded when someone reads it: most are only asked what they are.
+// missingError formats its text late, because most callers only compare the error.
 type missingError struct{ key []byte }
 
 func (e *missingError) Error() string        { return fmt.Sprintf("key %q: %v", e.key, iofs.ErrNotExist) }

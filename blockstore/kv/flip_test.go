@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// flips is how many bits a test flips; the environment may say another number.
+// flips returns the number of bits that a test flips. The environment can change it.
 func flips(usual int) int {
 	if n, err := strconv.Atoi(os.Getenv("IMSFS_FLIPS")); err == nil {
 		return n
@@ -19,7 +19,8 @@ func flips(usual int) int {
 	return usual
 }
 
-// TestFlippedBit flips one bit in any file of a store and opens it: it is refused, or holds all that was acknowledged.
+// TestFlippedBit flips one bit in any file of a store and opens it. Open must return an error, or
+// the store must hold all acknowledged records.
 func TestFlippedBit(t *testing.T) {
 	seed := rand.Uint64()
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -131,7 +132,7 @@ func flipOne(t *testing.T, rnd *rand.Rand, dir string) string {
 	return fmt.Sprintf("bit %d of byte %d of %s (%d bytes)", bit, at, filepath.Base(path), len(b))
 }
 
-// TestLogEnds tells what a kill leaves at the end of a log from what damage does.
+// TestLogEnds distinguishes the traces of a kill at the end of a log from damage.
 func TestLogEnds(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
@@ -155,21 +156,21 @@ func TestLogEnds(t *testing.T) {
 		cut := bytes.Clone(whole)
 		clear(cut[r.end-3:])
 		got, err := readLog(cut)
-		if err != nil || got.last != r.last-1 || lostBehind(cut[got.end:]) {
-			t.Errorf("it ends with %d, %v, lost: %v", got.last, err, lostBehind(cut[got.end:]))
+		if err != nil || got.last != r.last-1 || lostAfter(cut[got.end:]) {
+			t.Errorf("it ends with %d, %v, lost: %v", got.last, err, lostAfter(cut[got.end:]))
 		}
 	})
 	t.Run("transactions after a bad byte are lost", func(t *testing.T) {
 		bad := bytes.Clone(whole)
 		bad[bytes.Index(bad, []byte("k/1"))] ^= 4
 		got, err := readLog(bad)
-		if err != nil || got.last >= r.last || !lostBehind(bad[got.end:]) {
-			t.Errorf("it ends with %d, %v, lost: %v", got.last, err, lostBehind(bad[got.end:]))
+		if err != nil || got.last >= r.last || !lostAfter(bad[got.end:]) {
+			t.Errorf("it ends with %d, %v, lost: %v", got.last, err, lostAfter(bad[got.end:]))
 		}
 	})
 }
 
-// TestGoesOnWithout: an operator who removes the witness gets what can be read.
+// TestGoesOnWithout removes the witness, as an operator may. The readable records must be there.
 func TestGoesOnWithout(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
@@ -196,7 +197,7 @@ func TestGoesOnWithout(t *testing.T) {
 	}
 }
 
-// TestCutReset: what a kill leaves of a reset is never an empty store.
+// TestCutReset interrupts a reset. It must never leave an empty store.
 func TestCutReset(t *testing.T) {
 	dir := filled(t)
 	if err := os.RemoveAll(filepath.Join(dir, dbDir)); err != nil {

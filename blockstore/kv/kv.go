@@ -1,21 +1,21 @@
-// Package kv is the store directory's one database: small records under ordered keys, in transactions that are on
-// disk when they return. It is the only package that knows the engine, Badger.
+// Package kv is the database of a store directory. It keeps small records under ordered keys. A
+// transaction is on disk when Update returns. No other package knows the engine, Badger.
 //
 // One directory is one store:
 //
-//	imsfs-store   the marker: one line that says what the directory is and in which layout
+//	imsfs-store   the marker: one line with the directory's purpose and layout
 //	lock          locked by the process that has the store open; holds its pid
 //	seal          written at a clean close: name, size and checksum of every file in db/
-//	synced        the number of the last transaction that was acknowledged: see witness.go
+//	synced        the number of the last acknowledged transaction: see witness.go
 //	reserve       space that is given up when the file system is full: see room.go
 //	db/           Badger's files
 //
-// A process that is killed at any point loses no transaction that returned: Badger's write-ahead log is synced before
-// Update returns. Damage is looked for before Badger touches anything, because Badger itself drops what it cannot
-// read without an error: see seal.go and log.go.
+// A kill never loses a transaction that returned, because Badger's write-ahead log is synced before
+// Update returns. Badger drops unreadable records without an error. So this package looks for
+// damage before Badger touches anything: see seal.go and log.go.
 //
-// What does not belong here are bulk bytes: a value is at most MaxValue long, and so none ever goes into
-// Badger's value log, whose space comes back late or never; there is nothing for its garbage collector to do.
+// Bulk bytes do not belong here. A value is at most MaxValue long, so that no value goes to
+// Badger's value log. The space of that log is freed late or never.
 package kv
 
 import (
@@ -32,10 +32,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// MaxValue is the most bytes one value may have.
+// MaxValue is the length limit of a value.
 const MaxValue = 256 << 10
 
-// Options for Open; the zero value is usable.
+// Options configure Open; the zero value is usable.
 type Options struct {
 	Log *slog.Logger // nil is silent
 }
@@ -55,9 +55,9 @@ type DB struct {
 	sequences []*Sequence // handed out, given back by Close
 }
 
-// Open opens the store in dir, and makes an empty or missing directory one. Anything else in the directory, another
-// process (ErrInUse), a layout this version does not know (errors.ErrUnsupported) or damage (ErrDamaged) is an
-// error, before anything is changed.
+// Open opens the store in dir. An empty or missing directory becomes a store. Before it changes
+// anything, Open returns an error if the directory has other files, another process has it open
+// (ErrInUse), its layout is newer (errors.ErrUnsupported), or it is damaged (ErrDamaged).
 func Open(dir string, opts Options) (*DB, error) {
 	log := opts.Log
 	if log == nil {
@@ -107,8 +107,9 @@ func open(dir string, log *slog.Logger) (*badger.DB, error) {
 	return openBadger(db, log)
 }
 
-// Close waits for running transactions to end, seals the store and gives it free. No transaction may be begun. When somebody has
-// deleted the store it is an error, and what Badger has in memory stays there.
+// Close waits for running transactions, seals the store and unlocks it. No new transaction may
+// begin. If the store was deleted, Close returns an error and leaves Badger open, so its memory is
+// not freed.
 func (db *DB) Close() error {
 	defer db.lock.release()
 	if _, err := os.Stat(filepath.Join(db.dir, dbDir)); err != nil {
@@ -131,7 +132,8 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Tx sees the store at one moment. It is for one goroutine, and ends with the function it was given to.
+// Tx is a view of the store at one moment. It is for one goroutine, and valid until the function
+// that received it returns.
 type Tx struct{ txn *badger.Txn }
 
 // WriteTx is a Tx that can change the store. It sees its own changes.
@@ -150,8 +152,9 @@ func (db *DB) View(fn func(*Tx) error) error {
 	return closed(fn(&Tx{v.txn}))
 }
 
-// Update runs fn and makes its changes, all of them or, if fn or the disk returns an error, none. They are on disk when
-// it returns nil. Updates run one after the other. fn must not call Update.
+// Update runs fn and makes its changes. If fn or the disk returns an error, it makes none of them.
+// When Update returns nil, they are on disk. Updates run one after the other, and fn must not call
+// Update.
 func (db *DB) Update(fn func(*WriteTx) error) error {
 	if err := room(db.dir); err != nil {
 		return fmt.Errorf("store %s: %w", db.dir, err)
@@ -168,12 +171,12 @@ func (db *DB) Update(fn func(*WriteTx) error) error {
 		db.number++
 		db.witness.note(db.number)
 	}
-	// Also after an error, as the change may have been made.
+	// A failed update may still have made its change.
 	db.views.changed()
 	return closed(err)
 }
 
-// Get returns the value of a key; iofs.ErrNotExist if it has none.
+// Get returns the value of a key, or iofs.ErrNotExist.
 func (tx *Tx) Get(key []byte) ([]byte, error) {
 	item, err := tx.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -189,7 +192,8 @@ func (tx *Tx) Get(key []byte) ([]byte, error) {
 	return v, nil
 }
 
-// Prefix yields the entries whose keys begin with prefix, in the order of their keys. An error ends it.
+// Prefix yields the entries whose keys begin with prefix, in the order of their keys. It stops
+// after an error.
 func (tx *Tx) Prefix(prefix []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		opts := badger.DefaultIteratorOptions
@@ -214,7 +218,7 @@ func (tx *Tx) Prefix(prefix []byte) iter.Seq2[Entry, error] {
 	}
 }
 
-// Set gives key a value of at most MaxValue bytes; it keeps neither slice.
+// Set sets the value of a key, at most MaxValue bytes. It keeps neither slice.
 func (tx *WriteTx) Set(key, value []byte) error {
 	if len(value) > MaxValue {
 		return fmt.Errorf("key %q: a value of %d bytes: at most %d are kept: %w", key, len(value), MaxValue, iofs.ErrInvalid)
@@ -225,7 +229,7 @@ func (tx *WriteTx) Set(key, value []byte) error {
 	return nil
 }
 
-// Delete removes a key, if it is there.
+// Delete removes a key. A missing key is not an error.
 func (tx *WriteTx) Delete(key []byte) error {
 	if err := tx.txn.Delete(bytes.Clone(key)); err != nil {
 		return fmt.Errorf("key %q: %w", key, err)
@@ -233,7 +237,7 @@ func (tx *WriteTx) Delete(key []byte) error {
 	return nil
 }
 
-// closed gives a use after Close the name everyone knows.
+// closed turns Badger's errors for a closed database into iofs.ErrClosed.
 func closed(err error) error {
 	if errors.Is(err, badger.ErrDBClosed) || errors.Is(err, badger.ErrBlockedWrites) {
 		return fmt.Errorf("the store: %w", iofs.ErrClosed)
@@ -241,8 +245,8 @@ func closed(err error) error {
 	return err
 }
 
-// Verify compares every block of the database's tables with its checksum. What is still in the log was checked when the
-// store was opened, and is in memory since.
+// Verify compares every block of the database's tables with its checksum. Records in the log were
+// checked by Open and have been in memory since.
 func (db *DB) Verify() error {
 	if err := db.badger.VerifyChecksum(); err != nil {
 		return fmt.Errorf("store %s: %w", db.dir, damaged("%v; %s", err, remedy))

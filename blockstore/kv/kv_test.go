@@ -36,7 +36,7 @@ func set(t testing.TB, db *DB, key, value string) {
 	}
 }
 
-// dump returns "key=value" of all entries under prefix, as they come.
+// dump returns "key=value" for all entries under prefix, in order.
 func dump(t testing.TB, db *DB, prefix string) []string {
 	t.Helper()
 	var all []string
@@ -122,7 +122,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestCloseOfADeletedStore: it comes back, and says so.
+// TestCloseOfADeletedStore checks that Close returns with an error.
 func TestCloseOfADeletedStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	db := mustOpen(t, dir)
@@ -213,8 +213,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// TestViewsSeeWhatWasChangedBefore: a view has every change whose Update had returned when it began, and stays what it is while
-// others are made, however many read and write.
+// TestViewsSeeWhatWasChangedBefore checks that a view has every change whose Update returned before
+// it began, and no later one, with many readers and writers.
 func TestViewsSeeWhatWasChangedBefore(t *testing.T) {
 	db := mustOpen(t, t.TempDir())
 	defer mustClose(t, db)

@@ -15,19 +15,20 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// Badger reads its write-ahead logs (db/NNNNN.mem) up to the first bad byte, cuts them there and goes on without a
-// word. That is right for the transaction that a kill interrupted, and loses records after damage. So the logs are
-// read here first, and nothing is changed.
+// Badger reads its write-ahead logs (db/NNNNN.mem) up to the first bad byte, cuts them there and
+// reports nothing. That is right for the transaction that a kill interrupted, but it loses records
+// after damage. So this package reads the logs first, and changes nothing.
 //
-// A log is 20 bytes and then entries: meta (1 byte), user meta (1), lengths of key and value and an expiry (varints),
-// key, value, and the CRC-32C of all that (4 bytes, most significant first). A key ends with its transaction's version.
-// The last entry of a transaction has endOfTxn set and the version, in decimal, as its value. A length of 0 ends the log.
+// A log is 20 bytes and then entries: meta (1 byte), user meta (1), lengths of key and value and an
+// expiry (varints), key, value, and the CRC-32C of all that (4 bytes, most significant first). A
+// key ends with its transaction's version. The last entry of a transaction has endOfTxn set and the
+// version, in decimal, as its value. A length of 0 ends the log.
 const (
 	logHead   = 20
 	inTxn     = 1 << 6
 	endOfTxn  = 1 << 7
 	logSuffix = ".mem"
-	// logKey is more than a key of this package has.
+	// logKey is longer than any key of this package.
 	logKey = 4 << 10
 )
 
@@ -40,7 +41,7 @@ type logEntry struct {
 
 func (e logEntry) version() uint64 { return y.ParseTs(e.key) }
 
-// parseEntry reads the entry that b begins with; ok is false if there is no whole one.
+// parseEntry decodes the entry at the beginning of b; ok is false if there is no whole one.
 func parseEntry(b []byte) (e logEntry, ok bool) {
 	if len(b) < 2 {
 		return e, false
@@ -64,7 +65,7 @@ func parseEntry(b []byte) (e logEntry, ok bool) {
 	return logEntry{b[0], b[at : at+int(klen)], b[at+int(klen) : end], end + crc32.Size}, true
 }
 
-// logRead is what a log was found to hold.
+// logRead is the result of reading a log.
 type logRead struct {
 	first, last uint64 // numbers of its transactions; 0 if none has one
 	end         int    // of the last whole transaction
@@ -107,9 +108,10 @@ func readLog(b []byte) (r logRead, err error) {
 	}
 }
 
-// lostBehind reports whether the rest of a log holds entries of more than one transaction. A kill interrupts one; the
-// others were acknowledged, and a reader that stops before them loses them.
-func lostBehind(rest []byte) bool {
+// lostAfter reports whether the rest of a log holds entries of more than one transaction. A kill
+// interrupts only one. The others were acknowledged, and a reader that stops before them loses
+// them.
+func lostAfter(rest []byte) bool {
 	for len(rest) > 0 && rest[len(rest)-1] == 0 {
 		rest = rest[:len(rest)-1]
 	}
@@ -130,8 +132,8 @@ func lostBehind(rest []byte) bool {
 	return false
 }
 
-// checkLogs reads the logs in order. reached is the number of the last transaction that the tables hold; with the logs
-// the numbers must go on without a gap up to the witness's.
+// checkLogs reads the logs in order. reached is the number of the last transaction in the tables.
+// The logs must continue from it without a gap, up to the witness's number.
 func checkLogs(dir string, reached uint64) error {
 	db := filepath.Join(dir, dbDir)
 	logs, err := logFiles(db)
@@ -151,7 +153,7 @@ func checkLogs(dir string, reached uint64) error {
 			return damaged("%s: %v; %s", path, err, remedy)
 		case noWitness && max(reached, r.last) > 0: // the operator removed it, to go on with the rest
 			return nil
-		case lostBehind(b[r.end:]):
+		case lostAfter(b[r.end:]):
 			return damaged("%s: a checksum at or after byte %d does not match, and transactions follow that were acknowledged; %s", path, r.end, remedy)
 		case r.first > reached+1:
 			return damaged("%s: it begins with transaction %d, and the last one before it is %d; %s", path, r.first, reached, remedy)
@@ -167,7 +169,7 @@ func checkLogs(dir string, reached uint64) error {
 	return nil
 }
 
-// remedy is what an operator can do about a damaged database.
+// remedy tells the operator how to handle a damaged database.
 const remedy = "restore the store from a backup, or make the database anew with imsfs store rebuild, " +
 	"or remove the store's file " + witnessFile + " to go on without the records that cannot be read"
 
@@ -194,7 +196,7 @@ func logFiles(db string) ([]string, error) {
 	return paths, nil
 }
 
-// checkAll looks for damage in a database that was not closed.
+// checkAll looks for damage in a database that was not closed cleanly.
 func checkAll(dir string) error {
 	reached, err := checkTables(filepath.Join(dir, dbDir))
 	if err != nil {

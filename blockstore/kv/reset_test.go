@@ -40,7 +40,7 @@ func TestReset(t *testing.T) {
 	}
 }
 
-// TestResetBegins: what the new database is to have is in it from the first.
+// TestResetBegins checks that the new database has the records of begin from the first.
 func TestResetBegins(t *testing.T) {
 	dir := filled(t)
 	if _, err := Reset(dir, func(tx *WriteTx) error { return tx.Set([]byte("begun"), nil) }); err != nil {

@@ -9,9 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Badger writes through memory mappings, and a mapped write on a full file system kills the process instead of
-// returning an error. So nothing is written below a margin. Another program may fill the file system all the same;
-// then a file that only takes space is given up, and commands that free space, a stop and a start go on.
+// Badger writes through memory mappings. On a full file system a mapped write kills the process
+// instead of returning an error. So nothing is written below a margin. Another program may still
+// fill the file system. Then the reserve file is removed, and its space lets commands that free
+// space, a stop and a start go on.
 const (
 	margin      = 16 << 20 // a full file system has less
 	leastMargin = 6 << 20  // nothing is written below this, when the reserve is gone
@@ -19,8 +20,8 @@ const (
 	reserveSize = 16 << 20
 )
 
-// room returns an error if the file system of the store is too full to write to. It gives up the reserve file if that
-// helps.
+// room returns an error if the store's file system is too full to write to. It removes the reserve
+// file first if that helps.
 func room(dir string) error {
 	free, err := freeSpace(dir)
 	if err != nil || free >= margin {
@@ -39,7 +40,7 @@ func room(dir string) error {
 	return nil
 }
 
-// makeReserve makes the reserve file if there is ample space. The store works without one.
+// makeReserve creates the reserve file if there is ample space. The store works without it.
 func makeReserve(dir string) {
 	path := filepath.Join(dir, reserveFile)
 	if st, err := os.Stat(path); err == nil && st.Size() == reserveSize {

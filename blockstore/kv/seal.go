@@ -17,10 +17,10 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// check looks for damage in db/ and changes nothing. Badger would go on without a table that fails its checksum, cut
-// a log at the first bad byte, delete the tables a shortened manifest does not name: records would be gone with no
-// error. A store that was closed has a seal and must be exactly what was sealed. After a kill there is none: then
-// the manifest and the tables must be whole, and the log's end is Badger's to find.
+// check looks for damage in db/ and changes nothing. Badger hides damage: it leaves out a table
+// that fails its checksum, cuts a log at the first bad byte, and deletes tables that a shortened
+// manifest does not name. A cleanly closed store has a seal and must match it. A killed store has
+// none. Then the manifest and the tables must be whole, and Badger may cut the end of the log.
 func check(dir string) error {
 	want, err := os.ReadFile(filepath.Join(dir, sealFile))
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -64,7 +64,7 @@ func checksum(path string) (sum uint32, size int64, err error) {
 	return h.Sum32(), size, err
 }
 
-// compare names the first file that is not as it was sealed.
+// compare returns an error for the first file that differs from the seal.
 func compare(want, have string) error {
 	found := map[string]string{}
 	for line := range strings.Lines(have) {
@@ -88,7 +88,8 @@ func compare(want, have string) error {
 	return nil
 }
 
-// seal records the state of db/ after a clean close; unseal ends its validity before the first change.
+// seal records the state of db/ after a clean close. unseal removes the record before the first
+// change.
 func seal(dir string) error {
 	list, err := contents(filepath.Join(dir, dbDir))
 	if err != nil {
@@ -105,7 +106,8 @@ func unseal(dir string) error {
 	return errors.Join(err, syncDir(dir))
 }
 
-// checkTables reads the manifest and every table it names. It returns the number of the last transaction in them.
+// checkTables reads the manifest and every table it names. It returns the number of the last
+// transaction in them.
 func checkTables(db string) (reached uint64, err error) {
 	f, err := os.Open(filepath.Join(db, badger.ManifestFilename))
 	if err != nil {
@@ -128,8 +130,8 @@ func checkTables(db string) (reached uint64, err error) {
 	return reached, nil
 }
 
-// checkTable verifies the checksums of a table. Badger's parser is not made for damaged files and panics on some, with
-// a dump of its state for a message.
+// checkTable verifies the checksums of a table. Badger's parser panics on some damaged files, with
+// a dump of its state as the message.
 func checkTable(db string, id uint64) (reached uint64, err error) {
 	path := table.NewFilename(id, db)
 	defer func() {

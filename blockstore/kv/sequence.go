@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lot is how many numbers one synced transaction leases.
+// lot is the count of numbers that one synced transaction leases.
 const lot = 100
 
-// Sequence gives numbers that are never given twice in the life of the store. They are leased from the database in
-// lots, so that a process that is killed leaves a gap. It is safe for concurrent use.
+// Sequence returns numbers that are unique for the life of the store. It leases them from the
+// database in lots, so a kill leaves a gap. It is safe for concurrent use.
 type Sequence struct {
 	db  *DB
 	key []byte
@@ -23,7 +23,8 @@ type Sequence struct {
 	next, leased uint64 // the database holds leased
 }
 
-// Sequence returns the sequence kept under key. One is to be opened once while the store is open.
+// Sequence returns the sequence kept under key. It must be called once for each key while the store
+// is open.
 func (db *DB) Sequence(key []byte) (*Sequence, error) {
 	s := &Sequence{db: db, key: append([]byte(nil), key...)}
 	if err := s.lease(); err != nil {
@@ -35,7 +36,7 @@ func (db *DB) Sequence(key []byte) (*Sequence, error) {
 	return s, nil
 }
 
-// Next returns a number greater than all before it; the first is 1.
+// Next returns the next number. It is greater than all before it; the first is 1.
 func (s *Sequence) Next() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +49,7 @@ func (s *Sequence) Next() (uint64, error) {
 	return s.next, nil
 }
 
-// lease takes the next lot from the database. The caller holds mu, or nobody else knows s yet.
+// lease takes the next lot from the database. The caller holds mu, unless s is new.
 func (s *Sequence) lease() error {
 	var next uint64
 	err := s.db.Update(func(tx *WriteTx) (err error) {
@@ -63,7 +64,7 @@ func (s *Sequence) lease() error {
 	return err
 }
 
-// stored returns the number up to which the database has leased.
+// stored returns the last number that the database has leased.
 func (s *Sequence) stored(tx *Tx) (uint64, error) {
 	v, err := tx.Get(s.key)
 	switch {
@@ -78,7 +79,7 @@ func (s *Sequence) stored(tx *Tx) (uint64, error) {
 	return binary.BigEndian.Uint64(v), nil
 }
 
-// release gives the numbers of the lot back that were not taken. On a full file system they become a gap.
+// release returns the unused numbers of the lot. On a full file system they become a gap.
 func (s *Sequence) release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// snapshot maps every file under dir to a hash, but for the lock, whose content is a pid.
+// snapshot maps every file under dir to a hash. It leaves out the lock, which contains a pid.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -36,7 +36,8 @@ func snapshot(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// mustRefuse checks that Open fails in the given way, with a sentence that has the words, and changes nothing.
+// mustRefuse checks that Open fails with this kind of error and these words in its text, and
+// changes nothing.
 func mustRefuse(t *testing.T, dir string, kind error, words ...string) {
 	t.Helper()
 	before := snapshot(t, dir)
@@ -136,7 +137,7 @@ func TestOpenNamesTheHolder(t *testing.T) {
 	mustRefuse(t, dir, ErrInUse, "process "+strconv.Itoa(os.Getpid()))
 }
 
-// filled makes a closed store with some tables' worth of records and returns its directory.
+// filled returns the directory of a closed store with records for several tables.
 func filled(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -158,7 +159,7 @@ func filled(t *testing.T) string {
 	return dir
 }
 
-// TestDamageIsFound damages every file of a store in every simple way, closed and killed.
+// TestDamageIsFound damages every file of a closed and of a killed store in every simple way.
 func TestDamageIsFound(t *testing.T) {
 	origin := filled(t)
 	files, err := os.ReadDir(filepath.Join(origin, dbDir))
@@ -185,7 +186,8 @@ func TestDamageIsFound(t *testing.T) {
 				}
 				mustRefuse(t, dir, ErrDamaged, f.Name(), sealFile)
 
-				// Without the seal, as after a kill, what holds the records is still checked.
+				// Without the seal, as after a kill, the files with the records
+				// must still be checked.
 				if err := os.Remove(filepath.Join(dir, sealFile)); err != nil {
 					t.Fatal(err)
 				}

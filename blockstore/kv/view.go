@@ -6,9 +6,11 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// views lets those who only read share one of Badger's transactions until the next change. To begin and end one takes longer than
-// to look a key up, and it waits for the changes that are being written, which a reader need not see. Badger calls a transaction one
-// goroutine's; of those that never write, reading changes nothing but a counter of iterators, which is atomic.
+// views lets readers share one of Badger's transactions until the next change. Beginning and ending
+// a transaction takes longer than looking up a key. It also waits for changes that are being
+// written, which readers do not need. Badger allows a transaction only one goroutine. But reading
+// in a transaction that never writes changes only an atomic counter of iterators, so sharing it is
+// safe.
 type views struct {
 	badger *badger.DB
 
@@ -17,16 +19,16 @@ type views struct {
 	changes int // since the store was opened
 }
 
-// view is the store at one moment.
+// view is a read transaction and its readers.
 type view struct {
 	txn *badger.Txn
 
 	// Guarded by views.mu.
 	readers int
-	old     bool // nobody else will read it
+	old     bool // no new reader gets it
 }
 
-// begin returns a view that has all changes which were made before it was asked for. Give it to end.
+// begin returns a view with all changes made before the call. The caller must pass it to end.
 func (s *views) begin() (*view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +41,7 @@ func (s *views) begin() (*view, error) {
 		v := &view{txn: s.badger.NewTransaction(false)} // waits, and so without the lock
 		s.mu.Lock()
 		switch {
-		case changes != s.changes: // new enough for who asked, but not for the next
+		case changes != s.changes: // new enough for this caller, but not for the next
 			v.readers, v.old = 1, true
 			return v, nil
 		case s.current != nil: // another was faster
@@ -60,7 +62,8 @@ func (s *views) end(v *view) {
 	}
 }
 
-// changed is called when the store is no longer what the view shows, before that is told to anybody.
+// changed retires the current view. It is called after a change and before the change is
+// acknowledged.
 func (s *views) changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

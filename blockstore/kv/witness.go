@@ -11,17 +11,18 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Every transaction carries its number, counted from 1, under numberKey. The witness, a file beside db/, holds the
-// number of the last transaction that was acknowledged. It is written after the sync and not synced itself: it
-// survives a kill exactly, and after a power cut it may be too old but is never too new. So a log that ends before
-// the witness's number has lost acknowledged transactions. See log.go.
+// Every transaction carries its number, counted from 1, under numberKey. The witness is a file next
+// to db/ with the number of the last acknowledged transaction. It is written after the sync and is
+// not synced itself. It survives a kill exactly. After a power cut it may be too old, but it is
+// never too new. So a log that ends before the witness's number has lost acknowledged transactions.
+// See log.go.
 const (
 	numberKey   = "\x00kv/number"
 	witnessFile = "synced"
 	witnessSize = 16 // the number and its complement
 )
 
-// witness is the open file. It is guarded by DB.changing.
+// witness is the open file. DB.changing guards it.
 type witness struct{ f *os.File }
 
 func openWitness(dir string) (witness, error) {
@@ -29,7 +30,8 @@ func openWitness(dir string) (witness, error) {
 	return witness{f}, err
 }
 
-// note records that transaction n was acknowledged. A failure leaves an older number, which is still true.
+// note records that transaction n was acknowledged. If it fails, the file keeps an older number,
+// which is still true.
 func (w witness) note(n uint64) {
 	b := binary.LittleEndian.AppendUint64(nil, n)
 	b = binary.LittleEndian.AppendUint64(b, ^n)
@@ -38,7 +40,8 @@ func (w witness) note(n uint64) {
 
 func (w witness) close() error { return w.f.Close() }
 
-// readWitness returns the number of the last acknowledged transaction. known is false if no witness says it.
+// readWitness returns the number of the last acknowledged transaction. known is false if there is
+// no valid witness.
 func readWitness(dir string) (n uint64, known bool, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, witnessFile))
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
@@ -58,7 +61,7 @@ func parseNumber(value []byte) (uint64, error) {
 	return binary.LittleEndian.Uint64(value), nil
 }
 
-// lastNumber returns the number of the last transaction, 0 for a database that never had one.
+// lastNumber returns the number of the last transaction, or 0 for a database without one.
 func lastNumber(db *badger.DB) (n uint64, err error) {
 	err = db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(numberKey))

@@ -64,7 +64,7 @@ func (s *Store) Zero(ctx context.Context, n uint64, off, length int64) error {
 	return nil
 }
 
-// aligned returns the disk if the range is made of whole blocks of it.
+// aligned returns the disk if the range consists of whole blocks of it.
 func (s *Store) aligned(n uint64, off, length int64) (*disk, error) {
 	d, err := s.disk(n)
 	if err != nil {
@@ -193,7 +193,8 @@ func (s *Store) Trim(ctx context.Context) (freed blockstore.Freed, err error) {
 	return freed, ctx.Err()
 }
 
-// evictOldest makes the segment absent that was used longest ago; it is false if there is none with data.
+// evictOldest makes the least recently used segment with data absent. It reports whether there was
+// one.
 func (s *Store) evictOldest() bool {
 	var oldest []blockstore.Entry
 	var when uint64
@@ -210,7 +211,7 @@ func (s *Store) evictOldest() bool {
 	return oldest != nil
 }
 
-// Compact is blockstore.Carer's; there is nothing to compact.
+// Compact does nothing, because memory has no holes.
 func (s *Store) Compact(ctx context.Context) (blockstore.Freed, error) {
 	return blockstore.Freed{}, ctx.Err()
 }

@@ -1,5 +1,5 @@
-// Package mem is a block store in memory, for tests of what stands above one. It keeps plain bytes, shares them by ID as
-// every store does, and has nothing to sync, to compact or to lose.
+// Package mem is a block store in memory, for tests of its users. It keeps plain bytes and shares
+// them by ID, as every store does.
 package mem
 
 import (
@@ -33,7 +33,7 @@ type disk struct {
 	used      []uint64 // clock of the last use, a segment each
 }
 
-// New makes an empty store that takes at most limit bytes for evictable disks; 0 is no limit.
+// New returns an empty store that takes at most limit bytes for evictable disks; 0 means unlimited.
 func New(limit int64) *Store {
 	return &Store{
 		limit:       limit,
@@ -44,7 +44,7 @@ func New(limit int64) *Store {
 	}
 }
 
-// Close forgets nothing: there is nothing to give back.
+// Close does nothing.
 func (s *Store) Close() error { return nil }
 
 func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) error {
@@ -78,7 +78,7 @@ func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
 	return nil
 }
 
-// Damage flips a bit of a block, for tests of what happens then.
+// Damage flips a bit of a block, for tests of damaged stores.
 func (s *Store) Damage(id blockstore.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *Store) use(d *disk, block int64) {
 	d.used[block/blockstore.SegmentBlocks] = s.clock
 }
 
-// entry is what a map reports where it holds e.
+// entry returns e as the map reports it.
 func (s *Store) entry(e blockstore.Entry) blockstore.Entry {
 	if e.State == blockstore.Data && s.quarantined[e.ID] {
 		e.State = blockstore.Lost

@@ -10,9 +10,10 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// batch collects what one commit enters: first the index entries, then shared segments, then the maps, each map
-// segment together with its disk's counts. Whatever prefix of it a kill leaves is a whole store. It appends the records
-// while it is built; the caller holds the writer's lock.
+// batch collects the changes of one commit: index entries first, then shared segments, then maps.
+// The counts of a disk change together with its map segments. Any prefix of the changes that a kill
+// leaves is a whole store. Records are appended to the pack while the batch is built. The caller
+// holds the writer's lock.
 type batch struct {
 	s  *Store
 	tx *kv.Tx // the store as it was before
@@ -27,18 +28,18 @@ type batch struct {
 	disks    map[uint64]*diskState
 	counts   counts
 	appended int64
-	freed    []location // what the index does not name any more
+	freed    []location // records that left the index
 	healed   []blockstore.ID
 }
 
-// change is a map segment before and after.
+// change is a changed map segment: its new entries, and its counts before the change.
 type change struct {
 	entries blockstore.Segment
 	before  count
 	edited  bool
 }
 
-// diskState is a disk's record and counts, which follow the changes.
+// diskState is a disk's record and counts. The counts follow the changes of the batch.
 type diskState struct {
 	rec         diskRecord
 	count       count
@@ -55,7 +56,8 @@ func (s *Store) newBatch(tx *kv.Tx) *batch {
 	}
 }
 
-// commit enters requests. Its error is for all of them; those it could say something of alone have their own.
+// commit enters requests. A returned error is for all of them; a request that fails alone has its
+// own error in err.
 func (s *Store) commit(reqs []*request) error {
 	return s.change(func(b *batch) error {
 		for _, req := range reqs {
@@ -87,7 +89,8 @@ func (s *Store) change(build func(*batch) error) error {
 	return b.enter()
 }
 
-// save adds a request. The error is one for the whole batch; the request's own goes into it.
+// save adds a request. The request's own failure goes into req.err; a returned error fails the
+// whole batch.
 func (b *batch) save(req *request) error {
 	d, err := b.disk(req.disk)
 	if err == nil {
@@ -108,7 +111,7 @@ func (b *batch) save(req *request) error {
 	return nil
 }
 
-// room is an error if a request's new records go beyond the limits.
+// room returns an error if a request's new records exceed the limits.
 func (b *batch) room(d *diskState, req *request) error {
 	need := req.size()
 	if need == 0 {
@@ -128,7 +131,7 @@ func (b *batch) room(d *diskState, req *request) error {
 	return nil
 }
 
-// disk returns the state of a disk.
+// disk returns the state of a disk. It reads the state once for each batch.
 func (b *batch) disk(disk uint64) (*diskState, error) {
 	if d := b.disks[disk]; d != nil {
 		return d, nil
@@ -147,7 +150,7 @@ func (b *batch) disk(disk uint64) (*diskState, error) {
 	return d, nil
 }
 
-// block enters one block, and its record if the store does not have it.
+// block enters one block, and its record if the store lacks it.
 func (b *batch) block(disk uint64, d *diskState, block int64, p *prepared) error {
 	if p.entry.State == blockstore.Data {
 		id := p.entry.ID
@@ -172,14 +175,14 @@ func (b *batch) block(disk uint64, d *diskState, block int64, p *prepared) error
 	return b.set(place{disk, block / blockstore.SegmentBlocks}, d, int(block%blockstore.SegmentBlocks), p.entry)
 }
 
-// makeRecord makes the record that nobody made because the store had it.
+// makeRecord makes the record that prepare left out because the store had the block at that time.
 func (b *batch) makeRecord(p *prepared) {
 	b.s.cpus <- struct{}{}
 	defer func() { <-b.s.cpus }()
 	b.s.makeRecord(p)
 }
 
-// has tells whether the store has a record, this batch's included.
+// has reports whether the store or this batch has a record.
 func (b *batch) has(k kind, id name) (bool, error) {
 	if _, ok := b.added[mix(k, id)]; ok {
 		return true, nil
@@ -188,7 +191,7 @@ func (b *batch) has(k kind, id name) (bool, error) {
 	return ok, err
 }
 
-// mix makes one name of kind and name.
+// mix combines a kind and a name into one name.
 func mix(k kind, id name) name {
 	id[0] ^= byte(k)
 	return id
@@ -207,7 +210,7 @@ func (b *batch) put(k kind, id name, record []byte, loc location) error {
 	return nil
 }
 
-// drop takes a record out of the index.
+// drop removes a record from the index.
 func (b *batch) drop(k kind, id name) error {
 	loc, ok, err := lookUp(b.tx, k, id)
 	if err != nil || !ok {
@@ -219,7 +222,7 @@ func (b *batch) drop(k kind, id name) error {
 	return nil
 }
 
-// add counts a record in or, with -1, out.
+// add adds a record to the counts; with sign -1 it subtracts the record.
 func (c *counts) add(k kind, loc location, sign int64) {
 	c.stored += sign * loc.size()
 	if k == blockKind {
@@ -248,7 +251,8 @@ func (b *batch) set(p place, d *diskState, i int, e blockstore.Entry) error {
 	return nil
 }
 
-// finish makes the changes of maps, and the records a complete disk needs for a rebuild.
+// finish builds the changes of the maps. It writes root records for disks that became complete, and
+// drops those of disks that are incomplete now.
 func (b *batch) finish() error {
 	for _, p := range b.places {
 		c := b.changed[p]
@@ -276,7 +280,7 @@ func (b *batch) finish() error {
 	return nil
 }
 
-// mapped is how the database keeps a segment: shared if it is complete.
+// mapped returns the database's form of a segment, and stores a complete segment as a shared one.
 func (b *batch) mapped(segment blockstore.Segment) (mapped, error) {
 	if !segment.Complete() {
 		return mapped{private: segment}, nil
@@ -300,7 +304,8 @@ func (b *batch) mapped(segment blockstore.Segment) (mapped, error) {
 	return m, b.put(segmentKind, name(id), record, loc)
 }
 
-// mapTo makes a map's segment m, and the disk's counts what they are then.
+// mapTo sets a map's segment to m and adjusts the disk's counts. The segment has n entries, and
+// before holds its old counts.
 func (b *batch) mapTo(p place, d *diskState, before count, m mapped, n int) {
 	loaded, data := m.count(n)
 	d.count.loaded += loaded - before.loaded

@@ -57,14 +57,14 @@ func BenchmarkSave(b *testing.B) {
 	}
 }
 
-// cpuTime is what the process has used of the processors.
+// cpuTime returns the processor time of this process.
 func cpuTime(b *testing.B) time.Duration {
 	var use unix.Rusage
 	must(b, unix.Getrusage(unix.RUSAGE_SELF, &use))
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
-// diskUse is what a directory's files take on disk.
+// diskUse returns the bytes that a directory's files take on disk.
 func diskUse(b *testing.B, dir string) (sum int64) {
 	must(b, filepath.WalkDir(dir, func(path string, _ iofs.DirEntry, err error) error {
 		var st unix.Stat_t
@@ -97,7 +97,8 @@ func saveAll(b *testing.B, s *subject, data []byte, savers int) {
 	wg.Wait()
 }
 
-// BenchmarkRead reads a saved file, from the host's page cache: at random 4 KiB, and in order whole blocks.
+// BenchmarkRead reads a saved file from the host's page cache: 4 KiB at random, and whole blocks in
+// order.
 func BenchmarkRead(b *testing.B) {
 	data := realData(b, 256<<20)
 	s := openIn(b, b.TempDir(), Options{})
@@ -132,8 +133,8 @@ func BenchmarkRead(b *testing.B) {
 	})
 }
 
-// BenchmarkMillion is a store of 1000 disks and a million blocks, whose records are not there: what is measured does not
-// read them. It reports the time to open it, and to sweep it.
+// BenchmarkMillion opens and sweeps a store of 1000 disks and a million blocks. The blocks' records
+// do not exist, because neither reads them.
 func BenchmarkMillion(b *testing.B) {
 	dir := b.TempDir()
 	makeMillion(b, dir)
@@ -197,7 +198,7 @@ func makeMillion(b *testing.B, dir string) {
 	must(b, db.Close())
 }
 
-// resident is the memory of this process that is not mapped files, in MiB, after a collection.
+// resident returns the MiB of memory of this process without mapped files, after a collection.
 func resident(b *testing.B) float64 {
 	b.Helper()
 	debug.FreeOSMemory()

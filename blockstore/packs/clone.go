@@ -7,8 +7,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Clone is blockstore.Keeper's. Segments are taken over as they are; only the one that an end of another size cuts, or makes longer, is
-// made anew.
+// Clone copies whole segments by reference. If the sizes differ, it builds the segment at the
+// smaller disk's end anew.
 func (s *Store) Clone(from, to uint64, size int64, note string) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -24,18 +24,18 @@ func (s *Store) Clone(from, to uint64, size int64, note string) error {
 	return s.change(c.finish)
 }
 
-// cloning is one Clone under way.
+// cloning is the state of one Clone.
 type cloning struct {
 	from, to uint64
 	size     int64
 	was      int64 // from's size
 
 	groups [][]op
-	count  count // of what groups enter
+	count  count // of the blocks in groups
 	edge   int64 // the segment that is made anew, -1 if there is none
 }
 
-// read makes the changes that take over whole segments.
+// read collects the changes that copy whole segments.
 func (c *cloning) read(tx *kv.Tx) error {
 	rec, err := readDisk(tx, c.from)
 	if err != nil {
@@ -60,7 +60,8 @@ func (c *cloning) read(tx *kv.Tx) error {
 	return nil
 }
 
-// finish enters the blocks of the segment at the edge, and, if the disk is complete, root records of its own.
+// finish enters the blocks of the segment at the edge. A complete disk also gets root records of
+// its own.
 func (c *cloning) finish(b *batch) error {
 	d, err := b.disk(c.to)
 	if err != nil {

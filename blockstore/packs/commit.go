@@ -7,7 +7,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// enter makes the batch's changes in the database, now that the packs have the bytes, and then in memory.
+// enter makes the batch's changes in the database and then in memory. The packs have the bytes
+// already.
 func (b *batch) enter() error {
 	s := b.s
 	defer func() {
@@ -17,7 +18,8 @@ func (b *batch) enter() error {
 		}
 		s.maps.replace(changed)
 	}()
-	// A transaction that failed may yet be there when the store is opened again: what it names must stay.
+	// A failed transaction may still be found when the store is opened again, so its records
+	// must stay.
 	defer s.tail.commit()
 	s.used += b.appended
 	if err := s.writeGroups(b.groups()); err != nil {
@@ -32,7 +34,8 @@ func (b *batch) enter() error {
 	return nil
 }
 
-// groups are the batch's changes of the database in their order: every prefix of them is a whole store.
+// groups returns the batch's changes of the database in order. Every prefix of them is a whole
+// store.
 func (b *batch) groups() (groups [][]op) {
 	if len(b.index) > 0 {
 		groups = append(groups, append([]op{{[]byte(tailKey), b.s.tail.encode(b.counts)}}, b.index...))
@@ -43,7 +46,7 @@ func (b *batch) groups() (groups [][]op) {
 	return append(groups, b.maps...)
 }
 
-// recount reads the counts again after a transaction that may have failed or not.
+// recount reads the counts again after a transaction whose outcome is unknown.
 func (s *Store) recount() error {
 	return s.db.View(func(tx *kv.Tx) error {
 		v, err := find(tx, []byte(tailKey))
@@ -54,14 +57,15 @@ func (s *Store) recount() error {
 	})
 }
 
-// forget makes the changed segments be read again, because nobody knows how far the changes came.
+// forget drops the changed segments from the cache, because the database may hold either state of
+// them.
 func (b *batch) forget() {
 	for _, c := range b.changed {
 		c.entries = nil
 	}
 }
 
-// punch gives the space of records back that the index does not name any more. It is best effort: a sweep does it again.
+// punch frees the space of records that left the index. It is best effort: a sweep does it again.
 func (s *Store) punch(freed []location) {
 	for _, loc := range freed {
 		if f, err := s.files.get(loc.pack); err == nil {

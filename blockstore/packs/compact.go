@@ -35,7 +35,7 @@ func (s *Store) compact(ctx context.Context) (freed blockstore.Freed, err error)
 	return freed, nil
 }
 
-// empty moves a pack's records elsewhere and removes it. It returns how many bytes that gave back.
+// empty moves a pack's records elsewhere, removes the pack and returns the number of bytes freed.
 func (s *Store) empty(ctx context.Context, pack uint32) (freed int64, err error) {
 	entries, err := s.inPack(pack)
 	if err != nil {
@@ -52,7 +52,7 @@ func (s *Store) empty(ctx context.Context, pack uint32) (freed int64, err error)
 			freed -= e.loc.size()
 		}
 	}
-	// The one look that must not be wrong: nothing may name what is removed now.
+	// The pack may only be removed if the index has no record in it.
 	left, err := s.inPack(pack)
 	if err == nil && len(left) > 0 {
 		err = fmt.Errorf("pack %d still has %d records", pack, len(left))
@@ -67,7 +67,8 @@ func (s *Store) empty(ctx context.Context, pack uint32) (freed int64, err error)
 	return max(freed, 0), s.files.remove(pack)
 }
 
-// thinPacks returns the packs that records fill to less than half, not the one that is being filled.
+// thinPacks returns the packs that are less than half full of live records. It leaves out the pack
+// that is being filled.
 func (s *Store) thinPacks() ([]uint32, error) {
 	s.writer.Lock()
 	last := s.tail.pack
@@ -81,27 +82,44 @@ func (s *Store) thinPacks() ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	var thin []uint32
+	before, _ := slices.BinarySearch(packs, last)
+	fills, err := s.fills(packs[:before], live)
+	return thin(fills), err
+}
+
+// fill is the length of a pack and the bytes of its records that the index names.
+type fill struct {
+	pack         uint32
+	live, length int64
+}
+
+// fills returns the fill of each pack that can be opened.
+func (s *Store) fills(packs []uint32, live map[uint32]int64) (fills []fill, err error) {
 	for _, pack := range packs {
-		if pack >= last {
-			break
-		}
 		f, err := s.files.get(pack)
 		if err != nil {
-			continue // verify finds what is wrong with it
+			continue // verify reports it
 		}
 		length, _, err := f.Size()
 		if err != nil {
 			return nil, err
 		}
-		if live[pack] < length/2 {
-			thin = append(thin, pack)
-		}
+		fills = append(fills, fill{pack, live[pack], length})
 	}
-	return thin, nil
+	return fills, nil
 }
 
-// inPack returns the index entries of a pack in the order of their places.
+// thin returns the packs that are less than half full.
+func thin(fills []fill) (packs []uint32) {
+	for _, f := range fills {
+		if f.live < f.length/2 {
+			packs = append(packs, f.pack)
+		}
+	}
+	return packs
+}
+
+// inPack returns the index entries of a pack, sorted by place.
 func (s *Store) inPack(pack uint32) (entries []indexed, err error) {
 	err = s.eachIndexed(func(e indexed) {
 		if e.loc.pack == pack {
@@ -128,7 +146,7 @@ func (s *Store) eachIndexed(fn func(indexed)) error {
 	})
 }
 
-// move appends records again and makes the index name the new places. Damaged ones it mends.
+// move appends records again and points the index to the new places. It mends damaged ones.
 func (s *Store) move(entries []indexed) error {
 	good := entries[:0:0]
 	var records [][]byte
@@ -168,7 +186,8 @@ func (s *Store) move(entries []indexed) error {
 	})
 }
 
-// wholeOrMended reads a record that is to be moved. If it was damaged, or is not there any more, there is none.
+// wholeOrMended reads a record that is to be moved. The record is empty if it was damaged or is
+// gone.
 func (s *Store) wholeOrMended(record, plain *[]byte, e indexed) error {
 	if s.whole(record, plain, e.kind, e.id, e.loc) == nil {
 		return nil
@@ -184,7 +203,7 @@ func (s *Store) wholeOrMended(record, plain *[]byte, e indexed) error {
 	return err
 }
 
-// isAt tells whether the index still has an entry as it is given.
+// isAt reports whether the index still has the entry e.
 func (s *Store) isAt(e indexed) (there bool, err error) {
 	err = s.db.View(func(tx *kv.Tx) error {
 		loc, ok, err := lookUp(tx, e.kind, e.id)

@@ -18,8 +18,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 )
 
-// What tells a copy of this test binary to be the process that is killed: the store's directory, and the seed and first
-// disk of its steps. crashRounds asks for more rounds than the usual ones.
+// These variables are set for the child process, which is a copy of this test binary: the store's
+// directory, and the seed and first disk of its steps. crashRounds raises the number of rounds.
 const (
 	crashDir    = "IMSFS_TEST_PACKS_CHILD"
 	crashSeed   = "IMSFS_TEST_PACKS_SEED"
@@ -40,7 +40,7 @@ func number(name string) uint64 {
 	return n
 }
 
-// stepUntilKilled takes random steps and says "done" after each.
+// stepUntilKilled takes random steps and prints "done" after each.
 func stepUntilKilled(dir string) error {
 	db, err := kv.Open(dir, kv.Options{})
 	if err != nil {
@@ -59,7 +59,8 @@ func stepUntilKilled(dir string) error {
 	}
 }
 
-// killAfter starts the child and kills it some time after n steps; it returns how many steps were done.
+// killAfter starts the child and kills it some time after n steps. It returns the number of steps
+// done.
 func killAfter(t *testing.T, dir string, seed, first uint64, n int, late time.Duration) (done int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -81,7 +82,7 @@ func killAfter(t *testing.T, dir string, seed, first uint64, n int, late time.Du
 	return done
 }
 
-// replay returns the model after so many steps, and after one more.
+// replay returns the model after the given number of steps, and after one more.
 func replay(t *testing.T, seed, first uint64, steps int) (before, after *storetest.Model) {
 	t.Helper()
 	s, m, rnd := mem.New(0), storetest.NewModel(first), rand.New(rand.NewPCG(seed, 0))
@@ -93,8 +94,8 @@ func replay(t *testing.T, seed, first uint64, steps int) (before, after *storete
 	return before, m
 }
 
-// TestKill kills a process at work on the store again and again. Everything it had said is done must be there; of the step
-// it was at, any part.
+// TestKill repeatedly kills a process that is working on the store. The steps that it reported must
+// be whole in the store; the next step may be there in part.
 func TestKill(t *testing.T) {
 	dir, rounds := t.TempDir(), 5
 	if n := number(crashRounds); n > 0 {
@@ -130,7 +131,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestTailIsIndexed has blocks in a pack that the database does not know of, as a kill leaves them.
+// TestTailIsIndexed adds blocks to a pack that are not in the database, as a kill can.
 func TestTailIsIndexed(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, blockstore.BlockSize, ""))

@@ -32,7 +32,8 @@ func verify(t testing.TB, s *subject) (found []error) {
 	return found
 }
 
-// TestEveryByteOfARecord flips a bit in each byte of records of all shapes of slices: plain, zstd and zeros.
+// TestEveryByteOfARecord flips a bit in each byte of records of all shapes of slices: plain, zstd
+// and zeros.
 func TestEveryByteOfARecord(t *testing.T) {
 	if testing.Short() {
 		t.Skip("one goroutine computes, so there is nothing for the race detector: tested without it, not -short")
@@ -60,7 +61,7 @@ func TestEveryByteOfARecord(t *testing.T) {
 	}
 }
 
-// testFlip damages the block's record at byte at, and sees it found and healed.
+// testFlip damages the block's record at byte at. The damage must be found and healed.
 func testFlip(t *testing.T, s *subject, block int, plain []byte, at int64) {
 	t.Helper()
 	id := blockstore.IDOf(plain)
@@ -115,7 +116,7 @@ func TestQuarantineLeavesGoodBlocks(t *testing.T) {
 	}
 }
 
-// TestQuarantineIsRemembered also has a clone heal by what its origin saves.
+// TestQuarantineIsRemembered also heals a clone by saving to its origin.
 func TestQuarantineIsRemembered(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, 2*blockstore.BlockSize, ""))

@@ -11,8 +11,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// A disk is there when its record is. Map segments without one, which a kill can leave, are nobody's: whoever makes a
-// disk of that number clears them away first, and so does a sweep.
+// A disk exists if its record exists. A kill can leave map segments without a record. They are
+// cleared when a disk of that number is created, and by a sweep.
 
 func (s *Store) Create(disk uint64, size int64, note string) error {
 	s.writer.Lock()
@@ -20,7 +20,8 @@ func (s *Store) Create(disk uint64, size int64, note string) error {
 	return s.makeDisk(disk, diskRecord{Size: size, Note: note})
 }
 
-// makeDisk enters a disk and what else belongs to it; the record comes last.
+// makeDisk enters the groups and then the disk's record. The record comes last, because it makes
+// the disk exist.
 func (s *Store) makeDisk(disk uint64, rec diskRecord, groups ...[]op) error {
 	if rec.Size < 0 || rec.Size > blockstore.MaxDiskSize || len(rec.Note) > blockstore.MaxNote {
 		return fmt.Errorf("create disk %d: %d bytes with a note of %d: at most %d and %d: %w",

@@ -13,7 +13,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 )
 
-// faults makes one call of one kind fail, and with again all later ones of the kind, too, until it is mended.
+// faults makes one call of one kind fail. With again it makes all later ones fail, too, until it is
+// mended.
 type faults struct {
 	op    string
 	nth   int
@@ -39,7 +40,7 @@ func (f *faults) call(op string) error {
 	return nil
 }
 
-// writes counts writes where they do not fail themselves.
+// writes counts a write and returns the number of writes so far.
 func (f *faults) writes() int {
 	f.written++
 	return f.written
@@ -88,7 +89,8 @@ func (f faultyFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.file.ReadAt(p, off)
 }
 
-// faultyDB fails as planned; "late" fails after the transaction is made, as a sync can.
+// faultyDB fails as planned. A "late" failure comes after the transaction is made, as a failed sync
+// can.
 type faultyDB struct {
 	database
 	plan *faults
@@ -102,7 +104,8 @@ func (d faultyDB) Update(fn func(*kv.WriteTx) error) error {
 	return errors.Join(err, d.plan.call("late"))
 }
 
-// script saves, deletes, sweeps and compacts; what was acknowledged is in saved: disk to block numbers.
+// script saves, deletes, sweeps and compacts. It enters acknowledged blocks in saved: block numbers
+// by disk.
 func script(t *testing.T, s blockstore.Store, saved map[uint64][]int) (failed int) {
 	note := func(err error) bool {
 		if err != nil {
@@ -137,7 +140,7 @@ func script(t *testing.T, s blockstore.Store, saved map[uint64][]int) (failed in
 	return failed
 }
 
-// checkSaved reads all that was acknowledged.
+// checkSaved reads all acknowledged blocks.
 func checkSaved(t *testing.T, s blockstore.Store, saved map[uint64][]int) {
 	t.Helper()
 	p := make([]byte, blockstore.BlockSize)
@@ -157,8 +160,8 @@ func checkSaved(t *testing.T, s blockstore.Store, saved map[uint64][]int) {
 	}
 }
 
-// TestEveryStepFails makes each kind of call fail at each of its turns, once and for good, and finds the store whole
-// afterwards: it works on when the fault is mended, and again when it is opened anew.
+// TestEveryStepFails makes each call of each kind fail, once or for good. The store must be whole
+// afterwards: it must work when the fault is mended, and again when it is reopened.
 func TestEveryStepFails(t *testing.T) {
 	for _, op := range []string{"write", "sync", "truncate", "punch", "update", "late", "read"} {
 		calls := countCalls(t, op)
@@ -177,8 +180,8 @@ func TestEveryStepFails(t *testing.T) {
 	}
 }
 
-// countCalls returns how many calls of a kind the script makes when nothing fails; truncate is only called after a
-// failure, so there a write fails, too.
+// countCalls returns how many calls of a kind the script makes without failures. Truncate is only
+// called after a failure, so a write fails for it.
 func countCalls(t *testing.T, op string) int {
 	if op == "truncate" {
 		return 1

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// file is what a pack needs of a file; tests put faults into it.
+// file is the part of a file that a pack uses. Tests wrap it to inject faults.
 type file interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
 	Sync() error
 	Truncate(size int64) error
-	// Punch gives the bytes' space back; they read as zeros.
+	// Punch frees the space of the bytes, which then read as zeros.
 	Punch(off, n int64) error
-	// Size is the file's length and the bytes it takes on disk.
+	// Size returns the file's length and the bytes it takes on disk.
 	Size() (length, used int64, err error)
 }
 
@@ -44,11 +44,11 @@ func (f osFile) Size() (length, used int64, err error) {
 	return st.Size, st.Blocks * 512, nil
 }
 
-// files are the pack files of a directory by number. A number is never given twice, and bytes that were written are
-// never written again: a place read late holds what it held, or zeros.
+// files are the pack files of a directory, by number. Numbers are never reused, and written bytes
+// are never overwritten. So a late read of a place finds the same bytes, or zeros.
 type files struct {
 	dir  string
-	wrap func(file) file // what tests put around a file
+	wrap func(file) file // tests inject faults with it
 
 	mu   sync.RWMutex
 	open map[uint32]file
@@ -58,7 +58,7 @@ func (fs *files) path(pack uint32) string {
 	return filepath.Join(fs.dir, fmt.Sprintf("%08d.pack", pack))
 }
 
-// list returns the numbers of the packs there are, in order.
+// list returns the numbers of the existing packs, in order.
 func (fs *files) list() ([]uint32, error) {
 	entries, err := os.ReadDir(fs.dir)
 	if err != nil {
@@ -75,7 +75,7 @@ func (fs *files) list() ([]uint32, error) {
 	return packs, nil
 }
 
-// get returns a pack for reading; the error of one that is gone is iofs.ErrNotExist.
+// get returns a pack for reading. It returns iofs.ErrNotExist for a pack that is gone.
 func (fs *files) get(pack uint32) (file, error) {
 	fs.mu.RLock()
 	f := fs.open[pack]
@@ -102,7 +102,7 @@ func (fs *files) get(pack uint32) (file, error) {
 	return fs.keep(pack, osFile{raw}), nil
 }
 
-// keep enters an open file; the caller holds mu.
+// keep enters an open file. The caller holds mu.
 func (fs *files) keep(pack uint32, f file) file {
 	if fs.wrap != nil {
 		f = fs.wrap(f)
@@ -111,8 +111,8 @@ func (fs *files) keep(pack uint32, f file) file {
 	return f
 }
 
-// create makes a pack that holds nothing but its header. The file is on disk under its name when it returns, the header
-// with what is written first.
+// create makes a pack that holds only its header. The file's name is on disk when create returns;
+// the header follows with the first sync.
 func (fs *files) create(pack uint32) (file, error) {
 	raw, err := os.OpenFile(fs.path(pack), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -131,7 +131,8 @@ func (fs *files) create(pack uint32) (file, error) {
 	return f, nil
 }
 
-// remove deletes a pack. Reads that are under way still get its bytes, later ones iofs.ErrNotExist or iofs.ErrClosed.
+// remove deletes a pack. Reads in progress still get its bytes; later ones fail with
+// iofs.ErrNotExist or iofs.ErrClosed.
 func (fs *files) remove(pack uint32) error {
 	if err := os.Remove(fs.path(pack)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
@@ -154,7 +155,7 @@ func (fs *files) syncDir() error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// used is what all packs take on disk.
+// used returns the bytes that all packs take on disk.
 func (fs *files) used() (int64, error) {
 	packs, err := fs.list()
 	if err != nil {
@@ -172,7 +173,7 @@ func (fs *files) used() (int64, error) {
 	return sum, nil
 }
 
-// free is what the file system has left.
+// free returns the free bytes of the file system.
 func (fs *files) free() (int64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(fs.dir, &st); err != nil {

@@ -27,10 +27,10 @@ func parseIndexed(e kv.Entry) (indexed, error) {
 	return indexed{kind(e.Key[len(indexPrefix)]), name(e.Key[len(indexPrefix)+1:]), loc}, nil
 }
 
-// atOnce is how many records are freed or moved under one hold of the writer's lock.
+// atOnce is the number of records that are freed or moved under one hold of the writer's lock.
 const atOnce = 256
 
-// index frees the records that nothing needs.
+// index frees the round's records that nothing needs.
 func (sw *sweep) index() error {
 	var dead []indexed
 	for e, err := range sw.tx.Prefix([]byte(indexPrefix)) {
@@ -57,7 +57,7 @@ func (sw *sweep) index() error {
 	return sw.free(dead)
 }
 
-// free takes records out of the index that were not touched meanwhile.
+// free drops dead records from the index. It keeps those that were touched since the sweep began.
 func (sw *sweep) free(dead []indexed) error {
 	s := sw.s
 	s.writer.Lock()
@@ -90,7 +90,7 @@ func (sw *sweep) free(dead []indexed) error {
 	return err
 }
 
-// shared deletes map segments that no map has any more.
+// shared deletes map segments that no map names.
 func (sw *sweep) shared() error {
 	var dead []op
 	for e, err := range sw.tx.Prefix([]byte(segmentPrefix)) {
@@ -109,7 +109,7 @@ func (sw *sweep) shared() error {
 	return sw.s.write(dead...)
 }
 
-// quarantined forgets damaged blocks that no map names any more.
+// quarantined forgets damaged blocks that no map names.
 func (sw *sweep) quarantined() error {
 	sw.s.writer.Lock()
 	defer sw.s.writer.Unlock()
@@ -125,7 +125,7 @@ func (sw *sweep) quarantined() error {
 	return nil
 }
 
-// orphans deletes the maps of disks whose making or deleting was cut off.
+// orphans deletes the maps of disks that were not fully created or deleted.
 func (sw *sweep) orphans() error {
 	sw.s.writer.Lock()
 	defer sw.s.writer.Unlock()
@@ -146,8 +146,8 @@ func (sw *sweep) orphans() error {
 	return nil
 }
 
-// punch gives back what lies between the records that stay, and packs that have none. It reads the index once for each
-// group of packs, so that the places in memory are few.
+// punch frees the space between live records, and removes packs without any. It reads the index
+// once for each group of packs, which bounds the memory for their places.
 func (sw *sweep) punch() error {
 	packs, err := sw.s.files.list()
 	if err != nil {
@@ -162,7 +162,8 @@ func (sw *sweep) punch() error {
 	return nil
 }
 
-// punchPacks is how many packs are punched at once: a pack has some 50,000 records, whose places take 12 bytes each.
+// punchPacks is the number of packs in a group. A pack has about 50,000 records, and a place takes
+// 12 bytes.
 const punchPacks = 32
 
 func (sw *sweep) punchGroup(packs []uint32) error {
@@ -178,7 +179,7 @@ func (sw *sweep) punchGroup(packs []uint32) error {
 		if err := sw.ctx.Err(); err != nil {
 			return err
 		}
-		// Not all that is kept must lie in a pack that is there: one may be lost.
+		// A record may be in a pack that is lost, so the places are looked up by pack.
 		if err := sw.punchPack(pack, kept[first(pack):first(pack+1)]); err != nil {
 			return err
 		}
@@ -186,8 +187,8 @@ func (sw *sweep) punchGroup(packs []uint32) error {
 	return nil
 }
 
-// keptIn returns the places of the records that the index names in packs, in order. Those that were appended since the
-// sweep began are left out: their place is past its end.
+// keptIn returns the places of indexed records in packs first to last, in order. It leaves out
+// records that were appended since the sweep began.
 func (sw *sweep) keptIn(first, last uint32) (kept []extent, err error) {
 	err = sw.s.eachIndexed(func(e indexed) {
 		late := e.loc.pack == sw.pack && e.loc.off >= sw.end
@@ -207,7 +208,7 @@ func (sw *sweep) punchPack(pack uint32, kept []extent) error {
 	}
 	f, err := sw.s.files.get(pack)
 	if err != nil {
-		return nil // reads of it, if there are any, find what is wrong with it
+		return nil // reads of it report the error
 	}
 	end := sw.end
 	if pack < sw.pack {

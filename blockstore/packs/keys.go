@@ -11,14 +11,15 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Keys of the database. Numbers in keys are most significant byte first, so that keys sort as numbers do.
+// These are the keys of the database. Numbers in keys are most significant byte first, so that keys
+// sort as numbers do.
 //
 //	block/KIND NAME       where a record is: location.encode
-//	segment/ID            a complete segment, shared by all maps with the same: Segment.AppendTo
+//	segment/ID            a complete segment, shared by all maps that have it: Segment.AppendTo
 //	map/DISK SEGMENT      a disk's segment: see mapped
 //	disk/DISK             diskRecord, JSON
-//	count/DISK            blocks loaded, of those data: 8 bytes each
-//	use/DISK SEGMENT      when an evictable disk's segment was used last: a number, 8 bytes
+//	count/DISK            numbers of loaded blocks and of data blocks: 8 bytes each
+//	use/DISK SEGMENT      last use of a segment of an evictable disk: a number, 8 bytes
 //	quarantine/ID         where a damaged block was: location.encode
 //	packs/tail            see tail.encode
 const (
@@ -64,7 +65,7 @@ func damagedKey(key []byte, why string) error {
 	return fmt.Errorf("the record at key %q: %s: %w", key, why, kv.ErrDamaged)
 }
 
-// find returns a key's value, nil if there is none.
+// find returns a key's value, or nil if there is none.
 func find(tx *kv.Tx, key []byte) ([]byte, error) {
 	v, err := tx.Get(key)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -76,7 +77,7 @@ func find(tx *kv.Tx, key []byte) ([]byte, error) {
 	return v, err
 }
 
-// locate looks a record up; ok is false if the index does not have it.
+// lookUp returns the location of a record; ok is false if the index does not have it.
 func lookUp(tx *kv.Tx, k kind, id name) (loc location, ok bool, err error) {
 	key := indexKey(k, id)
 	v, err := find(tx, key)
@@ -89,14 +90,15 @@ func lookUp(tx *kv.Tx, k kind, id name) (loc location, ok bool, err error) {
 	return loc, true, nil
 }
 
-// mapped is what the database holds of one segment of one disk: its entries, or the name of a shared one.
+// mapped is the database's value for one segment of one disk: its entries, or the name of a shared
+// segment.
 type mapped struct {
 	private blockstore.Segment // nil if it is shared
 	shared  blockstore.SegmentID
 	data    int64 // data entries of a shared one
 }
 
-// The forms of a map value, its first byte.
+// A map value begins with its form.
 const (
 	privateForm = 0 // followed by the encoded segment
 	sharedForm  = 1 // followed by the number of data entries, 2 bytes, and the segment's ID
@@ -123,7 +125,7 @@ func parseMapped(key, b []byte) (mapped, error) {
 	return mapped{}, damagedKey(key, "it is no map segment")
 }
 
-// count returns how many of the segment's n entries are not absent, and data.
+// count returns how many of the segment's n entries are not absent, and how many are data.
 func (m mapped) count(n int) (loaded, data int64) {
 	if m.private != nil {
 		return m.private.Count()
@@ -131,14 +133,14 @@ func (m mapped) count(n int) (loaded, data int64) {
 	return int64(n), m.data
 }
 
-// diskRecord is what is known of a disk beside its map.
+// diskRecord holds the facts about a disk that are not in its map.
 type diskRecord struct {
 	Size      int64  `json:"size"`
 	Evictable bool   `json:"evictable,omitempty"`
 	Note      string `json:"note,omitempty"`
 }
 
-// readDisk returns a disk's record; iofs.ErrNotExist if there is none.
+// readDisk returns a disk's record, or iofs.ErrNotExist.
 func readDisk(tx *kv.Tx, disk uint64) (diskRecord, error) {
 	key := diskKey(diskPrefix, disk)
 	v, err := find(tx, key)
@@ -181,7 +183,7 @@ func readCount(tx *kv.Tx, disk uint64) (count, error) {
 	return count{int64(binary.LittleEndian.Uint64(v)), int64(binary.LittleEndian.Uint64(v[8:]))}, nil
 }
 
-// readMapped returns what a disk's map holds at a place; ok is false where all is absent.
+// readMapped returns a disk's map value at a place; ok is false if the whole segment is absent.
 func readMapped(tx *kv.Tx, p place) (m mapped, ok bool, err error) {
 	key := p.key(mapPrefix)
 	v, err := find(tx, key)

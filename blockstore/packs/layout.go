@@ -24,18 +24,21 @@ const (
 	maxSlices = 4
 	maxSlice  = 24 << 10
 
-	// maxRecord is the length limit of a record: no slice is stored longer than it is.
+	// maxRecord is the length limit of a record. A stored slice is never longer than its plain
+	// bytes.
 	maxRecord = recordHead + maxSlices*sliceHead + blockstore.BlockSize
 )
 
-// A block is cut into three slices: what a read of 4 KiB has to decode. Version 1 made four, of 16 KiB each.
+// A block is cut into three slices, so that a read of 4 KiB decodes only one. Version 1 made four
+// slices of 16 KiB.
 const (
 	blockSlices    = 3
 	oldBlockSlices = 4
 	oldMaxSlice    = 16 << 10
 )
 
-// sliceStart is where slice i of a block of so many slices begins; that of slice number count is the block's end.
+// sliceStart returns the offset of slice i in a block of count slices. For i = count it is the
+// block's end.
 func sliceStart(count, i int) int {
 	switch {
 	case count == oldBlockSlices:
@@ -47,7 +50,7 @@ func sliceStart(count, i int) int {
 	return maxSlice + (i-1)*later
 }
 
-// sliceAt is which slice of a block of so many slices has its byte off.
+// sliceAt returns the number of the slice that has byte off of a block of count slices.
 func sliceAt(count, off int) int {
 	i := count - 1
 	for sliceStart(count, i) > off {
@@ -56,7 +59,7 @@ func sliceAt(count, off int) int {
 	return i
 }
 
-// kind says what a record's plain bytes are. The value is part of the index keys, too.
+// kind is the type of a record's plain bytes. The index keys contain it, too.
 type kind uint8
 
 const (
@@ -65,7 +68,7 @@ const (
 	rootKind    kind = 3 // a part of a complete disk's list of segments
 )
 
-// codec says how a slice is stored.
+// codecID is the way a slice is stored.
 type codecID uint8
 
 const (
@@ -74,10 +77,12 @@ const (
 	zeroCodec                 // not at all: it is zeros
 )
 
-// name is what a record is found by: a block's or segment's ID, or which part of which disk.
+// name identifies a record within its kind. It is a block's or segment's ID, or a disk number and a
+// part.
 type name [32]byte
 
-// location says where a record is and how long its slices are stored: all that a read of one slice has to know.
+// location is the place of a record and the stored lengths of its slices. A read of one slice needs
+// nothing else.
 type location struct {
 	pack  uint32
 	off   int64 // of the record in the pack
@@ -85,10 +90,10 @@ type location struct {
 	count int // slices
 }
 
-// size is the record's length.
+// size returns the record's length.
 func (l location) size() int64 { return pad(l.slice(l.count)) }
 
-// slice is where slice i begins in the record.
+// slice returns the offset of slice i in the record.
 func (l location) slice(i int) int64 {
 	n := int64(recordHead)
 	for _, stored := range l.lens[:i] {
@@ -97,10 +102,10 @@ func (l location) slice(i int) int64 {
 	return n
 }
 
-// end is the offset in the pack behind the record.
+// end returns the offset just past the record in its pack.
 func (l location) end() int64 { return l.off + l.size() }
 
-// encode makes the index value: pack, offset in units of align, a length a slice.
+// encode returns the index value: pack, offset in units of align, and the length of each slice.
 func (l location) encode() []byte {
 	b := make([]byte, 0, 16)
 	b = binary.LittleEndian.AppendUint32(b, l.pack)
@@ -132,10 +137,10 @@ func parseLocation(b []byte) (location, error) {
 
 func pad(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 
-// header makes the first bytes of a pack.
+// header returns the first bytes of a pack.
 func header(pack uint32) []byte { return headerOf(version, maxSlice, pack) }
 
-// oldHeader is how version 1 made them.
+// oldHeader returns the header as version 1 wrote it.
 func oldHeader(pack uint32) []byte { return headerOf(1, oldMaxSlice, pack) }
 
 func headerOf(version, slice, pack uint32) []byte {
@@ -150,7 +155,8 @@ func headerOf(version, slice, pack uint32) []byte {
 
 var errBadHeader = errors.New("the header of the pack")
 
-// checkHeader refuses what does not begin as pack number pack of this version or the one before.
+// checkHeader returns an error if b is not a header of this pack, in this version or the one
+// before.
 func checkHeader(b []byte, pack uint32) error {
 	if len(b) < packHead || string(b[:8]) != packMagic {
 		return fmt.Errorf("%w: it does not begin as a pack", errBadHeader)
@@ -172,7 +178,8 @@ func checksum(parts ...[]byte) uint32 {
 	return sum
 }
 
-// sliceSum is a slice's CRC. It covers whose slice it is, so that one found in a wrong place is not taken for right.
+// sliceSum returns a slice's CRC. It covers the record's name and the slice's number, so that a
+// slice in the wrong place is detected.
 func sliceSum(id name, i int, head, stored []byte) uint32 {
 	var who [33]byte
 	copy(who[:], id[:])

@@ -7,14 +7,15 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// mapCache keeps the map segments used last, and remembers when each was. The segments in it are shared and never changed.
+// mapCache keeps the most recently used map segments, and counts when each was used. Cached
+// segments are shared and never changed.
 type mapCache struct {
 	most int // segments
 
 	mu    sync.Mutex
 	held  map[place]*list.Element // of held
 	order *list.List              // front is used last
-	epoch uint64                  // of the maps: what was read in an older one may be out of date
+	epoch uint64                  // of the maps: a segment read in an older one may be out of date
 
 	clock uint64           // counts uses; it goes on where it was when the store is opened again
 	uses  map[place]uint64 // those the database does not know yet
@@ -25,7 +26,7 @@ type heldSegment struct {
 	segment blockstore.Segment
 }
 
-// entrySize is what an entry takes in memory.
+// entrySize is the memory that an entry takes.
 const entrySize = 33
 
 func newMapCache(bytes int64) mapCache {
@@ -37,7 +38,8 @@ func newMapCache(bytes int64) mapCache {
 	}
 }
 
-// get returns a segment if it is here, and the epoch to give to add if not. It counts as a use.
+// get returns a segment if it is cached. If not, the caller passes the returned epoch to add. Both
+// count as a use.
 func (c *mapCache) get(p place) (blockstore.Segment, uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +52,7 @@ func (c *mapCache) get(p place) (blockstore.Segment, uint64) {
 	return e.Value.(heldSegment).segment, c.epoch
 }
 
-// use notes a use; the caller holds mu. Uses that follow each other at one place are one.
+// use notes a use; the caller holds mu. Consecutive uses of one place count once.
 func (c *mapCache) use(p place) {
 	if c.uses[p] != c.clock || c.clock == 0 {
 		c.clock++
@@ -58,7 +60,7 @@ func (c *mapCache) use(p place) {
 	}
 }
 
-// add keeps a segment that was read from the database in that epoch.
+// add caches a segment that was read from the database in the given epoch.
 func (c *mapCache) add(p place, segment blockstore.Segment, epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,8 +75,7 @@ func (c *mapCache) add(p place, segment blockstore.Segment, epoch uint64) {
 	}
 }
 
-// replace makes the segments that are here new ones, or no longer be here where the new one is nil. Places that were
-// saved to count as used.
+// replace updates cached segments; a nil segment is removed. Saved places count as used.
 func (c *mapCache) replace(changed map[place]blockstore.Segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

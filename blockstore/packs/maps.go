@@ -113,13 +113,13 @@ func (s *Store) Digest(disk uint64) (blockstore.Digest, error) {
 	return blockstore.DigestOf(st.Size, slices.Values(ids)), nil
 }
 
-// segmentOf is what a disk's map holds of one segment.
+// segmentOf is a disk's map value for one segment, with its place.
 type segmentOf struct {
 	place
 	mapped
 }
 
-// mapOf yields a disk's map, those segments of it that are not absent as a whole, in order.
+// mapOf yields a disk's map in order, without segments that are wholly absent.
 func mapOf(tx *kv.Tx, disk uint64) iter.Seq2[segmentOf, error] {
 	return func(yield func(segmentOf, error) bool) {
 		for e, err := range tx.Prefix(diskKey(mapPrefix, disk)) {

@@ -16,14 +16,14 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 )
 
-// Every version of the store's layout has an archive of a store directory in testdata, which must be readable for ever.
-// makeOld writes the one of this version; a file that is there is not written over.
+// For every version of the store's layout, testdata has an archive of a store directory. All later
+// versions must read it. makeOld writes the archive of this version, and does not overwrite one.
 var makeOld = flag.Bool("make-old", false, "write the archive of this version to testdata")
 
 func oldStore(version int) string { return fmt.Sprintf("testdata/store-%d.tar.gz", version) }
 
-// What is in the store: blocks 1 to 7 in the middle of disk 3 of the given size, and else zeros; disk 4 is a clone with
-// one block more; of disk 5 one block is loaded.
+// The archived store has three disks. Disk 3 has blocks 1 to 7 in its middle and zeros elsewhere.
+// Disk 4 is a clone with one more block. Disk 5 has one loaded block.
 const (
 	oldSize = blockstore.SegmentSize + 3*blockstore.BlockSize + 512
 )
@@ -53,7 +53,7 @@ func TestMakeOldStore(t *testing.T) {
 	must(t, errors.Join(w.Close(), z.Close(), f.Close()))
 }
 
-// unpack makes the archived store in a new directory.
+// unpack extracts the archived store into a new directory.
 func unpack(t *testing.T, path string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

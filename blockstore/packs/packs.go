@@ -1,22 +1,25 @@
-// Package packs is the block store on disk: append-only pack files hold the bytes, the store directory's database
-// (blockstore/kv) says where each block is and what every disk consists of. docs/blockstore.md has it byte by byte.
+// Package packs is the block store on disk. Append-only pack files hold the bytes. The store
+// directory's database (blockstore/kv) holds the index of the blocks and the map of every disk.
+// docs/blockstore.md describes the layout byte by byte.
 //
-// One rule keeps it whole: bytes first. A batch is appended to a pack, the pack is synced, and only then is the batch
-// entered in the database, index entries before the maps that name them. So no entry ever lacks its bytes, and what a
-// kill leaves behind the last indexed record is found and indexed when the store is opened.
+// The store writes bytes first. It appends a batch to a pack and syncs the pack. Only then does it
+// enter the batch in the database, index entries before the maps that name them. So no entry lacks
+// its bytes. Records that a kill leaves after the last indexed one are found and indexed when the
+// store is opened.
 //
-// One writer at a time changes the index and the maps; savers queue for it and share its syncs. Readers take no lock of
-// it: a pack's bytes never change, they only go. A reader who looked a block up just before it was moved or freed finds
-// zeros or no file, which no checksum fits, and looks again.
+// One writer at a time changes the index and the maps. Savers queue for it and share its syncs.
+// Readers need no lock of the writer, because a pack's bytes never change; they can only be freed.
+// A block may be moved or freed after a reader looked it up. The reader then finds zeros or no
+// file, the checksum fails, and the reader looks the block up again.
 //
-//	layout, record     what is in a pack, as bytes
-//	files, tail, scan  the pack files; appending to the last one; reading one from front to back
-//	keys, maps         what is in the database; the cache of map segments
-//	save, batch        hashing and compressing; what one commit enters
-//	commit, write      entering it, in the database and in memory
+//	layout, record     the bytes in a pack
+//	files, tail, scan  the pack files; appending to the last one; reading one from start to end
+//	keys, maps         the database's records; the cache of map segments
+//	save, batch        hashing and compressing; the changes of one commit
+//	commit, write      entering them, in the database and in memory
 //	read, verify       checks, quarantine
-//	disks              making disks and ending them
-//	sweep, free        finding garbage; giving its space back
+//	disks              making and deleting disks
+//	sweep, free        finding garbage; freeing its space
 //	compact, trim      emptying thin packs; keeping to the limits
 //	recover, rebuild   after a kill; after the loss of the database
 package packs
@@ -34,7 +37,7 @@ import (
 	"github.com/imsfs/imsfs/formats/codec"
 )
 
-// Options for Open; the zero value is usable.
+// Options configure Open; the zero value is usable.
 type Options struct {
 	Limit     int64 // bytes the packs may take on disk before Save of an evictable disk returns ErrFull; 0 is none
 	FreeFloor int64 // bytes Save leaves free on the file system; 0 is DefaultFreeFloor
@@ -45,17 +48,17 @@ type Options struct {
 	sweepBlocks int64           // blocks in a round of a sweep; 0 is sweepBlocks
 }
 
-// The defaults.
+// These are the defaults of Options.
 const (
 	DefaultFreeFloor = 64 << 20 // the database stops at 16 MiB
 	DefaultPackSize  = 1 << 30
 	DefaultMapCache  = 8 << 20
 )
 
-// level is zstd's; docs/blockstore.md has what the others would give.
+// level is the zstd level; docs/blockstore.md compares it with the others.
 const level = 3
 
-// database is what the store needs of *kv.DB.
+// database is the part of *kv.DB that the store uses.
 type database interface {
 	View(fn func(*kv.Tx) error) error
 	Update(fn func(*kv.WriteTx) error) error
@@ -82,16 +85,16 @@ type Store struct {
 
 	care sync.Mutex // one of Trim, Sweep, Compact, Verify at a time
 
-	writer  sync.Mutex // guards what follows, and every change of index and maps
+	writer  sync.Mutex // guards the following, and every change of index and maps
 	tail    tail
 	counts  counts
-	used    int64    // what the packs take on disk, about
+	used    int64    // approximate bytes that the packs take on disk
 	refused int64    // bytes of the largest request that did not fit since the last Trim
-	touched *touched // what was saved since the sweep under way began; nil: there is none
+	touched *touched // records saved since the running sweep began; nil: none runs
 }
 
-// Open opens the store whose packs are in the directory packs of dir, and which db has the index and maps of. db stays
-// the caller's, who closes it after the store.
+// Open opens the store whose packs are in dir/packs and whose index and maps are in db. The caller
+// closes db after the store.
 func Open(dir string, db database, opts Options) (*Store, error) {
 	opts.FreeFloor = defaulted(opts.FreeFloor, DefaultFreeFloor)
 	opts.sweepBlocks = defaulted(opts.sweepBlocks, sweepBlocks)
@@ -107,7 +110,7 @@ func Open(dir string, db database, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// maxPackSize keeps offsets within an index value's 32 bits.
+// maxPackSize keeps offsets within the 32 bits of an index value.
 const maxPackSize = 32 << 30
 
 func defaulted(v, usual int64) int64 {
@@ -139,7 +142,7 @@ func newStore(dir string, db database, opts Options) (*Store, error) {
 	}, nil
 }
 
-// open reads what was left, and ends what a kill left half done.
+// open reads the store's state and finishes the work that a kill interrupted.
 func (s *Store) open() error {
 	err := s.db.View(func(tx *kv.Tx) error {
 		v, err := find(tx, []byte(tailKey))
@@ -164,7 +167,8 @@ func (s *Store) open() error {
 	return err
 }
 
-// Close records what was used when, and gives the files back. No other method may be running or called again.
+// Close records the uses of segments and closes the files. No other method may be running or called
+// again.
 func (s *Store) Close() error {
 	s.writer.Lock()
 	defer s.writer.Unlock()

@@ -34,7 +34,7 @@ func openIn(t testing.TB, dir string, opts Options) *subject {
 	return sub
 }
 
-// close closes what is still open.
+// close closes the store and its database if they are open.
 func (s *subject) close(t testing.TB) {
 	t.Helper()
 	if s.db == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// quarantine is the set of damaged blocks, in memory: there are few.
+// quarantine is the set of damaged blocks. It is kept in memory, because damage is rare.
 type quarantine struct {
 	count atomic.Int64
 	mu    sync.RWMutex

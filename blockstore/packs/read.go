@@ -30,7 +30,8 @@ func (s *Store) Read(ctx context.Context, id blockstore.ID, p []byte, off int) e
 		if err == nil {
 			return nil
 		}
-		// It may have been moved or freed meanwhile: only twice the same place is damage.
+		// The block may have been moved or freed meanwhile. It is damaged only if it fails
+		// twice at one place.
 		if loc == last {
 			return readError(loc, id, err)
 		}
@@ -54,7 +55,7 @@ func (s *Store) find(id blockstore.ID) (loc location, err error) {
 	return loc, err
 }
 
-// readAt reads the slices that p needs, in one read of the pack.
+// readAt reads the slices that p needs in one read of the pack.
 func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error {
 	if len(p) == 0 {
 		return nil
@@ -81,8 +82,9 @@ func (s *Store) readAt(loc location, id blockstore.ID, p []byte, off int) error 
 	return nil
 }
 
-// readSlice decodes slice i, which begins and ends so many bytes behind p's beginning, and copies what p has of it; if that
-// is all, it is decoded in place. What is behind it in p is written over: slices are read in their order.
+// readSlice decodes slice i and copies its part of p. start and end are the slice's bounds relative
+// to p; start is negative if the slice begins before p. A slice that lies within p is decoded in
+// place, which may overwrite the bytes of p after it. So slices must be read in order.
 func (s *Store) readSlice(p []byte, start, end int, id blockstore.ID, i int, stored []byte) error {
 	if start >= 0 && end <= len(p) {
 		return decodeSlice(p[start:], end-start, s.dec, name(id), i, stored)
@@ -102,7 +104,8 @@ func (s *Store) readSlice(p []byte, start, end int, id blockstore.ID, i int, sto
 	return nil
 }
 
-// readError names the damage, or hands on what says nothing about the pack.
+// readError returns the damage that err means. An error that says nothing about the pack, such as
+// EMFILE, is passed on.
 func readError(loc location, id blockstore.ID, err error) error {
 	var errno unix.Errno
 	if errors.As(err, &errno) && errno != unix.EIO && errno != unix.ENOENT || errors.Is(err, iofs.ErrClosed) {
@@ -114,8 +117,8 @@ func readError(loc location, id blockstore.ID, err error) error {
 	return &blockstore.DamagedError{ID: id, Pack: loc.pack, Off: loc.off, Why: err.Error()}
 }
 
-// whole reads a record with all checks: header, padding, every slice, and the plain bytes against their name. The bytes
-// returned are those of the record and the plain ones, in the buffers given.
+// whole reads a record and checks all of it: header, padding, every slice, and the plain bytes
+// against their name. It returns the record and its plain bytes in the given buffers.
 func (s *Store) whole(record, plain *[]byte, k kind, id name, loc location) error {
 	f, err := s.files.get(loc.pack)
 	if err != nil {
@@ -139,7 +142,7 @@ func (s *Store) whole(record, plain *[]byte, k kind, id name, loc location) erro
 	return s.check(plain, k, id, *record)
 }
 
-// checkRecord is what whole checks of a record that was met by a scan.
+// checkRecord does the checks of whole on a record that a scan found.
 func (s *Store) checkRecord(plain *[]byte, r found) error {
 	return s.check(plain, r.kind, r.id, r.bytes)
 }
@@ -169,7 +172,7 @@ func (s *Store) check(plain *[]byte, k kind, id name, record []byte) (err error)
 	return err
 }
 
-// Quarantine is blockstore.Reader's. A block that reads right by now, or is gone, is left as it is.
+// Quarantine leaves a block alone that reads correctly by now, or is gone.
 func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -191,13 +194,13 @@ func (s *Store) Quarantine(ctx context.Context, id blockstore.ID) error {
 	return s.setAside(id, loc)
 }
 
-// setAside takes a damaged block out of the index. The caller holds the writer's lock.
+// setAside removes a damaged block from the index. The caller holds the writer's lock.
 func (s *Store) setAside(id blockstore.ID, loc location) error {
 	err := s.change(func(b *batch) error {
 		if err := b.drop(blockKind, name(id)); err != nil {
 			return err
 		}
-		b.freed = nil // its bytes stay until a sweep, for who wants to look at them
+		b.freed = nil // its bytes stay until a sweep, so that they can be examined
 		b.index = append(b.index, op{quarantineKey(id), loc.encode()})
 		return nil
 	})

@@ -12,13 +12,13 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Rebuilt is what a rebuild found.
+// Rebuilt is the result of a rebuild.
 type Rebuilt struct {
 	Blocks int64
 	Disks  []RebuiltDisk // in the order of their numbers
 }
 
-// RebuiltDisk is a disk that was complete once: only of those is there a map in the packs.
+// RebuiltDisk is a disk that was complete once. The packs hold maps of such disks only.
 type RebuiltDisk struct {
 	Disk    uint64
 	Size    int64
@@ -26,10 +26,11 @@ type RebuiltDisk struct {
 	Missing int64 // blocks that were not found; reads of them need the source
 }
 
-// Rebuild makes index and maps anew from the packs in dir, in a database that has none. Every record's bytes are checked
-// against its name, and what is not right is left out. Blocks that no disk found names are garbage for the next sweep. It
-// may be ended and begun again with another new database; the packs are only read. progress, unless nil, is told how many
-// packs of how many are done.
+// Rebuild makes the index and the maps anew from the packs in dir. db must not have an index.
+// Rebuild checks every record's bytes against its name and leaves out damaged ones. Blocks that no
+// rebuilt disk names are garbage for the next sweep. The packs are only read, so an interrupted
+// rebuild can start again with another new database. After each pack Rebuild calls progress, unless
+// it is nil.
 func Rebuild(ctx context.Context, dir string, db database, progress func(done, total int)) (Rebuilt, error) {
 	s, err := newStore(filepath.Join(dir, "packs"), db, Options{MapCache: DefaultMapCache})
 	if err != nil {
@@ -73,11 +74,11 @@ func (r *rebuild) run(progress func(done, total int)) error {
 	if err := r.count(); err != nil {
 		return err
 	}
-	// The tail comes last: without it the database counts as one that has no index.
+	// The tail comes last, because a database without it counts as one without an index.
 	return r.s.write(op{[]byte(tailKey), r.s.tail.encode(r.s.counts)})
 }
 
-// empty refuses a database that has an index already.
+// empty returns an error if the database already has an index.
 func empty(tx *kv.Tx) error {
 	v, err := find(tx, []byte(tailKey))
 	if err == nil && v != nil {
@@ -86,7 +87,7 @@ func empty(tx *kv.Tx) error {
 	return err
 }
 
-// pack enters the records of one pack. Of two of the same name the later is taken.
+// pack enters the records of one pack. Of two records of one name the later wins.
 func (r *rebuild) pack(pack uint32) error {
 	f, err := r.s.files.get(pack)
 	if errors.Is(err, errBadHeader) {
@@ -136,7 +137,7 @@ func (r *rebuild) flush() error {
 	return err
 }
 
-// disks makes disks of the roots that are all there.
+// disks makes the disks whose root records are all there.
 func (r *rebuild) disks() error {
 	for disk, parts := range r.roots {
 		first := parts[0]
@@ -193,7 +194,7 @@ func (r *rebuild) disk(disk uint64, first root, ids []blockstore.SegmentID) erro
 	return r.s.makeDisk(disk, diskRecord{Size: first.size, Note: first.note}, groups...)
 }
 
-// lost puts the blocks that a segment names and no pack has into quarantine, so that maps report them lost.
+// lost returns the changes that quarantine a segment's missing blocks. Maps then report them lost.
 func (r *rebuild) lost(tx *kv.Tx, segment blockstore.Segment) (ops []op, err error) {
 	for _, e := range segment {
 		if e.State != blockstore.Data {
@@ -210,7 +211,7 @@ func (r *rebuild) lost(tx *kv.Tx, segment blockstore.Segment) (ops []op, err err
 	return ops, nil
 }
 
-// count counts what was entered: of records found twice the index has one.
+// count sets the counts from the index. Records that were found twice have one entry there.
 func (r *rebuild) count() error {
 	r.s.counts = counts{}
 	err := r.s.eachIndexed(func(e indexed) { r.s.counts.add(e.kind, e.loc, 1) })

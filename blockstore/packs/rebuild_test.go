@@ -12,7 +12,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 )
 
-// loseDatabase closes a store and opens it with what a rebuild makes of its packs.
+// loseDatabase closes a store, rebuilds its database from the packs and opens it again.
 func loseDatabase(t testing.TB, s *subject) (*subject, Rebuilt) {
 	t.Helper()
 	opts := s.opts
@@ -100,7 +100,7 @@ func TestRebuildRefusesAnIndex(t *testing.T) {
 	}
 }
 
-// FuzzScan has a scan of anything end, and find only records that hold together.
+// FuzzScan scans arbitrary bytes. The scan must end, and find only consistent records.
 func FuzzScan(f *testing.F) {
 	enc := newEncoder(f)
 	var good []byte
@@ -142,7 +142,8 @@ func newEncoder(t testing.TB) encoder {
 	return s.enc
 }
 
-// TestScanFindsAllRecords compares a scan with a naive one, over records with holes and rubbish between them.
+// TestScanFindsAllRecords compares a scan with a simple one, over records with holes and garbage
+// between them.
 func TestScanFindsAllRecords(t *testing.T) {
 	enc := newEncoder(t)
 	seed := rand.Uint64()

@@ -9,7 +9,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// encoder and decoder are what records need of formats/codec.
+// encoder and decoder are the parts of formats/codec that records use.
 type (
 	encoder interface{ Encode(dst, src []byte) []byte }
 	decoder interface {
@@ -17,8 +17,9 @@ type (
 	}
 )
 
-// appendRecord appends a record of plain, at most BlockSize bytes, and tells how it is cut. Without an encoder all is
-// stored as it is: then the slices alone tell how long plain is.
+// appendRecord appends a record of plain, at most BlockSize bytes, and returns the lengths of its
+// slices. Without an encoder the slices are stored as they are, and their lengths give the length
+// of plain.
 func appendRecord(b []byte, enc encoder, k kind, id name, plain []byte) ([]byte, location) {
 	start := len(b)
 	b = append(b, make([]byte, recordHead)...)
@@ -54,7 +55,7 @@ func appendSlice(b []byte, enc encoder, id name, i int, plain []byte) []byte {
 		codec = zeroCodec
 	default:
 		b = enc.Encode(b, plain)
-		if len(b)-begin-sliceHead > len(plain)-len(plain)/64 { // what saves less is not worth decoding
+		if len(b)-begin-sliceHead > len(plain)-len(plain)/64 { // a smaller saving is not worth decoding
 			b = b[:begin+sliceHead]
 			codec = plainCodec
 		}
@@ -68,8 +69,8 @@ func appendSlice(b []byte, enc encoder, id name, i int, plain []byte) []byte {
 	return b
 }
 
-// decodeSlice fills the first n bytes of room, all of slice i, from its stored bytes, head included. The rest of room is
-// the decoder's to write to.
+// decodeSlice decodes the stored bytes of slice i, head included, into the first n bytes of room.
+// The decoder may overwrite the rest of room.
 func decodeSlice(room []byte, n int, dec decoder, id name, i int, b []byte) error {
 	dst := room[:n]
 	head, stored := b[:sliceHead], b[sliceHead:]
@@ -98,7 +99,7 @@ func decodeSlice(room []byte, n int, dec decoder, id name, i int, b []byte) erro
 	return nil
 }
 
-// head is what a record's first bytes say.
+// head is the decoded header of a record.
 type head struct {
 	kind   kind
 	id     name
@@ -123,7 +124,8 @@ func parseHead(b []byte) (head, error) {
 	return h, nil
 }
 
-// locate reads how a record is cut from the record itself, as a rebuild must. The place is for the caller to fill in.
+// locate reads the slices' lengths from the record itself, as a rebuild must. The caller sets pack
+// and offset.
 func locate(b []byte) (head, location, error) {
 	h, err := parseHead(b)
 	if err != nil {
@@ -153,8 +155,8 @@ func locate(b []byte) (head, location, error) {
 	return h, loc, nil
 }
 
-// decodeRecord returns the plain bytes of a whole record, which must be of that kind and name. They are in dst if it is
-// large enough.
+// decodeRecord returns the plain bytes of a whole record, which must have the given kind and name.
+// They are in dst if it is large enough.
 func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, error) {
 	h, loc, err := locate(b)
 	if err != nil {
@@ -175,8 +177,8 @@ func decodeRecord(dst []byte, dec decoder, k kind, id name, b []byte) ([]byte, e
 	return dst, nil
 }
 
-// plain is where the plain bytes of slice i of a record of kind k begin; only blocks are compressed, and all blocks are of
-// one size.
+// plain returns the offset of slice i in the plain bytes of a record of kind k. Only blocks are
+// compressed, and all blocks have one size.
 func (l location) plain(k kind, i int) int {
 	if k == blockKind {
 		return sliceStart(l.count, i)

@@ -11,7 +11,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// recover indexes what a kill left behind the last indexed record, and cuts what is not whole.
+// recover indexes the records that a kill left after the last indexed one, and cuts off an
+// incomplete record.
 func (s *Store) recover() error {
 	packs, err := s.files.list()
 	if err != nil {
@@ -39,7 +40,8 @@ func (s *Store) recover() error {
 	return err
 }
 
-// recoverPack indexes the records of a pack from begin on and makes it the tail, if it is fit for that.
+// recoverPack indexes the records of a pack from begin on. It makes the pack the tail if it can
+// take more records.
 func (s *Store) recoverPack(pack uint32, begin int64) error {
 	t := &s.tail
 	t.f = nil
@@ -48,7 +50,7 @@ func (s *Store) recoverPack(pack uint32, begin int64) error {
 	case errors.Is(err, errors.ErrUnsupported):
 		return err
 	case errors.Is(err, errBadHeader) || errors.Is(err, iofs.ErrNotExist):
-		return nil // a kill while it was made, or damage; reads of it, if there can be any, find that
+		return nil // a kill while it was made, or damage, which reads of it find
 	case err != nil:
 		return err
 	}
@@ -72,7 +74,7 @@ func (s *Store) recoverPack(pack uint32, begin int64) error {
 	return nil
 }
 
-// reindex enters the good blocks of a pack from begin on that the index does not have.
+// reindex indexes the intact blocks of a pack from begin on that the index lacks.
 func (s *Store) reindex(f file, pack uint32, begin int64) (end int64, err error) {
 	var ops []op
 	flush := func() error {
@@ -85,7 +87,7 @@ func (s *Store) reindex(f file, pack uint32, begin int64) (end int64, err error)
 		if s.checkRecord(&plain, r) != nil {
 			return false, nil
 		}
-		if r.kind != blockKind { // maps are not made from what no database knew of
+		if r.kind != blockKind { // its map was never entered
 			return true, nil
 		}
 		var known bool

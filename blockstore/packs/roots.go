@@ -8,10 +8,10 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// rootPart is how many segments one root record lists: 16 GiB of disk.
+// rootPart is the number of segments that one root record lists: 16 GiB of disk.
 const rootPart = 1024
 
-// root is a part of a complete disk's map as it is kept in the packs, for a rebuild without the database.
+// root is a part of a complete disk's map. The packs keep it for a rebuild without the database.
 type root struct {
 	disk     uint64
 	part     uint32
@@ -20,7 +20,7 @@ type root struct {
 	segments []blockstore.SegmentID
 }
 
-// rootName is the name of a root record.
+// rootName returns the name of a root record.
 func rootName(disk uint64, part uint32) (id name) {
 	binary.BigEndian.PutUint64(id[:], disk)
 	binary.BigEndian.PutUint32(id[8:], part)
@@ -29,7 +29,7 @@ func rootName(disk uint64, part uint32) (id name) {
 
 func diskOfRoot(id name) uint64 { return binary.BigEndian.Uint64(id[:]) }
 
-// encode makes the record's plain bytes: size, length of the note, note, segment IDs.
+// encode returns the record's plain bytes: size, length of the note, note, segment IDs.
 func (r root) encode() []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(r.size))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.note)))
@@ -61,12 +61,12 @@ func parseRoot(id name, b []byte) (root, error) {
 	return r, nil
 }
 
-// rootParts is the number of root records of a disk; an empty disk has one, too.
+// rootParts returns the number of root records of a disk. An empty disk has one, too.
 func rootParts(size int64) uint32 {
 	return uint32(max(1, (blockstore.Segments(size)+rootPart-1)/rootPart))
 }
 
-// addRoots writes a complete disk's root records. Old ones are replaced.
+// addRoots writes a complete disk's root records and replaces old ones.
 func (b *batch) addRoots(disk uint64, d *diskState) error {
 	ids := make([]blockstore.SegmentID, blockstore.Segments(d.rec.Size))
 	for m, err := range mapOf(b.tx, disk) {
@@ -102,7 +102,7 @@ func (b *batch) putRoots(disk uint64, rec diskRecord, ids []blockstore.SegmentID
 	return nil
 }
 
-// dropRoots ends them, so that a rebuild does not bring back what is not there any more.
+// dropRoots drops a disk's root records, so that a rebuild does not bring back an old state.
 func (b *batch) dropRoots(disk uint64, d *diskState) error {
 	for part := range rootParts(d.rec.Size) {
 		if err := b.drop(rootKind, rootName(disk, part)); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// A batch is what one commit enters: never more than this, so that its transactions and a kill's leavings stay small.
+// These limits of a batch keep its transactions small, and the records that a kill leaves few.
 const (
 	maxBatchBlocks   = 512
 	maxBatchSegments = 64
@@ -25,12 +25,12 @@ type request struct {
 	first  int64 // block
 	blocks []prepared
 
-	// The writer's lock guards these.
+	// The writer's lock guards done and err.
 	done bool
 	err  error
 }
 
-// prepared is a block that is hashed and, if it is new, made a record.
+// prepared is a hashed block. It has a record if it is new.
 type prepared struct {
 	entry  blockstore.Entry
 	plain  []byte
@@ -38,13 +38,13 @@ type prepared struct {
 	loc    location
 }
 
-// segments is how many map segments the request touches.
+// segments returns the number of map segments that the request touches.
 func (r *request) segments() int64 {
 	last := r.first + int64(len(r.blocks)) - 1
 	return last/blockstore.SegmentBlocks - r.first/blockstore.SegmentBlocks + 1
 }
 
-// size is how many bytes of records the request brings.
+// size returns the bytes of the request's records.
 func (r *request) size() (n int64) {
 	for i := range r.blocks {
 		if r.blocks[i].record != nil {
@@ -54,7 +54,7 @@ func (r *request) size() (n int64) {
 	return n
 }
 
-// data is how many of the blocks are not zeros.
+// data returns the number of blocks that are not zeros.
 func (r *request) data() (n int) {
 	for i := range r.blocks {
 		if r.blocks[i].entry.State == blockstore.Data {
@@ -108,7 +108,7 @@ func (s *Store) Zero(ctx context.Context, disk uint64, off, n int64) error {
 	return nil
 }
 
-// checkRange refuses what is not made of whole blocks of the disk.
+// checkRange returns an error if the range does not consist of whole blocks of the disk.
 func (s *Store) checkRange(disk uint64, off, n int64) error {
 	var rec diskRecord
 	err := s.db.View(func(tx *kv.Tx) (err error) {
@@ -125,7 +125,7 @@ func (s *Store) checkRange(disk uint64, off, n int64) error {
 	return nil
 }
 
-// prepare hashes and compresses a request's blocks, on as many processors as are free.
+// prepare hashes and compresses a request's blocks on all free processors.
 func (s *Store) prepare(ctx context.Context, req *request, plain []byte) error {
 	req.blocks = make([]prepared, blockstore.Blocks(int64(len(plain))))
 	group, ctx := errgroup.WithContext(ctx)
@@ -177,7 +177,7 @@ func (s *Store) makeRecord(b *prepared) {
 	*b.record, b.loc = appendRecord((*b.record)[:0], s.enc, blockKind, name(b.entry.ID), plain)
 }
 
-// release gives the request's memory back.
+// release returns the request's buffers to the pool.
 func (s *Store) release(req *request) {
 	for _, b := range req.blocks {
 		if b.record != nil {
@@ -186,7 +186,8 @@ func (s *Store) release(req *request) {
 	}
 }
 
-// queue is where savers wait for the writer's lock; whoever gets it commits for all who wait.
+// queue holds the requests of savers that wait for the writer's lock. The saver that gets the lock
+// commits for all of them.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*request
@@ -198,7 +199,7 @@ func (q *queue) add(req *request) {
 	q.waiting = append(q.waiting, req)
 }
 
-// batch takes requests off the queue, in the order they came, as many as one commit may have.
+// batch takes the requests of the next commit off the queue, oldest first.
 func (q *queue) batch() []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -216,7 +217,8 @@ func (q *queue) batch() []*request {
 	return batch
 }
 
-// enter returns when the request is committed, by this goroutine or another, or has failed.
+// enter returns when the request is committed or has failed. Another goroutine may have committed
+// it.
 func (s *Store) enter(req *request) error {
 	s.queue.add(req)
 	s.writer.Lock()

@@ -12,7 +12,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/storetest"
 )
 
-// TestSaversShareSyncs has savers wait while the writer is busy: the first of them commits for all.
+// TestSaversShareSyncs lets savers wait while the writer is busy. The first of them must commit for
+// all.
 func TestSaversShareSyncs(t *testing.T) {
 	plan := &faults{op: "sync"}
 	s := openFaulty(t, plan)
@@ -43,7 +44,7 @@ func TestSaversShareSyncs(t *testing.T) {
 	}
 }
 
-// TestSweptBetween has a sweep take a block after a saver saw that the store has it.
+// TestSweptBetween sweeps a block after a saver found it in the store.
 func TestSweptBetween(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, blockstore.BlockSize, ""))
@@ -65,7 +66,7 @@ func TestSweptBetween(t *testing.T) {
 	}
 }
 
-// meanwhile is a context that does something when it is first asked whether it has ended.
+// meanwhile is a context that calls a function when Err is called first.
 type meanwhile struct {
 	context.Context
 	once sync.Once
@@ -77,7 +78,7 @@ func (c *meanwhile) Err() error {
 	return c.Context.Err()
 }
 
-// TestTouchedStays saves a garbage block again while a sweep to which it was garbage is under way.
+// TestTouchedStays saves a garbage block again while a sweep is about to free it.
 func TestTouchedStays(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{})
 	must(t, s.Create(1, 2*blockstore.BlockSize, ""))

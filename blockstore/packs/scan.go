@@ -8,15 +8,15 @@ import (
 	"io"
 )
 
-// found is a record met by a scan: its place and its bytes, which are valid until the scan goes on.
+// found is a record that a scan met. Its bytes are valid until the scan goes on.
 type found struct {
 	head
 	loc   location
 	bytes []byte
 }
 
-// scan calls fn for every record of a pack from offset pos on whose header and length are right, and goes over everything
-// else: holes, and what damage left. It returns the end of the last record that fn took.
+// scan calls fn for every record from pos on whose header and lengths are correct. It skips
+// everything else, such as holes and damage. It returns the end of the last record that fn took.
 func scan(f file, pack uint32, pos int64, fn func(found) (taken bool, err error)) (end int64, err error) {
 	w := window{f: f}
 	end = pos
@@ -44,7 +44,7 @@ func scan(f file, pack uint32, pos int64, fn func(found) (taken bool, err error)
 	}
 }
 
-// nextMagic is how far behind the beginning of b the next record may begin.
+// nextMagic returns the offset in b, after its first bytes, at which the next record may begin.
 func nextMagic(b []byte) int64 {
 	magic := binary.LittleEndian.AppendUint32(nil, recordMagic)
 	for at := align; at+len(magic) <= len(b); {
@@ -60,7 +60,7 @@ func nextMagic(b []byte) int64 {
 	return max(align, pad(int64(len(b)-len(magic))))
 }
 
-// window reads a file from front to back in large pieces.
+// window reads a file from start to end in large pieces.
 type window struct {
 	f     file
 	buf   []byte
@@ -70,7 +70,8 @@ type window struct {
 
 const windowSize = 1 << 20
 
-// at returns the bytes from pos on: at least maxRecord, or all there are. pos never decreases.
+// at returns the bytes from pos on, at least maxRecord of them unless the file ends. pos must never
+// decrease.
 func (w *window) at(pos int64) ([]byte, error) {
 	skip := min(pos-w.start, int64(len(w.buf)))
 	if int64(len(w.buf))-skip >= maxRecord || w.ended {

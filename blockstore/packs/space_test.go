@@ -133,7 +133,8 @@ func TestTrimEvictsWhatWasUsedLongestAgo(t *testing.T) {
 	}
 }
 
-// TestTrimEnds has others fill the disk: everything evictable goes, and Trim ends.
+// TestTrimEnds raises the floor above the free space. Trim must evict every evictable block and
+// end.
 func TestTrimEnds(t *testing.T) {
 	s := openIn(t, t.TempDir(), Options{Limit: 8 << 20})
 	must(t, s.Create(1, blockstore.SegmentSize, ""))

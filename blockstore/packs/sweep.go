@@ -12,11 +12,11 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// touched is what was saved, or saved again, since a sweep took its view of the store. What a map can name then is what
-// the view can reach and what was touched since; all else is garbage.
+// touched is the set of records that were saved, or saved again, since a sweep took its view of the
+// store. Maps can name only these and the records that the view reaches; the rest is garbage.
 type touched struct{ names map[uint64]struct{} }
 
-// fingerprint stands for a name where a wrong yes only keeps garbage for a while.
+// fingerprint returns a short stand-in for a name. A collision only keeps garbage for a while.
 func fingerprint(k kind, id name) uint64 { return binary.LittleEndian.Uint64(id[:]) ^ uint64(k) }
 
 func (t *touched) add(k kind, id name) {
@@ -40,7 +40,8 @@ func (s *Store) Sweep(ctx context.Context) (blockstore.Freed, error) {
 	return freed, err
 }
 
-// sweep works on the store as it was at one moment, between two batches. The caller holds care.
+// sweep frees the garbage of the store as it was at one moment, between two batches. The caller
+// holds care.
 func (s *Store) sweep(ctx context.Context) (blockstore.Freed, error) {
 	sw := &sweep{s: s, ctx: ctx, disks: map[uint64]bool{}, segments: map[blockstore.SegmentID]struct{}{}}
 	s.writer.Lock()
@@ -68,7 +69,7 @@ func (s *Store) sweep(ctx context.Context) (blockstore.Freed, error) {
 	return sw.freed, errors.Join(err, s.measure())
 }
 
-// measure counts anew what the packs take.
+// measure counts again the bytes that the packs take on disk.
 func (s *Store) measure() error {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -79,12 +80,12 @@ func (s *Store) measure() error {
 	return err
 }
 
-// sweep is one sweep under way.
+// sweep is the state of one sweep.
 type sweep struct {
 	s    *Store
 	ctx  context.Context
 	tx   *kv.Tx // the store as it was when it began
-	pack uint32 // the tail then: what is behind it is none of its business
+	pack uint32 // the tail at that time: later records stay
 	end  int64
 
 	disks    map[uint64]bool // disks there are, and whether complete
@@ -97,11 +98,11 @@ type sweep struct {
 	freed    blockstore.Freed
 }
 
-// sweepBlocks is how many blocks a round looks at. It bounds the memory of a sweep: a store of many blocks is read in more
-// rounds. Each takes some 32 MiB.
+// sweepBlocks is the number of blocks in a round. A round takes about 32 MiB of memory, so a large
+// store takes more rounds.
 const sweepBlocks = 2 << 20
 
-// extent is a record's place, in 12 bytes.
+// extent is a record's place in 12 bytes.
 type extent struct{ pack, begin, end uint32 }
 
 func extentOf(loc location) extent {
@@ -138,7 +139,7 @@ func (sw *sweep) blocks() error {
 	return nil
 }
 
-// markRound finds the blocks of the round that maps name.
+// markRound collects the round's blocks that maps name.
 func (sw *sweep) markRound() error {
 	err := sw.eachMap(func(m segmentOf) error {
 		if m.private != nil {
@@ -154,7 +155,7 @@ func (sw *sweep) markRound() error {
 		if err == nil {
 			err = sw.ctx.Err()
 		}
-		if err != nil { // what it named is not known: nothing may be freed
+		if err != nil { // its blocks are unknown, so nothing may be freed
 			return err
 		}
 		sw.markBlocks(segment)
@@ -169,7 +170,8 @@ func (sw *sweep) sortLive() {
 	sw.sorted = len(sw.live)
 }
 
-// ofRound reports whether a block is looked at in this round. Other records are in the first.
+// ofRound reports whether a record belongs to this round. Records other than blocks belong to the
+// first.
 func (sw *sweep) ofRound(k kind, id name) bool {
 	if k != blockKind {
 		return sw.round == 0
@@ -177,7 +179,7 @@ func (sw *sweep) ofRound(k kind, id name) bool {
 	return fingerprint(k, id)%sw.rounds == sw.round
 }
 
-// eachMap calls fn for each segment of a disk that there is.
+// eachMap calls fn for each map segment of an existing disk.
 func (sw *sweep) eachMap(fn func(segmentOf) error) error {
 	for e, err := range sw.tx.Prefix([]byte(mapPrefix)) {
 		if err == nil {
@@ -234,14 +236,14 @@ func (sw *sweep) markBlocks(segment blockstore.Segment) {
 	}
 }
 
-// orphan notes a disk without a record.
+// orphan notes a disk that has a map and no record.
 func (sw *sweep) orphan(disk uint64) {
 	if !slices.Contains(sw.orphaned, disk) {
 		sw.orphaned = append(sw.orphaned, disk)
 	}
 }
 
-// alive tells whether the view needs a record.
+// alive reports whether the view needs a record.
 func (sw *sweep) alive(k kind, id name) bool {
 	switch k {
 	case blockKind:

@@ -5,25 +5,26 @@ import (
 	"fmt"
 )
 
-// tail is where records are appended: to one pack, behind the last record that is in the index. The writer's lock
-// guards it. What the database says of it, with the counts, is written together with the index entries.
+// tail is the end of the last pack, where records are appended. The writer's lock guards it. The
+// database holds its state and the counts, and updates them together with the index entries.
 type tail struct {
 	files *files
 	limit int64 // a pack this long gets no more records
 
 	pack uint32 // 0: there is none yet
-	end  int64  // behind the last record in the index
+	end  int64  // just past the last record in the index
 
 	f       file // nil: the next append makes a new pack
 	buf     []byte
-	written int64 // behind the last byte written
+	written int64 // just past the last byte written
 	unsure  bool  // a sync failed
 }
 
-// flushAt is how many bytes of records are written at once.
+// flushAt is the number of bytes that are written at once.
 const flushAt = 4 << 20
 
-// current tells whether the pack takes records, which those of an older version do not: its programs would not know them.
+// current reports whether the pack takes records. A pack of an older version does not, because
+// older programs could not read them.
 func (t *tail) current() (bool, error) {
 	if t.f == nil {
 		return false, nil
@@ -35,7 +36,7 @@ func (t *tail) current() (bool, error) {
 	return string(b) == string(header(t.pack)), nil
 }
 
-// append adds a record and says where it will be. Nothing counts until sync has returned.
+// append adds a record and returns its place. The record counts only after sync.
 func (t *tail) append(record []byte) (pack uint32, off int64, err error) {
 	if t.f != nil && t.written+int64(len(t.buf)) >= t.limit {
 		if err := t.sync(); err != nil {
@@ -66,7 +67,7 @@ func (t *tail) flush() error {
 	return nil
 }
 
-// sync brings all that was appended to the disk.
+// sync writes and syncs all appended records.
 func (t *tail) sync() error {
 	if t.f == nil || len(t.buf) == 0 && t.written == t.end {
 		return nil
@@ -81,11 +82,11 @@ func (t *tail) sync() error {
 	return nil
 }
 
-// commit is called when what was synced is in the index, or may be.
+// commit keeps the synced records. It is called when the index has them, or may have them.
 func (t *tail) commit() { t.end = t.written }
 
-// abandon gives up what was appended since the last commit. After a failed sync nobody knows what of the file's end is
-// on disk, so the pack gets no more records then; what hangs over is nobody's, and a sweep's to free.
+// abandon drops the records that were appended since the last commit. A failed sync leaves the
+// file's end unknown, so that the pack gets no more records. A sweep frees the rest of it.
 func (t *tail) abandon() {
 	t.buf = t.buf[:0]
 	if t.f == nil {
@@ -102,7 +103,7 @@ const tailKey = "packs/tail"
 // counts are kept with the tail.
 type counts struct{ blocks, stored int64 }
 
-// encode makes the value of tailKey: pack, end, blocks, bytes of all records in the index.
+// encode returns the value of tailKey: pack, end, blocks, and bytes of all indexed records.
 func (t *tail) encode(c counts) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, t.pack)
 	for _, v := range []int64{t.written, c.blocks, c.stored} {

@@ -11,8 +11,8 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// Trim is blockstore.Carer's. It begins when less than a sixteenth is left and makes an eighth free, so that savers can go
-// on for a while.
+// Trim starts when a limit is near and frees more than it must, so that savers can go on for a
+// while: see excess.
 func (s *Store) Trim(ctx context.Context) (sum blockstore.Freed, err error) {
 	s.care.Lock()
 	defer s.care.Unlock()
@@ -28,13 +28,14 @@ func (s *Store) Trim(ctx context.Context) (sum blockstore.Freed, err error) {
 	}
 }
 
-// trimRound frees something, and tells whether there may be more to do. Each round but the first evicts, so they end.
+// trimRound frees something, and reports whether another round may be needed. Each round but the
+// first evicts segments, so the rounds end.
 func (s *Store) trimRound(ctx context.Context, round int, sum *blockstore.Freed) (more bool, err error) {
 	excess, err := s.excess(round > 0)
 	if err != nil || excess <= 0 {
 		return false, err
 	}
-	if round > 0 { // the first only sweeps what is garbage already
+	if round > 0 { // the first only sweeps existing garbage
 		if n, err := s.evictOldest(excess); err != nil || n == 0 {
 			return false, err
 		}
@@ -45,14 +46,15 @@ func (s *Store) trimRound(ctx context.Context, round int, sum *blockstore.Freed)
 	return err == nil, err
 }
 
-// forgetRefused ends the memory of what did not fit: by now it does, or nothing helps.
+// forgetRefused clears the size of the request that did not fit. By now it fits, or Trim cannot
+// help.
 func (s *Store) forgetRefused() {
 	s.writer.Lock()
 	defer s.writer.Unlock()
 	s.refused = 0
 }
 
-// excess is how many bytes must go: none while the store is within its limits, and once begun more than that.
+// excess measures the store and returns the number of bytes to free.
 func (s *Store) excess(begun bool) (int64, error) {
 	free, err := s.files.free()
 	if err != nil {
@@ -62,16 +64,22 @@ func (s *Store) excess(begun bool) (int64, error) {
 	used := s.used + s.refused
 	free -= s.refused
 	s.writer.Unlock()
-	limit, floor := s.opts.Limit, s.opts.FreeFloor
+	return excess(used, free, s.opts.Limit, s.opts.FreeFloor, begun), nil
+}
+
+// excess returns the number of bytes to free, or 0 or less for none. A trim starts when less than a
+// sixteenth of limit is left, or the free space is less than a sixteenth above floor. Once begun it
+// goes on to an eighth of either. A limit of 0 means unlimited.
+func excess(used, free, limit, floor int64, begun bool) int64 {
 	part := int64(16)
 	if begun {
 		part = 8
 	}
-	excess := floor + floor/part - free
+	bytes := floor + floor/part - free
 	if limit > 0 {
-		excess = max(excess, used-(limit-limit/part))
+		bytes = max(bytes, used-(limit-limit/part))
 	}
-	return excess, nil
+	return bytes
 }
 
 // candidate is a segment that may be evicted.
@@ -81,8 +89,8 @@ type candidate struct {
 	data int64 // blocks
 }
 
-// evictOldest makes the segments absent that were used longest ago, until their blocks are about that many bytes or
-// none is left. It returns how many it made absent.
+// evictOldest makes the least recently used segments absent, until their blocks add up to about
+// bytes. It returns the number of segments.
 func (s *Store) evictOldest(bytes int64) (int, error) {
 	s.writer.Lock()
 	defer s.writer.Unlock()
@@ -97,17 +105,22 @@ func (s *Store) evictOldest(bytes int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	places := oldest(all, s.counts.stored/max(s.counts.blocks, 1), bytes)
+	return len(places), s.clearPlaces(places)
+}
+
+// oldest returns the places of the least recently used candidates, as many as make up bytes. A
+// block counts as blockSize bytes. The order of all changes.
+func oldest(all []candidate, blockSize, bytes int64) (places []place) {
 	slices.SortFunc(all, func(a, b candidate) int { return cmp.Compare(a.used, b.used) })
-	each := s.counts.stored / max(s.counts.blocks, 1)
-	var places []place
 	for _, c := range all {
 		if bytes <= 0 {
 			break
 		}
 		places = append(places, c.place)
-		bytes -= max(c.data*each, 1)
+		bytes -= max(c.data*blockSize, 1)
 	}
-	return len(places), s.clearPlaces(places)
+	return places
 }
 
 // candidates returns the segments with data of evictable disks.

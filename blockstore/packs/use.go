@@ -6,7 +6,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// clockKey holds the clock of uses as of the last flush.
+// clockKey holds the clock of uses at the last flush.
 const clockKey = "use"
 
 func readClock(tx *kv.Tx) (uint64, error) {
@@ -20,7 +20,7 @@ func readClock(tx *kv.Tx) (uint64, error) {
 	return binary.LittleEndian.Uint64(v), nil
 }
 
-// flushUses makes the uses noted in memory known to the database. The caller holds the writer's lock.
+// flushUses writes the uses noted in memory to the database. The caller holds the writer's lock.
 func (s *Store) flushUses() error {
 	s.maps.mu.Lock()
 	uses, clock := s.maps.uses, s.maps.clock

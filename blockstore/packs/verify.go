@@ -16,10 +16,11 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// verifyRounds is into how many parts, by the first bits of their names, records are divided: the list of one is in memory.
+// verifyRounds is the number of parts that records are divided into by the first bits of their
+// names. The list of one part is in memory.
 const verifyRounds = 16
 
-// Verify is blockstore.Carer's. It looks at the copies of maps in the packs, too, and makes damaged ones anew.
+// Verify also checks the copies of maps in the packs, and replaces damaged ones.
 func (s *Store) Verify(ctx context.Context, progress func(done, total int64), damaged func(error)) error {
 	s.care.Lock()
 	defer s.care.Unlock()
@@ -48,7 +49,7 @@ type verifier struct {
 	done int64
 }
 
-// list returns the index entries of a round in the order of their places.
+// list returns the index entries of a round, sorted by place.
 func (v *verifier) list(round int) ([]indexed, error) {
 	var all []indexed
 	err := v.s.db.View(func(tx *kv.Tx) error {
@@ -79,7 +80,7 @@ func sortByPlace(all []indexed) {
 	})
 }
 
-// checkAll checks entries on all processors, in their order.
+// checkAll checks entries on all processors, in order.
 func (v *verifier) checkAll(ctx context.Context, entries []indexed) error {
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
@@ -103,7 +104,8 @@ func (v *verifier) checkAll(ctx context.Context, entries []indexed) error {
 	return group.Wait()
 }
 
-// check checks one record. Its error is what keeps it from doing so; damage is reported.
+// check checks one record. It reports damage by calling damaged, and returns an error only if it
+// cannot check.
 func (v *verifier) check(record, plain *[]byte, e indexed) error {
 	damage := v.s.whole(record, plain, e.kind, e.id, e.loc)
 	if damage != nil {
@@ -126,8 +128,8 @@ func (v *verifier) check(record, plain *[]byte, e indexed) error {
 	return nil
 }
 
-// mend looks at a record again that was not right. If it is still the one the index names, and still not right, it is
-// put aside if it is a block, and made anew if it is a copy of what the database has. It returns what the damage was.
+// mend checks again a record that was found damaged. If it still is, and the index still names it,
+// mend quarantines a block and rewrites a copy of the database's records. It returns the damage.
 func (s *Store) mend(e indexed) (damage, err error) {
 	s.writer.Lock()
 	defer s.writer.Unlock()

@@ -4,7 +4,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore/kv"
 )
 
-// op is one change of the database; without a value it deletes.
+// op is a change of one key in the database. A nil value deletes the key.
 type op struct{ key, value []byte }
 
 func (o op) apply(tx *kv.WriteTx) error {
@@ -14,13 +14,13 @@ func (o op) apply(tx *kv.WriteTx) error {
 	return tx.Set(o.key, o.value)
 }
 
-// What one transaction may hold, well under what the database takes.
+// These limits of a transaction are well below the database's own.
 const (
 	maxOps     = 1000
 	maxTxBytes = 128 << 10
 )
 
-// write makes changes that need not be made together, in as many transactions as it takes, in their order.
+// write makes independent changes, in order, in as many transactions as needed.
 func (s *Store) write(ops ...op) error {
 	groups := make([][]op, len(ops))
 	for i := range ops {
@@ -29,23 +29,29 @@ func (s *Store) write(ops ...op) error {
 	return s.writeGroups(groups)
 }
 
-// writeGroups makes changes, those of one group together.
+// writeGroups makes changes in order. Changes of one group are made in one transaction.
 func (s *Store) writeGroups(groups [][]op) error {
 	for len(groups) > 0 {
-		n, ops, size := 0, 0, 0
-		for n < len(groups) && (n == 0 || ops+len(groups[n]) <= maxOps && size < maxTxBytes) {
-			for _, o := range groups[n] {
-				size += len(o.key) + len(o.value)
-			}
-			ops += len(groups[n])
-			n++
-		}
+		n := fitting(groups)
 		if err := s.writeTogether(groups[:n]); err != nil {
 			return err
 		}
 		groups = groups[n:]
 	}
 	return nil
+}
+
+// fitting returns how many of the first groups fit into one transaction, at least 1.
+func fitting(groups [][]op) int {
+	n, ops, size := 0, 0, 0
+	for n < len(groups) && (n == 0 || ops+len(groups[n]) <= maxOps && size < maxTxBytes) {
+		for _, o := range groups[n] {
+			size += len(o.key) + len(o.value)
+		}
+		ops += len(groups[n])
+		n++
+	}
+	return n
 }
 
 func (s *Store) writeTogether(groups [][]op) error {

@@ -29,7 +29,7 @@ func testCloneOfAnotherSize(t *testing.T, subject Subject) {
 	}
 }
 
-// checkClone compares a clone's map with what it must have of the origin's, and completes it.
+// checkClone compares a clone's map with the origin's, completes the clone and compares its digest.
 func checkClone(t *testing.T, s blockstore.Store, disk uint64, size int64, origin []byte) {
 	t.Helper()
 	want := blockstore.Status{Size: size, Total: blockstore.Blocks(size)}
@@ -70,7 +70,8 @@ func checkClone(t *testing.T, s blockstore.Store, disk uint64, size int64, origi
 	}
 }
 
-// testLost damages a block that three disks have: all of them know it by its ID, and none of them counts it, until one saves it again.
+// testLost damages a block that three disks have. All of them must know it by its ID and none may
+// count it, until one saves it again.
 func testLost(t *testing.T, subject Subject) {
 	s := subject.Open(t)
 	const size = 3 * blockstore.BlockSize

@@ -11,7 +11,7 @@ import (
 // Op is a method of a store that can be made to fail.
 type Op string
 
-// The methods a Faulty store fails in.
+// These methods of a Faulty store can fail.
 const (
 	OpRead   Op = "Read"
 	OpLookup Op = "Lookup"
@@ -21,7 +21,8 @@ const (
 	OpSweep  Op = "Sweep"
 )
 
-// Fault is one planned failure: call number Nth of Op, the first is 1, returns Err and does nothing else.
+// Fault is one planned failure. Call number Nth of Op, counted from 1, returns Err and does nothing
+// else.
 type Fault struct {
 	Op  Op
 	Nth int
@@ -37,7 +38,8 @@ type Faulty struct {
 	calls map[Op]int
 }
 
-// NewFaulty wraps a store. A fault that was not hit by the test's end fails the test: it tested something else.
+// NewFaulty wraps a store. The test fails if a fault is not hit by its end, because then it tested
+// something else.
 func NewFaulty(t testing.TB, s blockstore.Store, plan ...Fault) *Faulty {
 	f := &Faulty{Store: s, plan: plan, calls: map[Op]int{}}
 	t.Cleanup(func() {

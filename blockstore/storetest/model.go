@@ -13,7 +13,7 @@ import (
 	"github.com/imsfs/imsfs/blockstore"
 )
 
-// Model is what a store must hold: disks whose blocks are numbers of Block, or absent.
+// Model is the expected content of a store: disks as rows of block numbers (see Block), or absent.
 type Model struct {
 	Disks map[uint64][]int
 	first uint64
@@ -23,10 +23,10 @@ type Model struct {
 
 const absent = -1
 
-// poolSize is how many different blocks there are; few, so that many are shared.
+// poolSize is the number of different blocks. It is small, so that many blocks are shared.
 const poolSize = 120
 
-// NewModel makes an empty one whose disks get the numbers after first.
+// NewModel returns an empty model. Its disks get the numbers after first.
 func NewModel(first uint64) *Model {
 	m := &Model{Disks: map[uint64][]int{}, first: first, next: first, pool: make([][]byte, poolSize)}
 	for n := range m.pool {
@@ -45,7 +45,8 @@ func (m *Model) Clone() *Model {
 	return &c
 }
 
-// Step does something random to the store and the model. What the store must not refuse is an error.
+// Step makes one random change to the store and the model. It returns an error if the store rejects
+// the change.
 func (m *Model) Step(ctx context.Context, rnd *rand.Rand, s blockstore.Store) error {
 	if len(m.Disks) == 0 || len(m.Disks) < 6 && rnd.IntN(20) == 0 {
 		m.next++
@@ -107,7 +108,8 @@ func (m *Model) plain(numbers []int) []byte {
 	return b
 }
 
-// pick returns one of the disks; the order of a map must not decide, or a seed would not repeat.
+// pick returns one of the disks. It does not depend on the order of the map, so that a seed
+// repeats.
 func (m *Model) pick(rnd *rand.Rand) uint64 {
 	n := rnd.IntN(len(m.Disks))
 	for disk := m.first + 1; ; disk++ {
@@ -119,7 +121,7 @@ func (m *Model) pick(rnd *rand.Rand) uint64 {
 	}
 }
 
-// Check compares all that the store says with the model.
+// Check compares the store's maps, bytes and counts with the model.
 func (m *Model) Check(t testing.TB, s blockstore.Store) {
 	t.Helper()
 	p := make([]byte, blockstore.BlockSize)
@@ -155,8 +157,8 @@ func (m *Model) Check(t testing.TB, s blockstore.Store) {
 	}
 }
 
-// CheckBetween compares a store with the model as it was before a step that was cut off, and as it would have been after:
-// every block is as in one of them, and disks that are in both are there.
+// CheckBetween checks a store after an interrupted step. m is the model before the step, and after
+// the model after it. Every block must be as in one of them, and disks in both must exist.
 func (m *Model) CheckBetween(t testing.TB, s blockstore.Store, after *Model) {
 	t.Helper()
 	for disk, blocks := range m.Disks {
@@ -183,7 +185,7 @@ func (m *Model) CheckBetween(t testing.TB, s blockstore.Store, after *Model) {
 	}
 }
 
-// number finds out which block a disk has.
+// number returns the number of the block at a place of a disk.
 func (m *Model) number(ctx context.Context, s blockstore.Store, disk uint64, block int64) (int, error) {
 	e, err := s.Lookup(disk, block)
 	switch {
@@ -226,7 +228,8 @@ func testModel(t *testing.T, subject Subject) {
 	}
 }
 
-// testConcurrent has savers, readers and sweeps at work at once; each saver has a disk of its own and checks it.
+// testConcurrent runs savers, readers and sweeps at once. Each saver has its own disk and checks
+// it.
 func testConcurrent(t *testing.T, subject Subject) {
 	seed := rand.Uint64()
 	s := subject.Open(t)
@@ -254,7 +257,8 @@ func testConcurrent(t *testing.T, subject Subject) {
 	}
 }
 
-// save makes a disk, saves blocks that others save, too, reads them back, evicts them, and begins again.
+// save makes a disk, saves blocks that others save too, reads them back, evicts them, and repeats
+// that.
 func save(ctx context.Context, t *testing.T, s blockstore.Store, disk uint64, rnd *rand.Rand) {
 	const blocks = 30
 	if err := s.Create(disk, blocks*blockstore.BlockSize, ""); err != nil {

@@ -1,7 +1,7 @@
-// Package storetest is what every block store must hold to, as tests, and a wrapper that puts faults into one.
+// Package storetest is the test suite of block stores, and a wrapper that injects faults into one.
 //
-// A store's own test calls Run with a Subject. The model test takes a store through random steps beside a model, disks
-// that are rows of numbers of known blocks, and compares every block of every disk with it.
+// A store's own test calls Run with a Subject. The model test takes a store through random steps
+// next to a model. Then it compares every block of every disk with the model.
 package storetest
 
 import (
@@ -22,7 +22,7 @@ type Subject struct {
 	Open func(t testing.TB) blockstore.Store
 	// Reopen closes the store and opens it again; nil if this kind keeps nothing.
 	Reopen func(t testing.TB, s blockstore.Store) blockstore.Store
-	// Damage makes what is stored of a block other bytes.
+	// Damage changes the stored bytes of a block.
 	Damage func(t testing.TB, s blockstore.Store, id blockstore.ID)
 }
 
@@ -47,8 +47,8 @@ func Run(t *testing.T, subject Subject) {
 	}
 }
 
-// Block returns the n-th block of a set that never changes: 0 is zeros; of the others some compress well, some a little,
-// some not at all, and some are zeros but for a few bytes.
+// Block returns the n-th block of a fixed set. Block 0 is zeros. Of the others some compress well,
+// some a little, some not at all, and some are zeros but for a few bytes.
 func Block(n int) []byte {
 	b := make([]byte, blockstore.BlockSize)
 	if n == 0 {
@@ -77,7 +77,7 @@ func Block(n int) []byte {
 	return b
 }
 
-// Blocks returns blocks one after the other.
+// Blocks returns the blocks of these numbers in a row.
 func Blocks(numbers ...int) []byte {
 	var b []byte
 	for _, n := range numbers {
@@ -192,7 +192,7 @@ func testDigest(t *testing.T, subject Subject) {
 	}
 }
 
-// Flat is a disk in memory as blockstore.Plain, without holes.
+// Flat is a disk in memory without holes, for DigestPlain.
 type Flat []byte
 
 func (f Flat) Size() int64 { return int64(len(f)) }

@@ -12,7 +12,7 @@ import (
 const whichHelp = "\n\nA NAME that an image and a volume have is the image's; volumes/NAME is the volume's."
 
 func newRm(env *environment) *cobra.Command {
-	return treeCommand(env, &cobra.Command{
+	return completedCommand(env, &cobra.Command{
 		Use:   "rm NAME ...",
 		Short: "Delete images or volumes",
 		Long: `Delete an image from the store. Its source stays as it is, and whoever has the disk open can go on
@@ -20,7 +20,7 @@ reading it. Or delete a volume, with what was written to it, unless it is in use
 NAME that an image and a volume have is refused: write images/NAME or volumes/NAME.`,
 		Example: "  imsfs rm web\n  imsfs rm volumes/web-1 volumes/web-2",
 		Args:    atLeast("NAME"),
-	}, func(c *client, args []string) error {
+	}, completeImages, func(c *client, args []string) error {
 		return forEach(args, func(name string) error {
 			dir, err := c.only(name)
 			if err != nil {
@@ -41,14 +41,14 @@ func newMv(env *environment) *cobra.Command {
 }
 
 func newSet(env *environment) *cobra.Command {
-	return treeCommand(env, &cobra.Command{
+	return completedCommand(env, &cobra.Command{
 		Use:   "set NAME KEY VALUE",
 		Short: "Set an attribute of an image or a volume",
 		Long: `Set an attribute of an image; an empty VALUE clears it. A key or value that is not known is refused with
 what is. imsfs show NAME lists the attributes.`,
 		Example: "  imsfs set web os_version 'Debian 12'\n  imsfs set web protected yes",
 		Args:    exactly("NAME", "KEY", "VALUE"),
-	}, func(c *client, args []string) error { return c.namedCommand(args[0], "set", args[1], args[2]) })
+	}, completeSet, func(c *client, args []string) error { return c.namedCommand(args[0], "set", args[1], args[2]) })
 }
 
 // only returns the directory of the image or the volume of a name. A name that both have is refused,

@@ -159,7 +159,7 @@ func plainJob(env *environment, verb, short, long string) *cobra.Command {
 		Example: "  imsfs " + verb + " web\n  imsfs " + verb + " web db", Args: atLeast("NAME"),
 	}
 	noWait := noWaitFlag(cmd)
-	return treeCommand(env, cmd, func(c *client, args []string) error {
+	return completedCommand(env, cmd, completeImages, func(c *client, args []string) error {
 		return forEach(args, func(name string) error {
 			if err := cmd.Context().Err(); err != nil {
 				return err

@@ -27,14 +27,18 @@ func describeVerbs(w io.Writer) {
 	for _, table := range []struct {
 		file  string
 		verbs []command.Spec
+		set   []command.Option // the attributes that the verb set takes
 	}{
-		{"ctl (the store)", lifecycle.StoreVerbs()},
-		{"images/NAME/ctl", lifecycle.ImageVerbs()},
-		{"volumes/NAME/ctl", lifecycle.VolumeVerbs()},
+		{"ctl (the store)", lifecycle.StoreVerbs(), nil},
+		{"images/NAME/ctl", lifecycle.ImageVerbs(), lifecycle.Attributes()},
+		{"volumes/NAME/ctl", lifecycle.VolumeVerbs(), lifecycle.VolumeAttributes()},
 	} {
 		fmt.Fprintf(w, "\n%s:\n", table.file)
 		for _, v := range table.verbs {
 			describeVerb(w, v)
+			if v.Name == "set" {
+				describeOptions(w, "KEY is one of:", table.set)
+			}
 		}
 	}
 }
@@ -55,6 +59,16 @@ func describeVerb(w io.Writer, v command.Spec) {
 	}
 	if v.Others != "" {
 		fmt.Fprintf(out, "      KEY=\t%s\n", v.Others)
+	}
+}
+
+// describeOptions lists options below a title.
+func describeOptions(w io.Writer, title string, options []command.Option) {
+	fmt.Fprintf(w, "      %s\n", title)
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	defer out.Flush()
+	for _, o := range options {
+		fmt.Fprintf(out, "        %s\t%s\n", o.Key, explain(o))
 	}
 }
 

@@ -40,7 +40,23 @@ func OneOf(values ...string) Rule {
 	if n := len(values) - 1; n > 0 {
 		words = strings.Join(values[:n], ", ") + " or " + values[n]
 	}
-	return simple{func(v string) bool { return slices.Contains(values, v) }, words}
+	return oneOf{simple{func(v string) bool { return slices.Contains(values, v) }, words}, values}
+}
+
+type oneOf struct {
+	simple
+	values []string
+}
+
+// Values returns the values that a rule allows, nil unless they are few.
+func Values(r Rule) []string {
+	switch r := r.(type) {
+	case oneOf:
+		return r.values
+	case orNone:
+		return Values(r.Rule)
+	}
+	return nil
 }
 
 // Yes allows yes and no.
