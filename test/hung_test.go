@@ -77,8 +77,8 @@ func (h *hungStore) hangEverything() {
 	for _, line := range []string{"hydrate", "evict", "export raw " + filepath.Join(h.export, "never")} {
 		h.begin(`echo "$1" >"$2"`, line, h.ctl("bad"))
 	}
-	h.begin(`head -c 4096 "$1"`, h.disk("bad"))
-	h.begin(`head -c 4096 "$1"`, h.volume("bad-1", "disk"))
+	h.begin(`exec head -c 4096 "$1"`, h.disk("bad"))
+	h.begin(`exec head -c 4096 "$1"`, h.volume("bad-1", "disk"))
 	h.begin(`echo "register late $1" >"$2"`, h.hangs.path("disk"), h.ctl(""))
 	eventually(h.t, func() string {
 		if job := read(h.t, filepath.Join(h.files("bad"), "job")); !strings.HasPrefix(job, "RUNNING") && !strings.HasPrefix(job, "QUEUED") {
