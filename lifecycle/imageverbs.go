@@ -84,6 +84,10 @@ var imageVerbs = []verb[*Image]{
 		Name: "verify", Help: "hash every block that the store has of the image again; a damaged one is loaded again",
 		Job: true, In: active, Role: command.Editor,
 	}, Prepare: (*Image).verify},
+	{Spec: command.Spec{
+		Name: "refresh", Help: "accept the source as it is now, after it was moved and is back; its disk must be the same",
+		In: active, Role: command.Editor, Needs: command.Idle,
+	}, Prepare: (*Image).refresh},
 	{Spec: exportSpec(active, "write the disk to a file in a format, and read that back"), Prepare: (*Image).export},
 	{Spec: command.Spec{Name: "cancel", Help: "end the job", In: active, Role: command.Editor},
 		Prepare: func(i *Image, _ context.Context, _ *command.Args) (plan, error) { return cancelJob(&i.jobs) }},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/imsfs/imsfs/blockstore"
@@ -327,4 +328,61 @@ func TestRestoreAfterTheDatabaseIsLost(t *testing.T) {
 	if img.Digest() != digest {
 		t.Error("another digest")
 	}
+}
+
+func TestRefresh(t *testing.T) {
+	away := func(h *house) {
+		h.t.Helper()
+		path := filepath.Join(h.sources, "web")
+		changed := func() syscall.Timespec {
+			st, err := os.Stat(path)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			return st.Sys().(*syscall.Stat_t).Ctim
+		}
+		was := changed()
+		h.eventually("the file's time of change moves", func() bool { // the kernel's clock for it is coarse
+			if err := errors.Join(os.Rename(path, path+".away"), os.Rename(path+".away", path)); err != nil {
+				h.t.Fatal(err)
+			}
+			return changed() != was
+		})
+	}
+	t.Run("serves a source again that was moved away and is back", func(t *testing.T) {
+		h := newVolumes(t)
+		img := h.register("web", long("r"))
+		v := h.clone(img, "one")
+		h.work(img, "prefetch", "0", "65536")
+		h.reopen()
+		img, v = h.image("web"), h.volume("one")
+		away(h)
+		if _, err := img.Open(t.Context()); !errors.Is(err, source.ErrChanged) {
+			t.Fatalf("Open = %v", err)
+		}
+		h.do(img, "refresh")
+		d := mustOpen(t, img)
+		defer d.Close()
+		if content(t, d) != long("r") {
+			t.Error("the disk has other bytes")
+		}
+		h.has(v, long("r"))
+	})
+	t.Run("refuses a source with other bytes than the store has", func(t *testing.T) {
+		h := newHouse(t)
+		img := h.register("web", long("r"))
+		h.work(img, "prefetch", "0", "65536")
+		h.source("web", long("s"))
+		if err := img.Do(t.Context(), command.Call{Line: "refresh"}); !errors.Is(err, iofs.ErrInvalid) || !strings.Contains(err.Error(), "other bytes") {
+			t.Errorf("refresh = %v", err)
+		}
+	})
+	t.Run("refuses a source of another size", func(t *testing.T) {
+		h := newHouse(t)
+		img := h.register("web", long("r"))
+		h.source("web", "short")
+		if err := img.Do(t.Context(), command.Call{Line: "refresh"}); !errors.Is(err, iofs.ErrInvalid) || !strings.Contains(err.Error(), "5 bytes") {
+			t.Errorf("refresh = %v", err)
+		}
+	})
 }

@@ -228,7 +228,7 @@ func TestVerbsTellWhatMayBeUsed(t *testing.T) {
 	for line := range strings.Lines(img.Verbs()) {
 		names = append(names, strings.Fields(line)[0])
 	}
-	if want := []string{"delete", "rename", "set", "tag", "untag", "clone", "prefetch", "hydrate", "evict", "verify", "export", "cancel"}; !slices.Equal(names, want) {
+	if want := []string{"delete", "rename", "set", "tag", "untag", "clone", "prefetch", "hydrate", "evict", "verify", "refresh", "export", "cancel"}; !slices.Equal(names, want) {
 		t.Errorf("verbs %q, want %q", names, want)
 	}
 }

@@ -93,7 +93,7 @@ func (h *hungStore) hangEverything() {
 // number of this round.
 var hungLines = map[string][]string{
 	"": {"register more-%d SOURCE", "create empty-%d size=4096", "verify", "sweep", "compact", "!cancel"},
-	"good": {"set os linux", "tag team ops-%d", "untag team", "clone more-%d", "prefetch", "hydrate", "verify", "evict", "export raw EXPORT/image-%d",
+	"good": {"set os linux", "tag team ops-%d", "untag team", "clone more-%d", "prefetch", "hydrate", "verify", "evict", "refresh", "export raw EXPORT/image-%d",
 		"!cancel", "rename renamed-%d", "delete"},
 	"volumes/good-1": {"set os linux", "resize 8388608", "snapshot snap-%d", "commit commit-%d", "export raw EXPORT/volume-%d", "revert",
 		"!cancel", "rename renamed-%d", "delete"},

@@ -38,6 +38,10 @@ func TestRestart(t *testing.T) {
 	}
 	wantWords(t, "status", p.status(t, "zvhd2", "error"), p.file("disk.raw.zvhd2"), "no such file")
 	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
+	if _, err := os.Open(p.disk("zvhd2")); !errors.Is(err, unix.ESTALE) {
+		t.Errorf("opening an image whose source was moved away and back: %v, want ESTALE", err)
+	}
+	p.run(t, "zvhd2", "refresh")
 	m.same(t, p.disk("zvhd2"))
 	if trouble := p.status(t, "zvhd2", "error"); trouble != "" {
 		t.Errorf("the source is back, and the status still has the error %q", trouble)

@@ -104,6 +104,7 @@ func TestDamagedPacks(t *testing.T) {
 		t.Errorf("complete %s with damaged blocks", got)
 	}
 	must(t, os.Rename(p.file("elsewhere"), p.file("disk.raw.zvhd2")))
+	p.run(t, "web", "refresh")
 	m.same(t, p.disk("web"))
 }
 

@@ -181,6 +181,25 @@ func newEvict(env *environment) *cobra.Command {
 was registered.`)
 }
 
+func newRefresh(env *environment) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "refresh NAME ...",
+		Short: "Accept an image's source as it is now, after it was moved and is back",
+		Long: `Accept the source of an image as it is now. A file that was moved away and back, touched or restored is refused until then,
+because it may have been written to. Its disk must have the same format and size, and the bytes that the store has of it.`,
+		Args: atLeast("NAME"),
+	}
+	return completedCommand(env, cmd, completeImages, func(c *client, args []string) error {
+		return forEach(args, func(name string) error {
+			ctl, err := c.image(name, "ctl")
+			if err != nil {
+				return err
+			}
+			return c.command(ctl, "refresh")
+		})
+	})
+}
+
 func newVerify(env *environment) *cobra.Command {
 	return plainJob(env, "verify", "Hash again what the store has of an image",
 		`Read every block that the store has of an image and compare it with its SHA-256. What is damaged is loaded again from the

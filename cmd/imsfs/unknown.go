@@ -14,7 +14,7 @@ var synonyms = map[string]string{
 	"delete": "rm", "remove": "rm", "unregister": "rm",
 	"list": "ls", "images": "ls",
 	"import": "register", "add": "register",
-	"status": "show", "stat": "show", "inspect": "show",
+	"status": "show", "stat": "show",
 	"label": "tag", "untag": "tag -d",
 	"mount": "serve or open", "start": "serve",
 	"umount": `the command "umount MOUNTPOINT"`, "unmount": `the command "umount MOUNTPOINT"`, "stop": `the command "umount MOUNTPOINT"`,

@@ -85,6 +85,26 @@ func (tx *Tx) RemoveImage(id uint64) error {
 	return nil
 }
 
+// ChangeSource replaces what is known of the source of a disk, for the image and for the volumes that
+// rest on it.
+func (tx *Tx) ChangeSource(id uint64, to Source) error {
+	for _, v := range tx.c.restingOn(id) {
+		if err := tx.ChangeVolume(v, func(rec *Volume) error {
+			for _, of := range []**Base{&rec.Base, &rec.Origin} {
+				if *of != nil && (*of).ID == id {
+					now := **of
+					now.Source = to
+					*of = &now
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return tx.ChangeImage(id, func(rec *Image) error { rec.Source = to; return nil })
+}
+
 // told returns a base with what an image's record says of its disk now, if it is that image's.
 func told(of *Base, img Image) *Base {
 	if of == nil || of.ID != img.ID {

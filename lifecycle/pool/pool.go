@@ -266,6 +266,15 @@ func (pr *Probe) Fill(ctx context.Context, src *catalog.Source, d *catalog.Disk)
 	d.Map = o.chain.Sources()[0].MapNote()
 }
 
+// ReadAt reads from the disk of the source.
+func (pr *Probe) ReadAt(ctx context.Context, p []byte, off int64) error {
+	img, err := pr.origin.open(ctx)
+	if err != nil {
+		return err
+	}
+	return img.ReadAt(ctx, p, off)
+}
+
 // Keep puts the disk into a slot that cannot be opened yet, for its first reader.
 func (pr *Probe) Keep(ctx context.Context, base catalog.Base, s *Slot) error {
 	d, err := pr.pool.newDisk(ctx, base, pr.origin)

@@ -128,6 +128,13 @@ func (p *Pool) keep(s *Slot, d *disk) {
 	}
 }
 
+// Forget closes the disk in a slot if it has no handle, so that the next one opens it anew.
+func (p *Pool) Forget(s *Slot) {
+	if old := p.discard(s); old != nil {
+		p.closeLater(old.close)
+	}
+}
+
 // discard takes a disk without handles out of its slot and returns it, or nil if there is none.
 func (p *Pool) discard(s *Slot) *disk {
 	p.mu.Lock()
