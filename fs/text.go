@@ -25,8 +25,22 @@ func (t *text) Getattr(ctx context.Context, _ fusefs.FileHandle, out *fuse.AttrO
 	if t.tree.Set != nil {
 		mode = 0o644
 	}
-	t.fill(&out.Attr, syscall.S_IFREG|mode, int64(len(t.tree.Content(actor(ctx)))))
+	size := 0 // of a text that takes a while to make
+	if t.tree.Make == nil {
+		size = len(t.tree.Content(actor(ctx)))
+	}
+	t.fill(&out.Attr, syscall.S_IFREG|mode, int64(size))
 	return 0
+}
+
+// content makes the content for a process that opens the text.
+func (t *text) content(ctx context.Context, by command.Actor) string {
+	if t.tree.Make == nil {
+		return t.tree.Content(by)
+	}
+	r := patient(ctx)
+	defer r.end()
+	return t.tree.Make(r)
 }
 
 // Setattr lets a text that can be written to be emptied and touched. The writes that follow set it.
@@ -55,7 +69,7 @@ func (t *text) Open(ctx context.Context, flags uint32) (fusefs.FileHandle, uint3
 		return nil, 0, syscall.EACCES
 	}
 	by := actor(ctx)
-	d := &draft{text: t, by: by, content: t.tree.Content(by)}
+	d := &draft{text: t, by: by, content: t.content(ctx, by)}
 	if t.tree.Set != nil && flags&syscall.O_TRUNC != 0 {
 		d.empty()
 	}

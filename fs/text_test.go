@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -199,5 +200,24 @@ func TestTextsAreMadeForTheirReader(t *testing.T) {
 	script := `cd "$1" && setpriv --reuid=65534 --regid=65533 --clear-groups cat me`
 	if out, err := exec.Command("bash", "-c", script, "bash", at).CombinedOutput(); err != nil || string(out) != "65534 65533\n" {
 		t.Errorf("for another user it reads %q, %v", out, err)
+	}
+}
+
+func TestTextsThatTakeAWhileAreMadeByOpening(t *testing.T) {
+	var times atomic.Int64
+	at := mount(t, Config{}, nodes{"report": tree.Text{Thing: is("report"), Make: func(context.Context) string {
+		return fmt.Sprintln("report", times.Add(1))
+	}}})
+	path := filepath.Join(at, "report")
+	if info, err := os.Stat(path); err != nil || info.Size() != 0 || info.Mode().Perm() != 0o444 || times.Load() != 0 {
+		t.Errorf("stat is %v, %v, after %d times", info, err, times.Load())
+	}
+	for _, want := range []string{"report 1\n", "report 2\n"} {
+		if b, err := os.ReadFile(path); err != nil || string(b) != want {
+			t.Errorf("it reads %q, %v; want %q", b, err, want)
+		}
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o644); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("writing it: %v", err)
 	}
 }

@@ -353,7 +353,6 @@ func TestRefresh(t *testing.T) {
 		h := newVolumes(t)
 		img := h.register("web", long("r"))
 		v := h.clone(img, "one")
-		h.work(img, "prefetch", "0", "65536")
 		h.reopen()
 		img, v = h.image("web"), h.volume("one")
 		away(h)

@@ -80,6 +80,8 @@ func (h *hungStore) hangEverything() {
 	}
 	h.begin(`exec head -c 4096 "$1"`, h.disk("bad"))
 	h.begin(`exec head -c 4096 "$1"`, h.volume("bad-1", "disk"))
+	h.begin(`exec cat "$1"`, h.path("images", "bad", "inspect"))
+	h.begin(`exec ls -l "$1" "$2"`, h.path("images", "bad", "partitions"), h.volume("bad-1", "partitions"))
 	h.begin(`echo "register late $1" >"$2"`, h.hangs.path("disk"), h.ctl(""))
 	eventually(h.t, func() string {
 		if job := read(h.t, filepath.Join(h.files("bad"), "job")); !strings.HasPrefix(job, "RUNNING") && !strings.HasPrefix(job, "QUEUED") {

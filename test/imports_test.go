@@ -25,7 +25,7 @@ type room struct {
 var house = []room{
 	{"cmd/imsfs", []string{"inspect", "inspect/tree", "inspect/disk", "fs", "tree", "lifecycle", "lifecycle/command", "lifecycle/catalog", "lazyload", "lazyload/chain", "lazyload/index", "lazyload/source", "lazyload/source/*", "blockstore", "blockstore/kv", "blockstore/packs", "formats", "formats/*", "lifecycle/output"}, "it wires everything together"},
 	{"fs", []string{"tree", "lifecycle/command", "lazyload", "lazyload/source", "formats"}, "it shows any tree to the kernel; it knows no name in the tree and no image"},
-	{"tree", []string{"lifecycle", "lifecycle/command", "lazyload", "formats"}, "it says what is where, and knows no kernel"},
+	{"tree", []string{"inspect", "inspect/disk", "lifecycle", "lifecycle/command", "lazyload", "formats"}, "it says what is where, and knows no kernel; an image's report and partitions are files as well"},
 	{"lifecycle", []string{"lifecycle/command", "lifecycle/catalog", "lifecycle/job", "lifecycle/pool", "lifecycle/output", "lazyload", "lazyload/index", "lazyload/source", "lazyload/overlay", "blockstore", "blockstore/kv", "formats", "formats/convert", "lazyload/chain"}, "verbs work with records, jobs and open disks, and know no kernel and no layout"},
 	{"lifecycle/command", nil, "a command is words and rules, whatever it is for"},
 	{"lifecycle/job", []string{"lifecycle/command"}, "a job ends as a sentence, as a command does"},

@@ -7,7 +7,7 @@ import (
 )
 
 // images lists all images. Their keys are their numbers.
-func images(reg *lifecycle.Registry, is Thing) Dir {
+func images(reg *lifecycle.Registry, in *insides, is Thing) Dir {
 	return Dir{
 		Thing: is,
 		List: func() []Entry {
@@ -23,17 +23,17 @@ func images(reg *lifecycle.Registry, is Thing) Dir {
 			if err != nil {
 				return nil, false
 			}
-			return imageDir(img, is.Key), true
+			return imageDir(img, in, is.Key), true
 		},
 	}
 }
 
-func imageDir(img *lifecycle.Image, images Key) Dir {
+func imageDir(img *lifecycle.Image, in *insides, images Key) Dir {
 	is := Thing{images.Numbered(img.ID()), img.Registered()}
-	return fixed(is, img, imageRows(), func() bool { return !img.Deleted() })
+	return fixed(is, img, imageRows(in), func() bool { return !img.Deleted() })
 }
 
-func imageRows() []row[*lifecycle.Image] {
+func imageRows(in *insides) []row[*lifecycle.Image] {
 	return []row[*lifecycle.Image]{
 		{"ctl", KindControl, func(img *lifecycle.Image, is Thing) Node { return Control{is, img} }},
 		{"digest", KindText, lines((*lifecycle.Image).Digest)},
@@ -41,11 +41,24 @@ func imageRows() []row[*lifecycle.Image] {
 			return Disk{Thing: is, Name: img.Name(), File: imageFile{img}, Constant: true}
 		}},
 		{"error", KindText, lines((*lifecycle.Image).LastError)},
+		{"inspect", KindText, func(img *lifecycle.Image, is Thing) Node {
+			return Text{Thing: is, Make: func(ctx context.Context) string { return in.report(ctx, img) }}
+		}},
 		{"job", KindText, lines((*lifecycle.Image).Job)},
 		{"meta", KindDir, func(img *lifecycle.Image, is Thing) Node { return attributes(img, is) }},
+		{"partitions", KindDir, func(img *lifecycle.Image, is Thing) Node { return imagePartitions(img, in, is) }},
 		{"status", KindText, text((*lifecycle.Image).Status)},
 		{"tags", KindDir, tags},
 	}
+}
+
+func imagePartitions(img *lifecycle.Image, in *insides, is Thing) Dir {
+	return partitions(partitioned{img.Name(), imageFile{img}, true, func() []part {
+		if img.Deleted() {
+			return nil
+		}
+		return in.imageParts(img.ID(), imageFile{img})
+	}}, is)
 }
 
 // imageFile is an image as a DiskFile.

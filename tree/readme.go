@@ -10,6 +10,8 @@ const readme = `This is a tree of disk images, each of them a plain raw file.
   images/NAME/job      the latest job's progress or outcome
   images/NAME/error    the sentence of the last command that was refused
   images/NAME/digest   one hash of the disk, once all of it is in the store
+  images/NAME/inspect  what is on it, as JSON: file systems, systems, how it boots
+  images/NAME/partitions/p1 ...   its partitions as raw, read-only disks; table lists them
   volumes/NAME/disk    the volume: a writable disk, cloned from an image
   ctl error job status the same for the whole store
 

@@ -91,6 +91,9 @@ type Editor interface {
 type Text struct {
 	Thing
 	Content func(by command.Actor) string
+	// Make makes the content of a text that takes a while, in place of Content. Such a text cannot
+	// be written to, and its size is shown as 0. ctx ends when the reader is being killed.
+	Make func(ctx context.Context) string
 	// Set replaces the content. A nil Set means that the text can only be read.
 	Set func(ctx context.Context, by command.Actor, text string) error
 }

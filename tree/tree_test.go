@@ -43,7 +43,7 @@ func newStore(t *testing.T) (Dir, *lifecycle.Registry) {
 	})
 	source := filepath.Join(t.TempDir(), "web.raw")
 	must(t, os.WriteFile(source, slices.Repeat([]byte("web disk"), 128<<10), 0o600))
-	root := Of(reg, time.Now())
+	root := Of(reg, time.Now)
 	run(t, root, "ctl", "register web "+source)
 	run(t, root, "images/web/ctl", "clone data")
 	return root, reg
@@ -147,9 +147,9 @@ func TestNamesOfTheStore(t *testing.T) {
 	for path, want := range map[string]string{
 		"":             "README ctl error images job status volumes",
 		"images":       "web",
-		"images/web":   "ctl digest disk error job meta status tags",
+		"images/web":   "ctl digest disk error inspect job meta partitions status tags",
 		"volumes":      "data",
-		"volumes/data": "ctl disk error job meta status",
+		"volumes/data": "ctl disk error job meta partitions status",
 	} {
 		d := root
 		if path != "" {

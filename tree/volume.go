@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"slices"
 
 	"github.com/imsfs/imsfs/lifecycle"
 	"github.com/imsfs/imsfs/lifecycle/command"
@@ -43,8 +44,24 @@ func volumeRows() []row[*lifecycle.Volume] {
 		{"error", KindText, lines((*lifecycle.Volume).LastError)},
 		{"job", KindText, lines((*lifecycle.Volume).Job)},
 		{"meta", KindDir, func(v *lifecycle.Volume, is Thing) Node { return attributes(v, is) }},
+		{"partitions", KindDir, func(v *lifecycle.Volume, is Thing) Node { return volumePartitions(v, is) }},
 		{"status", KindText, text((*lifecycle.Volume).Status)},
 	}
+}
+
+// volumePartitions looks into the volume each time, because its guest can partition it again. It has
+// no logical volumes, whose extents could move while they are read.
+func volumePartitions(v *lifecycle.Volume, is Thing) Dir {
+	return partitions(partitioned{v.Name(), volumeFile{v}, false, func() []part {
+		if v.Deleted() {
+			return nil
+		}
+		parts, err := findParts(volumeFile{v})
+		if err != nil {
+			return nil
+		}
+		return slices.DeleteFunc(parts, func(p part) bool { return p.off == scattered })
+	}}, is)
 }
 
 // volumeFile is a volume as a WritableFile.

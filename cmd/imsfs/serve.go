@@ -162,7 +162,7 @@ func serve(env *environment, opts serveOptions, ready func() error) (err error) 
 	}
 	defer func() { err = errors.Join(err, reg.Close()) }()
 
-	server, err := fs.Mount(opts.mountpoint, tree.Of(reg, env.now()), fs.Config{
+	server, err := fs.Mount(opts.mountpoint, tree.Of(reg, env.now), fs.Config{
 		Type:       treeType,
 		Name:       "imsfs:" + opts.store,
 		AllowOther: opts.allowOther,
