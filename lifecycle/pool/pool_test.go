@@ -1,6 +1,9 @@
 package pool
 
 import (
+	"errors"
+	iofs "io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,4 +72,41 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestDiskDeletedWhileItIsOpened: the blocks of a disk go with its last user, so an opening that was
+// under way then is refused and leaves nothing.
+func TestDiskDeletedWhileItIsOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sources := source.Opener{Kinds: []source.Kind{file.Kind{}}}
+	id, err := sources.Identify(t.Context(), source.Location{Scheme: source.File, Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := catalog.Base{
+		ID: 1, Source: catalog.Source{Path: path, Identity: id}, Disk: catalog.Disk{Size: id.Size}, Keeping: catalog.Keeping{Load: catalog.None},
+	}
+	loader := lazyload.New(lazyload.Config{Workers: -1})
+	p := New(Config{
+		Formats: formats.Set{Fallback: raw.Driver{}}, Sources: sources, Loader: loader, Log: slog.New(slog.DiscardHandler),
+		Go: func(func()) bool { return false },
+	})
+	s := p.Acquire(1)
+	_, err = p.handle(t.Context(), s, func() (*disk, error) {
+		d, err := p.open(t.Context(), base, false)
+		p.Release(s)
+		return d, err
+	})
+	if !errors.Is(err, iofs.ErrClosed) {
+		t.Errorf("handle = %v, want it closed", err)
+	}
+	if s.disk != nil {
+		t.Error("the disk is in its slot")
+	}
+	if err := errors.Join(p.Close(), loader.Close()); err != nil {
+		t.Error(err)
+	}
 }

@@ -3,8 +3,11 @@ package pool
 import (
 	"context"
 	"errors"
+	iofs "io/fs"
 	"sync"
 	"time"
+
+	"github.com/imsfs/imsfs/lifecycle/command"
 )
 
 // MaxIdle is how many disks are kept open that no handle has: tables in memory, and a file
@@ -81,10 +84,23 @@ func (p *Pool) handle(ctx context.Context, s *Slot, open func() (*disk, error)) 
 	if err != nil {
 		return nil, err
 	}
+	if h := p.enter(s, d); h != nil {
+		return h, nil
+	}
+	p.closeLater(func() error { return errors.Join(d.close(), p.erase(s)) })
+	return nil, command.Refuse(iofs.ErrClosed, "the disk was deleted")
+}
+
+// enter puts a disk that was just opened into its slot and returns a handle, or nil if the last user
+// of the slot left meanwhile: the blocks went with it.
+func (p *Pool) enter(s *Slot, d *disk) *Handle {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if s.users == 0 {
+		return nil
+	}
 	d.slot, s.disk = s, d
-	return p.hold(d), nil
+	return p.hold(d)
 }
 
 // share returns a handle on the disk in a slot, nil if it is not open.
