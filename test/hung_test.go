@@ -75,7 +75,8 @@ func (h *hungStore) promptly(what string, work func()) {
 // hangEverything gives the bad image and its volume what makes the server wait for their source.
 func (h *hungStore) hangEverything() {
 	h.t.Helper()
-	for _, line := range []string{"hydrate", "evict", "export raw " + filepath.Join(h.export, "never")} {
+	h.run(h.t, "bad", "hydrate") // first: while another command holds the place of the job, it is refused
+	for _, line := range []string{"evict", "export raw " + filepath.Join(h.export, "never")} {
 		h.begin(`echo "$1" >"$2"`, line, h.ctl("bad"))
 	}
 	h.begin(`exec head -c 4096 "$1"`, h.disk("bad"))
