@@ -18,8 +18,9 @@ import (
 	"github.com/imsfs/imsfs/lifecycle/catalog"
 )
 
-// A disk without handles gives its source back, so that the file system with it can be unmounted.
-func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
+// newSource makes a raw file that is not kept in a store. It returns what opens it, and its base.
+func newSource(t *testing.T) (source.Opener, catalog.Base) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
@@ -32,6 +33,12 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 	base := catalog.Base{
 		ID: 1, Source: catalog.Source{Path: path, Identity: id}, Disk: catalog.Disk{Size: id.Size}, Keeping: catalog.Keeping{Load: catalog.None},
 	}
+	return sources, base
+}
+
+// A disk without handles gives its source back, so that the file system with it can be unmounted.
+func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
+	sources, base := newSource(t)
 	synctest.Test(t, func(t *testing.T) {
 		loader := lazyload.New(lazyload.Config{Workers: -1})
 		p := New(Config{Formats: formats.Set{Fallback: raw.Driver{}}, Sources: sources, Loader: loader, Go: func(work func()) bool { return false }})
@@ -77,25 +84,14 @@ func TestIdleDiskIsClosedAfterAWhile(t *testing.T) {
 // TestDiskDeletedWhileItIsOpened: the blocks of a disk go with its last user, so an opening that was
 // under way then is refused and leaves nothing.
 func TestDiskDeletedWhileItIsOpened(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "disk")
-	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sources := source.Opener{Kinds: []source.Kind{file.Kind{}}}
-	id, err := sources.Identify(t.Context(), source.Location{Scheme: source.File, Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := catalog.Base{
-		ID: 1, Source: catalog.Source{Path: path, Identity: id}, Disk: catalog.Disk{Size: id.Size}, Keeping: catalog.Keeping{Load: catalog.None},
-	}
+	sources, base := newSource(t)
 	loader := lazyload.New(lazyload.Config{Workers: -1})
 	p := New(Config{
 		Formats: formats.Set{Fallback: raw.Driver{}}, Sources: sources, Loader: loader, Log: slog.New(slog.DiscardHandler),
 		Go: func(func()) bool { return false },
 	})
 	s := p.Acquire(1)
-	_, err = p.handle(t.Context(), s, func() (*disk, error) {
+	_, err := p.handle(t.Context(), s, func() (*disk, error) {
 		d, err := p.open(t.Context(), base, false)
 		p.Release(s)
 		return d, err
